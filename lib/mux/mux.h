@@ -1,0 +1,172 @@
+#pragma once
+#include "lib/base/addr.h"
+#include "lib/base/buf.h"
+#include "lib/base/reason.h"
+/*
+ * mux.h - many streams over one link: frames, credit, scheduling, replay copy.
+ *
+ * Pure: knows no socket, no clock, no JSON.  Bytes come in by mux_link_take(), go out by
+ * mux_link_produce(); time comes in as `now_ms` (monotonic).  What the frames look like is
+ * schema/tunnel.md.
+ *
+ * Shape      a mux is one program's end of many streams.  Links are attached to it and
+ *            die; a stream is carried by one link at a time.
+ * Units      bytes of payload; milliseconds.
+ * Ownership  the mux owns its links and streams.  A stream is dead after on_ended, a link
+ *            after mux_link_free.  Spans given to handlers live for the call only.
+ * Threads    one thread for a mux and all that is in it.
+ * Re-entry   handlers may call any function here except mux_free, mux_link_free of the
+ *            link being fed, and mux_link_take.
+ * Errors     0; -ENOMEM; > 0 an enum reason as named at each function.
+ */
+#define MUX_MESSAGE_MAX 65536           /* what a carrier has to give to produce() at the most */
+#define MUX_FRAME_PAYLOAD_MAX 16368     /* one TLS record with its header */
+#define MUX_UID_LEN 16
+#define MUX_SECRET_LEN 16
+#define MUX_RANGES_MAX 64
+#define MUX_RESOLVE_MAX 16
+#define MUX_TRIES_MAX 8
+
+struct mux;
+struct mux_link;
+struct mux_stream;
+
+enum mux_kind { MUX_KIND_TCP = 1, MUX_KIND_UDP = 2, MUX_KIND_PROBE = 3 };
+
+/* OPEN, as either side sees it.  Spans: the opener's are copied into the frame, the
+ * target side's point into the frame and live for the call of on_open. */
+struct mux_open {
+    unsigned char uid[MUX_UID_LEN];
+    unsigned char secret[MUX_SECRET_LEN];
+    uint32_t path;                              /* 1 for OPEN */
+    enum mux_kind kind;
+    struct span host;                           /* name or literal, as asked for */
+    uint16_t port;
+    struct span resolve_to[MUX_RESOLVE_MAX];    /* addresses, or one "unix:/path"; none: resolve */
+    size_t resolve_count;
+    struct cidr ranges[MUX_RANGES_MAX];         /* permitted; none: the agent's policy decides */
+    size_t range_count;
+    bool allow_special;
+    uint32_t answer_ms;                         /* left for the target side to answer in */
+    uint32_t grace_ms;
+    uint32_t features;
+    struct span trace;                          /* W3C traceparent */
+    struct span principal, grant, profile;      /* for the agent's log and its own policy */
+    struct span entry, boot_id;                 /* the entry relay and its boot */
+};
+
+struct mux_try {                                /* one address that the target side dialled */
+    struct endpoint to;
+    uint32_t took_ms;
+    enum reason result;                         /* REASON_NONE: connected */
+};
+
+struct mux_opened {                             /* OPEN_OK */
+    struct span boot_id;
+    uint32_t features;
+    struct endpoint used;
+    struct span resolved_by;                    /* "override", "literal", "dns", "dns-cache" … */
+    struct mux_try tries[MUX_TRIES_MAX];
+    size_t try_count;
+};
+
+struct mux_config {
+    bool is_accepting;              /* opens even ids; greets first */
+    size_t memory_limit;            /* bytes held in all streams */
+    size_t first_window;            /* 0: 256 KiB */
+    size_t window_max;              /* 0: 16 MiB */
+    uint32_t streams_max;           /* per mux; beyond: overload */
+    uint32_t hello_timeout_ms;      /* 0: 10,000 */
+    uint32_t late_ids_max;          /* 0: default; what is remembered to tell late from never */
+    uint64_t random_seed;           /* jitter of PING */
+};
+
+enum mux_link_state { MUX_LINK_GREETING, MUX_LINK_OPEN, MUX_LINK_DRAINING, MUX_LINK_CLOSED };
+
+/* `user` is what the program gave to mux_link_new / mux_stream_set_user.  A handler that is
+ * NULL is not called. */
+struct mux_handlers {
+    /* link */
+    void (*on_hello)(void *user, struct mux_link *l, struct span json);
+    void (*on_accepted)(void *user, struct mux_link *l);        /* dialling side: first frame after HELLO */
+    void (*on_notice)(void *user, struct mux_link *l, uint8_t kind, uint64_t revision, struct span body);
+    void (*on_goaway)(void *user, struct mux_link *l, enum reason why, struct span text, uint32_t ms_left);
+    void (*on_proved)(void *user, struct mux_link *l, uint32_t rtt_us); /* a PONG came back */
+    void (*on_failed)(void *user, struct mux_link *l, enum reason why, const char *text);
+                                    /* protocol fault or silence: flush (GOAWAY is queued), then free */
+    void (*on_want_send)(void *user, struct mux_link *l);       /* edge: produce() has something again */
+    /* stream; user of the stream, NULL before mux_stream_set_user */
+    void (*on_open)(void *link_user, struct mux_stream *s, const struct mux_open *open);
+    void (*on_opened)(void *user, struct mux_stream *s, const struct mux_opened *opened);
+    void (*on_refused)(void *user, struct mux_stream *s, enum reason why, struct span text);
+    void (*on_readable)(void *user, struct mux_stream *s);      /* once for a batch of frames */
+    void (*on_writable)(void *user, struct mux_stream *s);      /* reserve() has room again */
+    void (*on_reset)(void *user, struct mux_stream *s, enum reason why, struct span text);
+    void (*on_ended)(void *user, struct mux_stream *s, enum reason how);
+                                    /* REASON_NONE: complete.  The last call for this stream */
+};
+
+struct mux_stats {                  /* since the mux was made; gauges are of now */
+    uint64_t frames_in[128], frames_out[128];   /* by type & 0x7f */
+    uint64_t bytes_in, bytes_out;               /* payload of DATA */
+    uint64_t late_frames, unknown_frames, overload_refusals, protocol_errors;
+    size_t held_bytes;              /* replay copies and received bytes not consumed */
+    size_t promised_bytes;          /* limits told and not used */
+    uint32_t streams, links;
+};
+
+struct mux *mux_new(const struct mux_config *config, const struct mux_handlers *handlers); /* NULL: no memory */
+void mux_free(struct mux *m);       /* ends all streams (on_ended) and links first */
+const struct mux_stats *mux_stats(const struct mux *m);
+
+/* --- links ------------------------------------------------------------------------- */
+struct mux_link *mux_link_new(struct mux *m, void *user, uint64_t now_ms);     /* NULL: no memory */
+void mux_link_free(struct mux_link *l);     /* its streams lose their path */
+void *mux_link_user(const struct mux_link *l);
+enum mux_link_state mux_link_state(const struct mux_link *l);
+/* Feeds received bytes; a message may come in parts (`is_last` ends it).  Frames never span
+ * messages.  0, or the reason for which the link has to end (GOAWAY is queued). */
+MUST_CHECK int mux_link_take(struct mux_link *l, struct span bytes, bool is_last, uint64_t now_ms);
+/* Writes whole frames, at most `cap` (>= 16,384) bytes, as one message; 0: nothing to send. */
+size_t mux_link_produce(struct mux_link *l, unsigned char *dst, size_t cap, uint64_t now_ms);
+bool mux_link_has_output(const struct mux_link *l);
+/* Does what time asks for (PING, time-outs, CREDIT ticks); answers when to call again. */
+uint64_t mux_link_tick(struct mux_link *l, uint64_t now_ms);
+/* Highest rate seen by the carrier, bytes a second, to cut frames by (0: unknown). */
+void mux_link_set_rate(struct mux_link *l, uint64_t bytes_per_s);
+MUST_CHECK int mux_link_hello(struct mux_link *l, struct span json);
+/* The accepting side says yes (a PING at least goes out) - streams may open now. */
+void mux_link_accept(struct mux_link *l, uint64_t now_ms);
+void mux_link_goaway(struct mux_link *l, enum reason why, struct span text, uint32_t ms_left);
+MUST_CHECK int mux_link_notice(struct mux_link *l, uint8_t kind, uint64_t revision, struct span body);
+uint32_t mux_link_stream_count(const struct mux_link *l);
+/* Fair sharing: streams opened with the same owner key share one turn of the scheduler. */
+
+/* --- streams ----------------------------------------------------------------------- */
+/* Entry: sends OPEN (limits and path are filled in).  > 0: REASON_OVERLOAD, REASON_RELAY_DRAINING,
+ * REASON_LINK_RENEW, REASON_NOT_READY. */
+MUST_CHECK int mux_stream_open(struct mux_link *l, const struct mux_open *open, uint64_t owner,
+                               void *user, uint64_t now_ms, struct mux_stream **ret_stream);
+void mux_stream_accept(struct mux_stream *s, const struct mux_opened *opened);   /* target side */
+void mux_stream_refuse(struct mux_stream *s, enum reason why, struct span text,
+                       const struct mux_opened *tries);                          /* NULL: none */
+void mux_stream_set_user(struct mux_stream *s, void *user);
+void *mux_stream_user(const struct mux_stream *s);
+struct mux_link *mux_stream_link(const struct mux_stream *s);                    /* NULL: no path */
+struct span mux_stream_uid(const struct mux_stream *s);
+
+/* Sending.  reserve() gives room inside the replay buffer, limited by credit and memory; write
+ * there, then commit().  *ret_n == 0 (NULL): wait for on_writable.  No DATA before OPEN_OK. */
+unsigned char *mux_stream_reserve(struct mux_stream *s, size_t *ret_n);
+void mux_stream_commit(struct mux_stream *s, size_t n);
+void mux_stream_fin(struct mux_stream *s);
+/* Ends both ways after the bytes committed so far; now: drops them. */
+void mux_stream_reset(struct mux_stream *s, enum reason why, struct span text, bool is_now);
+uint64_t mux_stream_sent(const struct mux_stream *s);           /* committed offset */
+uint64_t mux_stream_unacked(const struct mux_stream *s);
+
+/* Receiving: views of what is there in order, then consume() what the target really took. */
+size_t mux_stream_peek(const struct mux_stream *s, struct span *ret_spans, size_t max);
+void mux_stream_consume(struct mux_stream *s, size_t n);
+bool mux_stream_at_fin(const struct mux_stream *s);             /* peer's FIN, and all consumed */
+uint64_t mux_stream_consumed(const struct mux_stream *s);
