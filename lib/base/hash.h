@@ -1,0 +1,11 @@
+#pragma once
+#include "lib/base/span.h"
+/*
+ * hash.h - keyed hashing for tables whose keys strangers choose.
+ *
+ * Source     SipHash-2-4 (Aumasson, Bernstein 2012).
+ * Threads    hash_seed() once at start, before any other thread; then read only.
+ */
+void hash_seed(const unsigned char key[16]);
+uint64_t hash_bytes(struct span s);
+uint64_t hash_u64(uint64_t v);
