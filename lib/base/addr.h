@@ -46,10 +46,12 @@ struct addr addr_unwrap(const struct addr *a);
  * are set are refused. */
 bool cidr_parse(struct span text, struct cidr *ret_cidr);
 const char *cidr_format(const struct cidr *c, char *dst);   /* dst >= ADDR_TEXT_MAX */
+/* Families never match each other: ::/0 has no IPv4 address, 0.0.0.0/0 no IPv6 one. */
 bool cidr_has(const struct cidr *c, const struct addr *a);
 
-/* "1.2.3.4:80", "[::1]:80", "unix:/path". */
+/* "1.2.3.4:80", "[::1]:80", "unix:/path".  Port 0 is taken: a listener's "any". */
 bool endpoint_parse(struct span text, struct endpoint *ret_endpoint);
+/* Use what is returned: it is "" when dst was too small. */
 const char *endpoint_format(const struct endpoint *e, char *dst, size_t dst_size);
 
 /* "host:port", "1.2.3.4:80", "[::1]:443": the authority of a CONNECT.  `ret_host` is without
