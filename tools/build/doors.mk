@@ -1,5 +1,5 @@
 # What people type.
-.PHONY: all help programs check-layers unit
+.PHONY: all help programs check-layers unit run test long install clean distclean
 all: programs
 programs: $(PROGRAMS)
 
@@ -10,9 +10,35 @@ help:
 #: make check      build, layers, lint, unit tests (4 minutes, no root)
 #: make long       soak, chaos, long fuzz
 #: make bench      measurements
+#: make install    the programs, into $(DESTDIR)$(PREFIX)/bin
+#: make clean      removes what was built; make distclean: var/ too, after asking
 #: make unit ROOM=lib/mux   the unit tests of one room (without ROOM: of all)
 
 # ROOM=lib/mux: only what that room needs is built.
 UNIT_TESTS := $(if $(ROOM),$(patsubst %.c,$(BUILD)/%,$(call room_tests,$(ROOM))),$(TESTS))
 unit: $(UNIT_TESTS)
 	@tools/run-unit $(UNIT_TESTS)
+
+# ARGS="--port-base 10000": what adit up is given.
+run:
+	@exec tools/run $(BUILD) $(ARGS)
+
+test:
+	@exec tools/test $(BUILD)
+
+long:
+	@exec tools/test --long $(BUILD)
+
+PREFIX ?= /usr/local
+install: programs
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 0755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+
+clean:
+	rm -rf $(BUILD)
+
+distclean: clean
+	@if [ -d var ]; then \
+	    printf 'Remove var/ (users, keys, audit trail of this checkout)? [y/N] '; \
+	    read -r answer; [ "$$answer" = y ] && rm -rf var || echo 'var/ stays'; \
+	fi
