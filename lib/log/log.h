@@ -1,5 +1,7 @@
 #pragma once
+#include "lib/base/reason.h"
 #include "lib/base/span.h"
+#include <string.h>
 /*
  * log.h - events with fields, for grep and for machines.
  *
@@ -10,8 +12,9 @@
  * programs log, once, at the edge.
  *
  * Threads    any; one write(2) for each event.  Levels are read without a lock.
- * Limits     an event is cut at 8 KiB (the cut is marked); a write that would block is
- *            dropped and counted (log_dropped()).
+ * Limits     an event is cut at 4 KiB (the cut is marked), so that lines of several processes
+ *            never mix in a pipe; a write that would block is dropped and counted
+ *            (log_dropped()).
  */
 enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 
@@ -43,6 +46,7 @@ struct log_field {
 
 enum log_format { LOG_AUTO, LOG_TEXT, LOG_JSON };       /* AUTO: text on a terminal */
 
+/* Once at start, before other threads.  `fd` stays the caller's. */
 void log_init(const char *program, int fd, enum log_format format, enum log_level level);
 bool log_is_on(enum log_level level);
 bool log_level_parse(struct span text, enum log_level *ret_level);
