@@ -15,8 +15,12 @@
  * Ownership  the mux owns its links and streams.  A stream is dead after on_ended, a link
  *            after mux_link_free.  Spans given to handlers live for the call only.
  * Threads    one thread for a mux and all that is in it.
- * Re-entry   handlers may call any function here except mux_free, mux_link_free of the
- *            link being fed, and mux_link_take.
+ * Re-entry   handlers are called from mux_link_take, mux_link_tick, mux_link_produce,
+ *            mux_link_free and mux_free only - never from a mux_stream_* call, so a program
+ *            may go on using what it holds after one (on_ended comes later, by one of those;
+ *            on_want_send is the exception: it may come from any call and must only take note).
+ *            Handlers may call any function here except mux_free, mux_link_free of the link
+ *            being fed, mux_link_take, mux_link_produce and mux_link_tick.
  * Errors     0; -ENOMEM; > 0 an enum reason as named at each function.
  */
 #define MUX_MESSAGE_MAX 65536           /* what a carrier has to give to produce() at the most */

@@ -1,0 +1,172 @@
+#include "lib/pipe/pipe.h"
+#include <errno.h>
+
+#define SPANS 32            /* of one writev: two full first windows in chunks of 16 KiB */
+
+static void drop_conn(struct pipe *p)
+{
+    timer_stop(&p->idle);
+    if (p->conn)
+        conn_reset(TAKE(p->conn));
+}
+
+/* The socket died under us: what was read before still reaches the other end. */
+static void lose_conn(struct pipe *p)
+{
+    drop_conn(p);
+    mux_stream_reset(p->stream, p->conn_lost, SPAN_NONE, false);
+}
+
+static void on_idle(void *arg)
+{
+    struct pipe *p = arg;
+    uint64_t quiet_ms = loop_now_ms(conn_loop(p->conn)) - p->active_ms;
+
+    if (quiet_ms >= p->idle_ms)
+        pipe_cut(p, REASON_IDLE_TIMEOUT, SPAN_NONE);
+    else
+        timer_start(conn_loop(p->conn), &p->idle, p->idle_ms - quiet_ms, on_idle, p);
+}
+
+static void set_want(struct pipe *p, unsigned event, bool is_on)
+{
+    unsigned now = conn_wanted(p->conn);
+    unsigned next = is_on ? now | event : now & ~event;
+
+    if (next != now)
+        conn_want(p->conn, next);
+}
+
+/* One read into the replay buffer: > 0 bytes, 0 stop for now. */
+static size_t fill_once(struct pipe *p)
+{
+    size_t room;
+    unsigned char *dst = mux_stream_reserve(p->stream, &room);
+    ssize_t n;
+
+    if (!dst) {
+        set_want(p, CONN_READ, false);      /* pipe_on_writable() resumes */
+        return 0;
+    }
+
+    n = conn_read(p->conn, dst, room);
+    mux_stream_commit(p->stream, n > 0 ? (size_t)n : 0);
+    if (n > 0)
+        return (size_t)n;
+
+    if (n == 0) {
+        p->is_in_done = true;
+        set_want(p, CONN_READ, false);
+        mux_stream_fin(p->stream);
+    } else if (n != -EAGAIN) {
+        lose_conn(p);
+    }
+    return 0;
+}
+
+static void on_conn_readable(void *user)
+{
+    struct pipe *p = user;
+    size_t turn = 0;
+
+    p->active_ms = loop_now_ms(conn_loop(p->conn));
+    while (p->conn && turn < PIPE_TURN) {
+        size_t n = fill_once(p);
+
+        if (n == 0)
+            return;
+        turn += n;
+    }
+}
+
+/* Passes the other end's FIN on once all before it is out. */
+static void finish_out(struct pipe *p)
+{
+    if (p->is_out_done || !mux_stream_at_fin(p->stream))
+        return;
+
+    p->is_out_done = true;
+    conn_shutdown_write(p->conn);
+}
+
+void pipe_on_readable(struct pipe *p)
+{
+    struct span spans[SPANS];
+    size_t count;
+
+    if (!p->conn)
+        return;
+
+    p->active_ms = loop_now_ms(conn_loop(p->conn));
+    while ((count = mux_stream_peek(p->stream, spans, SPANS)) > 0) {
+        ssize_t n = conn_writev(p->conn, spans, count);
+
+        if (n > 0)
+            mux_stream_consume(p->stream, (size_t)n);
+        if (n == -EAGAIN || n == 0) {
+            set_want(p, CONN_WRITE, true);
+            return;
+        }
+        if (n < 0) {
+            lose_conn(p);
+            return;
+        }
+    }
+    set_want(p, CONN_WRITE, false);
+    finish_out(p);
+}
+
+static void on_conn_writable(void *user)
+{
+    pipe_on_readable(user);
+}
+
+static const struct conn_handlers handlers = {
+    .on_readable = on_conn_readable,
+    .on_writable = on_conn_writable,
+};
+
+void pipe_start(struct pipe *p, struct conn *conn, struct mux_stream *stream, enum reason conn_lost,
+                uint32_t idle_ms)
+{
+    *p = (struct pipe){
+        .conn = conn,
+        .stream = stream,
+        .idle_ms = idle_ms,
+        .conn_lost = conn_lost,
+        .active_ms = loop_now_ms(conn_loop(conn)),
+    };
+    conn_set_handlers(conn, &handlers, p);
+    conn_want(conn, CONN_READ);
+    if (idle_ms)
+        timer_start(conn_loop(conn), &p->idle, idle_ms, on_idle, p);
+    pipe_on_readable(p);
+}
+
+void pipe_on_writable(struct pipe *p)
+{
+    if (p->conn && !p->is_in_done)
+        set_want(p, CONN_READ, true);
+}
+
+void pipe_on_reset(struct pipe *p)
+{
+    drop_conn(p);
+}
+
+void pipe_on_ended(struct pipe *p, enum reason how)
+{
+    timer_stop(&p->idle);
+    if (!p->conn)
+        return;
+    if (how == REASON_NONE)
+        conn_close(TAKE(p->conn));
+    else
+        conn_reset(TAKE(p->conn));
+}
+
+void pipe_cut(struct pipe *p, enum reason why, struct span text)
+{
+    drop_conn(p);
+    mux_stream_reset(p->stream, why, text, true);
+}

@@ -1,0 +1,45 @@
+#pragma once
+#include "lib/base/reason.h"
+#include "lib/mux/mux.h"
+#include "lib/net/conn.h"
+/*
+ * pipe.h - carries bytes between a socket and a stream, both ways, half-close included.
+ *
+ * Socket to stream: read straight into the stream's replay buffer, as much as its credit
+ * allows, at most PIPE_TURN bytes for each turn of the loop.  Stream to socket: one writev
+ * of all that is there; consumed (so granted again) is what the kernel took.  There is no
+ * buffer in between.  An error of the socket resets the stream after the bytes that were
+ * read; a reset of the stream becomes an RST.
+ *
+ * Shape      embedded in its owner, which is the stream's user and passes the mux's
+ *            handlers on to the four functions below.
+ * Ownership  pipe_start() takes the conn.  The stream belongs to its mux.
+ * Threads    the loop's thread.
+ */
+#define PIPE_TURN (128 * 1024)
+
+struct pipe {
+    struct conn *conn;              /* NULL: over, or never started */
+    struct mux_stream *stream;
+    struct loop_timer idle;
+    uint64_t active_ms;
+    uint32_t idle_ms;               /* 0: no limit */
+    enum reason conn_lost;          /* what an error of the socket means: client-gone, target-reset */
+    bool is_in_done;                /* the socket's end was passed to the stream */
+    bool is_out_done;               /* the stream's end was passed to the socket */
+};
+
+/* From here on bytes flow.  What the stream holds already is written at once. */
+void pipe_start(struct pipe *p, struct conn *conn, struct mux_stream *stream, enum reason conn_lost,
+                uint32_t idle_ms);
+static inline bool pipe_is_on(const struct pipe *p) { return p->conn != NULL; }
+
+/* For the mux's handlers of the same names. */
+void pipe_on_readable(struct pipe *p);
+void pipe_on_writable(struct pipe *p);
+void pipe_on_reset(struct pipe *p);
+/* The stream is dead: closes the socket in order (REASON_NONE) or with an RST. */
+void pipe_on_ended(struct pipe *p, enum reason how);
+
+/* Ends it from this side: the stream is reset with `why` at once, the socket gets an RST. */
+void pipe_cut(struct pipe *p, enum reason why, struct span text);
