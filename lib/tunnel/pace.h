@@ -1,0 +1,30 @@
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+/*
+ * pace.h - how much of a link may lie between us and the peer's kernel.
+ *
+ * What is beyond the need of the path only waits, and what waits cannot be overtaken: so
+ * lowest round trip x highest recent rate, plus 20 ms of that rate, at least 16 KiB.
+ *
+ * Units      bytes, microseconds, bytes a second.     Threads  pure.
+ */
+#define PACE_MIN_BYTES 16384
+#define PACE_UNKNOWN_BYTES 524288       /* while no rate is known */
+#define PACE_MAX_BYTES (16u << 20)
+#define PACE_EXTRA_US 20000
+
+struct pace {
+    uint32_t rtt_us;            /* lowest of the last windows; 0: unknown */
+    uint64_t rate;              /* highest of the last windows; 0: unknown */
+    uint32_t next_rtt_us;       /* of the window under way */
+    uint64_t next_rate;
+    uint64_t window_ends_ms;
+};
+
+/* What the kernel says now. */
+void pace_measure(struct pace *p, uint32_t rtt_us, uint64_t bytes_per_s, uint64_t now_ms);
+/* How many bytes may be in flight. */
+size_t pace_budget(const struct pace *p);
+/* When to look again, `over` bytes being too many: 1..20 ms. */
+uint32_t pace_wait_ms(const struct pace *p, size_t over);
