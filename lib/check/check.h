@@ -3,7 +3,7 @@
  * check.h - what every unit test includes: cmocka and what it wants before it.
  *
  * Tests are tables beside the code; each row has a name that finishes the sentence
- * "it ...".  check_row() prints it when the row fails.
+ * "it ...".  check_row() prints it, so the last one before a failure is the row that failed.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -14,5 +14,5 @@
 
 #include <cmocka.h>
 
-/* Names the row that the following assertions belong to; printed when one fails. */
+/* Names the row that the following assertions belong to. */
 void check_row(const char *it);

@@ -9,7 +9,8 @@
  * Encoding: the same rows, or the writer below (which escapes and bounds).
  *
  * Ownership  strings and arrays decoded into a struct are heap, freed by json_free_fields().
- * Limits     depth 32; sizes by the rows.
+ *            json_decode() that fails leaves nothing behind in the struct.
+ * Limits     depth 32, 1024 members of one object; sizes by the rows.
  * Threads    values belong to one thread at a time.
  */
 enum json_type {
@@ -54,7 +55,8 @@ MUST_CHECK int json_decode(const struct json_value *v, const struct json_field *
 MUST_CHECK int json_decode_text(struct span text, const struct json_field *fields, size_t count,
                                 unsigned flags, void *out, struct json_error *reterr);
 void json_free_fields(const struct json_field *fields, size_t count, void *out);
-/* Writes the struct as an object; a NULL string, NULL value is left out. */
+/* Writes the struct as an object; left out: a NULL string, a NULL value, an empty J_TEXT whose
+ * row does not allow the empty string. */
 void json_encode(const void *in, const struct json_field *fields, size_t count, struct buf *out);
 
 /* Reading a tree where no table fits.  Borrowed views; NULL or false when absent or of
@@ -69,7 +71,7 @@ bool json_as_str(const struct json_value *v, struct span *ret);
 bool json_as_int(const struct json_value *v, int64_t *ret);
 size_t json_count(const struct json_value *array_or_object);
 const struct json_value *json_at(const struct json_value *array, size_t i);
-/* Member i of an object in its order. */
+/* Member i of an object in its order; O(i). */
 const struct json_value *json_member(const struct json_value *object, size_t i, struct span *ret_key);
 /* Compact, keys in their order. */
 void json_print(const struct json_value *v, struct buf *out);
