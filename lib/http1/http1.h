@@ -15,6 +15,7 @@
  * Ownership  nothing is allocated.  The spans in a head point into the caller's buffer
  *            and live as long as those bytes stay where they are.
  * Threads    no shared state.
+ *            *ret_head is scratch until 0 is returned.
  * Errors     > 0, one of enum http1_error.  HTTP1_E_MORE: not whole yet, read more.  After
  *            any other the connection cannot be trusted again: answer and close.
  * Source     RFC 9110, RFC 9112, RFC 7617 (Basic).
@@ -186,7 +187,7 @@ struct http1_forward {
 
 /* The request as an origin server is to see it: method, path, same minor version, Host from
  * the target's authority, the body's framing field as it came, no hop-by-hop fields.
- * `f` may be NULL. */
+ * Not for CONNECT, which has no path.  `f` may be NULL. */
 void http1_write_request(struct buf *out, const struct http1_head *h,
                          const struct http1_forward *f);
 /* The response as HTTP/1.1, likewise. */
