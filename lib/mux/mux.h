@@ -103,6 +103,8 @@ struct mux_handlers {
     void (*on_open)(void *link_user, struct mux_stream *s, const struct mux_open *open);
     void (*on_opened)(void *user, struct mux_stream *s, const struct mux_opened *opened);
     void (*on_refused)(void *user, struct mux_stream *s, enum reason why, struct span text);
+    void (*on_tries)(void *user, struct mux_stream *s, const struct mux_opened *tries);
+                                    /* just before on_refused, when the refusal lists its tries */
     void (*on_readable)(void *user, struct mux_stream *s);      /* once for a batch of frames */
     void (*on_writable)(void *user, struct mux_stream *s);      /* reserve() has room again */
     void (*on_reset)(void *user, struct mux_stream *s, enum reason why, struct span text);
@@ -122,6 +124,9 @@ struct mux_stats {                  /* since the mux was made; gauges are of now
 struct mux *mux_new(const struct mux_config *config, const struct mux_handlers *handlers); /* NULL: no memory */
 void mux_free(struct mux *m);       /* ends all streams (on_ended) and links first */
 const struct mux_stats *mux_stats(const struct mux *m);
+/* What no link does: tells streams without a path what they have to know.  Needed only while
+ * the mux has no link; answers when to call again (UINT64_MAX: when something happens). */
+uint64_t mux_tick(struct mux *m, uint64_t now_ms);
 
 /* --- links ------------------------------------------------------------------------- */
 struct mux_link *mux_link_new(struct mux *m, void *user, uint64_t now_ms);     /* NULL: no memory */
@@ -134,21 +139,25 @@ MUST_CHECK int mux_link_take(struct mux_link *l, struct span bytes, bool is_last
 /* Writes whole frames, at most `cap` (>= 16,384) bytes, as one message; 0: nothing to send. */
 size_t mux_link_produce(struct mux_link *l, unsigned char *dst, size_t cap, uint64_t now_ms);
 bool mux_link_has_output(const struct mux_link *l);
-/* Does what time asks for (PING, time-outs, CREDIT ticks); answers when to call again. */
+/* Does what time asks for (PING, time-outs, CREDIT ticks); answers when to call again.  To be
+ * called after every take() too, which may have made it due earlier. */
 uint64_t mux_link_tick(struct mux_link *l, uint64_t now_ms);
 /* Highest rate seen by the carrier, bytes a second, to cut frames by (0: unknown). */
 void mux_link_set_rate(struct mux_link *l, uint64_t bytes_per_s);
+/* REASON_NOT_READY: the accepting side's HELLO comes first.  REASON_TOO_LARGE. */
 MUST_CHECK int mux_link_hello(struct mux_link *l, struct span json);
 /* The accepting side says yes (a PING at least goes out) - streams may open now. */
 void mux_link_accept(struct mux_link *l, uint64_t now_ms);
 void mux_link_goaway(struct mux_link *l, enum reason why, struct span text, uint32_t ms_left);
+/* In parts where it is long; at most 1 MiB (REASON_TOO_LARGE), 4 MiB waiting (REASON_OVERLOAD). */
 MUST_CHECK int mux_link_notice(struct mux_link *l, uint8_t kind, uint64_t revision, struct span body);
 uint32_t mux_link_stream_count(const struct mux_link *l);
 /* Fair sharing: streams opened with the same owner key share one turn of the scheduler. */
 
 /* --- streams ----------------------------------------------------------------------- */
 /* Entry: sends OPEN (limits and path are filled in).  > 0: REASON_OVERLOAD, REASON_RELAY_DRAINING,
- * REASON_LINK_RENEW, REASON_NOT_READY. */
+ * REASON_LINK_RENEW, REASON_NOT_READY, REASON_CONFLICT (the uid is in use), REASON_INVALID (a
+ * field is too long). */
 MUST_CHECK int mux_stream_open(struct mux_link *l, const struct mux_open *open, uint64_t owner,
                                void *user, uint64_t now_ms, struct mux_stream **ret_stream);
 void mux_stream_accept(struct mux_stream *s, const struct mux_opened *opened);   /* target side */
@@ -159,8 +168,10 @@ void *mux_stream_user(const struct mux_stream *s);
 struct mux_link *mux_stream_link(const struct mux_stream *s);                    /* NULL: no path */
 struct span mux_stream_uid(const struct mux_stream *s);
 
-/* Sending.  reserve() gives room inside the replay buffer, limited by credit and memory; write
- * there, then commit().  *ret_n == 0 (NULL): wait for on_writable.  No DATA before OPEN_OK. */
+/* Sending.  reserve() gives room inside the replay buffer, limited by credit, by memory and to
+ * 128 KiB that wait for the link; write there, then commit() - commit(0) when nothing came, so
+ * that an idle stream holds no buffer.  *ret_n == 0 (NULL): wait for on_writable.  No DATA
+ * before OPEN_OK. */
 unsigned char *mux_stream_reserve(struct mux_stream *s, size_t *ret_n);
 void mux_stream_commit(struct mux_stream *s, size_t n);
 void mux_stream_fin(struct mux_stream *s);
