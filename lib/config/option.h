@@ -9,18 +9,25 @@
  *         X(STR,  tunnel_listen, "127.0.0.1:7443", 0, 0, 0, "address:port agents dial")    \
  *         X(MSEC, drain_ms,      "30s", 0, 3600000, OPTION_RELOAD, "how long streams may finish at stop")
  *     struct relay_config { RELAY_OPTIONS(OPTION_FIELD) };
- *     static const struct option_row rows[] = { RELAY_OPTIONS(OPTION_ROW(struct relay_config)) };
+ *     #define RELAY_ROW(...) OPTION_ROW_OF(struct relay_config, __VA_ARGS__)
+ *     static const struct option_row rows[] = { RELAY_OPTIONS(RELAY_ROW) };
  *
  * Precedence: flag, environment, file, default.  An unknown key is an error that names
  * the nearest known one.  Names: field drain_ms is --drain-ms, ADIT_RELAY_DRAIN_MS,
  * drain_ms: in YAML.  A LIST holds its items joined by '\n' (commas in flag and
- * environment, a sequence in YAML).
+ * environment, a sequence in YAML).  Variables that Kubernetes makes for services
+ * (…_SERVICE_…, …_PORT, …_PORT_…) are no keys.
+ *
+ * Units      MSEC "1500", "1500ms", "30s", "5m", "2h", "7d"; SIZE "65536", "64K", "16M", "1G"
+ *            (also KiB, MiB, GiB).  BOOL true or false; a flag alone is true.
  *
  * Shape      values land in the caller's struct: STR, LIST, PATH as char * (heap, never
  *            NULL), INT, MSEC, SIZE as int64_t (milliseconds, bytes), BOOL as bool.
- * Secrets    OPTION_SECRET options take their value from NAME_file (a path, or a systemd
- *            credential) only; as a plain flag never; as a plain variable only when
- *            allow-env-secrets is set.  Printed as "(set)".
+ * Secrets    OPTION_SECRET options take their value from NAME_file only: a path, or the name
+ *            of a systemd credential (no '/' in it); as a plain flag or key never; as a plain
+ *            variable only when allow-env-secrets is set.  A line end at the end is dropped.
+ *            Printed as "(set)".
+ * Limits     1 MiB of YAML, 64 KiB of one value.
  * Ownership  option_free() frees the strings in the struct.
  * Errors     a message for a person in `reterr` (what, where, cure), 0 or -EINVAL.
  * Threads    start-up and reload only.
@@ -70,7 +77,8 @@ enum option_action {            /* what the command line asks for */
 struct option_origins;          /* where each value came from; for --print-config */
 
 /* Reads flags (argv[1..]), the environment and the file that --config or ADIT_…_CONFIG
- * names into `config` (zeroed by the caller).  Positional arguments are refused. */
+ * names into `config` (zeroed by the caller).  Positional arguments are refused.  For HELP,
+ * VERSION and REFERENCE nothing is read, and `config` and `*ret_origins` stay empty. */
 MUST_CHECK int option_load(const struct option_table *table, int argc, char **argv, void *config,
                            enum option_action *ret_action, struct option_origins **ret_origins,
                            struct buf *reterr);
