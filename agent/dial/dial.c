@@ -1,0 +1,431 @@
+#include "agent/dial/dial.h"
+#include "agent/dial/race.h"
+#include "lib/base/list.h"
+#include "lib/log/log.h"
+#include "lib/pipe/pipe.h"
+#include <errno.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#define OWN_ADDRS_MAX 256
+#define OWN_ADDRS_KEEP_MS 5000
+
+struct dialer {
+    struct dialer_config config;
+    struct agent_reach *reach;
+    struct list sessions;
+    struct dialer_stats stats;
+    struct addr own[OWN_ADDRS_MAX];
+    size_t own_count;
+    uint64_t own_at_ms;             /* 0: never read */
+    bool is_draining;
+};
+
+struct session {
+    struct list node;
+    struct dialer *dialer;
+    struct mux_stream *stream;
+    struct target target;
+    struct cidr ranges[MUX_RANGES_MAX];
+    size_t range_count;
+    bool allow_special;
+    uint32_t answer_ms;
+    uint64_t began_ms;
+    const char *resolved_by;
+    struct resolve_request *resolving;
+    struct race *race;
+    struct pipe pipe;
+    struct endpoint used;
+};
+
+static struct span target_span(const struct session *s)
+{
+    return span_str(s->target.name);
+}
+
+static void session_free(struct session *s)
+{
+    if (s->resolving)
+        resolve_cancel(s->resolving);
+    if (s->race)
+        race_free(s->race);
+    list_remove(&s->node);
+    s->dialer->stats.live--;
+    free(s);
+}
+
+/* --- the machine's own addresses, which count as special ------------------------------ */
+
+static bool addr_of(const struct sockaddr *sa, struct addr *ret_addr)
+{
+    if (sa && sa->sa_family == AF_INET) {
+        const unsigned char *b =
+            (const void *)&((const struct sockaddr_in *)(const void *)sa)->sin_addr;
+
+        *ret_addr = addr_v4(b[0], b[1], b[2], b[3]);
+        return true;
+    }
+    if (sa && sa->sa_family == AF_INET6) {
+        memcpy(ret_addr->ip, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, 16);
+        return true;
+    }
+    return false;
+}
+
+/* Read anew when it is old: a change of address is noticed within OWN_ADDRS_KEEP_MS. */
+static int own_refresh(struct dialer *d)
+{
+    uint64_t now_ms = loop_now_ms(d->config.loop);
+    struct ifaddrs *all;
+
+    if (d->own_at_ms && now_ms - d->own_at_ms < OWN_ADDRS_KEEP_MS)
+        return 0;
+    if (getifaddrs(&all))
+        return -errno;
+
+    d->own_count = 0;
+    for (const struct ifaddrs *i = all; i && d->own_count < OWN_ADDRS_MAX; i = i->ifa_next) {
+        if (addr_of(i->ifa_addr, &d->own[d->own_count]))
+            d->own_count++;
+    }
+    freeifaddrs(all);
+    d->own_at_ms = now_ms;
+    return 0;
+}
+
+/* --- refusing and connecting ------------------------------------------------------------- */
+
+static void refuse(struct session *s, enum reason why, const char *text, const struct mux_opened *tries)
+{
+    s->dialer->stats.refused[why]++;
+    LOG(INFO, "stream.refused", SP("target", target_span(s)), N("port", s->target.port), R("reason", why),
+        S("detail", text));
+    mux_stream_refuse(s->stream, why, span_str(text), tries);
+}
+
+static void opened_from(const struct session *s, const struct race_result *result, struct mux_opened *ret)
+{
+    *ret = (struct mux_opened){
+        .boot_id = s->dialer->config.boot_id,
+        .used = result->used,
+        .resolved_by = span_str(s->resolved_by),
+        .try_count = result->try_count,
+    };
+    memcpy(ret->tries, result->tries, sizeof(ret->tries));
+}
+
+static void on_raced(void *user, const struct race_result *result)
+{
+    struct session *s = user;
+    struct mux_opened opened;
+    char text[ADDR_UNIX_MAX + 8];
+
+    race_free(TAKE(s->race));
+    opened_from(s, result, &opened);
+    if (!result->conn) {
+        refuse(s, result->reason, "no address of the target took the connection", &opened);
+        return;
+    }
+
+    s->dialer->stats.opened++;
+    s->used = result->used;
+    LOG(DEBUG, "stream.connected", SP("target", target_span(s)),
+        S("address", endpoint_format(&result->used, text, sizeof(text))), S("resolved_by", s->resolved_by));
+    mux_stream_accept(s->stream, &opened);
+    pipe_start(&s->pipe, result->conn, s->stream, REASON_TARGET_RESET, s->dialer->config.idle_ms);
+}
+
+static uint32_t time_left_ms(const struct session *s)
+{
+    uint64_t spent_ms = loop_now_ms(s->dialer->config.loop) - s->began_ms;
+
+    return spent_ms < s->answer_ms ? (uint32_t)(s->answer_ms - spent_ms) : 1;
+}
+
+static void dial_endpoints(struct session *s, const struct endpoint *to, size_t count)
+{
+    if (race_start(s->dialer->config.loop, to, count, time_left_ms(s), on_raced, s, &s->race))
+        refuse(s, REASON_OVERLOAD, "out of memory", NULL);
+}
+
+static enum reason may_dial(const struct session *s, const struct addr *addr)
+{
+    const struct dialer *d = s->dialer;
+    const struct dial_question question = {
+        .target = &s->target,
+        .addr = addr,
+        .ranges = s->ranges,
+        .range_count = s->range_count,
+        .allow_special = s->allow_special,
+        .acl = d->config.acl,
+        .reach = d->reach,
+        .own = d->own,
+        .own_count = d->own_count,
+    };
+
+    return agent_may_dial(&question);
+}
+
+/* RFC 8305 section 4: the families take turns, beginning with that of the first address. */
+static size_t interleave(struct endpoint *list, size_t count)
+{
+    struct endpoint sorted[RACE_ADDRS_MAX * 4];
+    size_t n = 0, next[2] = { 0, 0 };
+    bool want_v4 = count && addr_is_v4(&list[0].addr);
+
+    while (n < count && n < RACE_ADDRS_MAX) {
+        size_t *i = &next[want_v4];
+
+        while (*i < count && addr_is_v4(&list[*i].addr) != want_v4)
+            (*i)++;
+        if (*i < count)
+            sorted[n++] = list[(*i)++];
+        else if (next[!want_v4] >= count)
+            break;
+        want_v4 = !want_v4;
+    }
+    memcpy(list, sorted, n * sizeof(*list));
+    return n;
+}
+
+/* Drops what may not be dialled, and dials the rest. */
+static void dial_permitted(struct session *s, const struct addr *addrs, size_t count)
+{
+    struct endpoint to[RACE_ADDRS_MAX * 4];
+    enum reason why = REASON_RESOLVE_FAILED;
+    size_t n = 0;
+
+    if (own_refresh(s->dialer)) {
+        refuse(s, REASON_OVERLOAD, "the machine's own addresses cannot be read", NULL);
+        return;
+    }
+    for (size_t i = 0; i < count && n < ARRAY_LEN(to); i++) {
+        enum reason verdict = may_dial(s, &addrs[i]);
+
+        if (verdict == REASON_NONE)
+            to[n++] = (struct endpoint){ .kind = ENDPOINT_IP, .addr = addrs[i], .port = s->target.port };
+        else
+            why = verdict;
+    }
+    if (n == 0) {
+        refuse(s, why, "no address of the target may be dialled from here", NULL);
+        return;
+    }
+    dial_endpoints(s, to, interleave(to, n));
+}
+
+static void on_name(void *user, const struct resolve_answer *answer)
+{
+    struct session *s = user;
+
+    s->resolving = NULL;
+    s->resolved_by = answer->source;
+    if (answer->reason != REASON_NONE)
+        refuse(s, answer->reason, answer->text, NULL);
+    else
+        dial_permitted(s, answer->addrs, answer->count);
+}
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+static void open_unix(struct session *s, struct span path)
+{
+    struct endpoint to = { .kind = ENDPOINT_UNIX };
+    enum reason why = agent_may_dial_unix(s->dialer->config.acl, s->dialer->reach, s->allow_special, path);
+
+    if (why == REASON_NONE && !span_copy(path, to.path, sizeof(to.path)))
+        why = REASON_PROTOCOL_ERROR;
+    s->resolved_by = "override";
+    if (why != REASON_NONE)
+        refuse(s, why, "the socket may not be dialled from here", NULL);
+    else
+        dial_endpoints(s, &to, 1);
+}
+
+static void open_override(struct session *s, const struct mux_open *open)
+{
+    struct addr addrs[MUX_RESOLVE_MAX];
+
+    s->resolved_by = "override";
+    for (size_t i = 0; i < open->resolve_count; i++) {
+        if (!addr_parse(open->resolve_to[i], &addrs[i])) {
+            refuse(s, REASON_PROTOCOL_ERROR, "resolve-to holds no address", NULL);
+            return;
+        }
+    }
+    dial_permitted(s, addrs, open->resolve_count);
+}
+
+static void open_name(struct session *s)
+{
+    int error = resolve_name(s->dialer->config.resolve, s->target.name, s->answer_ms, on_name, s, &s->resolving);
+
+    if (error)
+        refuse(s, REASON_OVERLOAD, "too many names are being resolved", NULL);
+}
+
+static void open_target(struct session *s, const struct mux_open *open)
+{
+    struct span unix_path = SPAN_NONE;
+
+    if (open->resolve_count == 1 && span_starts(open->resolve_to[0], SPAN("unix:")))
+        unix_path = span_skip(open->resolve_to[0], 5);
+
+    if (!target_parse(open->host, open->port, &s->target))
+        refuse(s, REASON_PROTOCOL_ERROR, "the target is malformed", NULL);
+    else if (s->dialer->is_draining)
+        refuse(s, REASON_AGENT_DRAINING, NULL, NULL);
+    else if (unix_path.n)
+        open_unix(s, unix_path);
+    else if (!acl_may_allow(s->dialer->config.acl, &s->target))
+        refuse(s, REASON_ACL_DENIED, "the agent's own file does not allow the target", NULL);
+    else if (open->resolve_count)
+        open_override(s, open);
+    else if (s->target.is_literal)
+        (s->resolved_by = "literal", dial_permitted(s, &s->target.addr, 1));
+    else
+        open_name(s);
+}
+
+static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+void dialer_on_open(struct dialer *d, struct mux_stream *stream, const struct mux_open *open)
+{
+    struct session *s;
+
+    if (open->kind == MUX_KIND_PROBE) {     /* proves the loop that opens streams, no more */
+        mux_stream_accept(stream, &(struct mux_opened){ .boot_id = d->config.boot_id });
+        mux_stream_fin(stream);
+        return;
+    }
+    s = open->kind == MUX_KIND_TCP ? calloc(1, sizeof(*s)) : NULL;
+    if (!s) {
+        mux_stream_refuse(stream, open->kind == MUX_KIND_TCP ? REASON_OVERLOAD : REASON_METHOD_NOT_ALLOWED,
+                          SPAN_NONE, NULL);
+        return;
+    }
+
+    s->dialer = d;
+    s->stream = stream;
+    s->allow_special = open->allow_special;
+    s->answer_ms = min_u32(open->answer_ms ? open->answer_ms : d->config.dial_ms, d->config.dial_ms);
+    s->began_ms = loop_now_ms(d->config.loop);
+    s->range_count = open->range_count;
+    memcpy(s->ranges, open->ranges, open->range_count * sizeof(s->ranges[0]));
+    list_append(&d->sessions, &s->node);
+    d->stats.live++;
+    mux_stream_set_user(stream, s);
+    open_target(s, open);
+}
+
+/* --- the mux's handlers ------------------------------------------------------------------- */
+
+static void on_readable(void *user, struct mux_stream *stream)
+{
+    struct session *s = user;
+
+    (void)stream;
+    if (s)
+        pipe_on_readable(&s->pipe);
+}
+
+static void on_writable(void *user, struct mux_stream *stream)
+{
+    struct session *s = user;
+
+    (void)stream;
+    if (s)
+        pipe_on_writable(&s->pipe);
+}
+
+static void on_reset(void *user, struct mux_stream *stream, enum reason why, struct span text)
+{
+    struct session *s = user;
+
+    (void)stream;
+    (void)why;
+    (void)text;
+    if (s)
+        pipe_on_reset(&s->pipe);
+}
+
+static void on_ended(void *user, struct mux_stream *stream, enum reason how)
+{
+    struct session *s = user;
+
+    if (!s)
+        return;
+    LOG(DEBUG, "stream.ended", SP("target", target_span(s)), R("reason", how),
+        U("sent_bytes", mux_stream_sent(stream)), U("received_bytes", mux_stream_consumed(stream)));
+    pipe_on_ended(&s->pipe, how);
+    session_free(s);
+}
+
+void dialer_handlers(struct mux_handlers *h)
+{
+    h->on_readable = on_readable;
+    h->on_writable = on_writable;
+    h->on_reset = on_reset;
+    h->on_ended = on_ended;
+}
+
+/* --- the dialer ---------------------------------------------------------------------------- */
+
+int dialer_new(const struct dialer_config *config, struct dialer **ret_dialer)
+{
+    struct dialer *d = calloc(1, sizeof(*d));
+
+    if (!d)
+        return -ENOMEM;
+
+    d->config = *config;
+    d->config.dial_ms = config->dial_ms ? config->dial_ms : 10000;
+    list_init(&d->sessions);
+    *ret_dialer = d;
+    return 0;
+}
+
+void dialer_free(struct dialer *d)
+{
+    LIST_EACH(&d->sessions, node)
+        session_free(container_of(node, struct session, node));
+    if (d->reach)
+        agent_reach_free(d->reach);
+    free(d);
+}
+
+static bool still_permitted(const struct session *s)
+{
+    if (s->used.kind == ENDPOINT_UNIX)
+        return agent_may_dial_unix(s->dialer->config.acl, s->dialer->reach, s->allow_special,
+                                   span_str(s->used.path)) == REASON_NONE;
+    return may_dial(s, &s->used.addr) == REASON_NONE;
+}
+
+void dialer_set_reach(struct dialer *d, struct agent_reach *reach)
+{
+    if (d->reach)
+        agent_reach_free(d->reach);
+    d->reach = reach;
+
+    LIST_EACH(&d->sessions, node) {
+        struct session *s = container_of(node, struct session, node);
+
+        if (pipe_is_on(&s->pipe) && !still_permitted(s))
+            pipe_cut(&s->pipe, REASON_REVOKED, SPAN("the agent's policy no longer permits the target"));
+    }
+}
+
+void dialer_drain(struct dialer *d)
+{
+    d->is_draining = true;
+}
+
+const struct dialer_stats *dialer_stats(const struct dialer *d)
+{
+    return &d->stats;
+}

@@ -1,0 +1,37 @@
+#pragma once
+#include "lib/mux/mux.h"
+#include "lib/net/conn.h"
+/*
+ * race.h - connects to the first of several addresses that answers.
+ *
+ * The next address is tried when the one before failed, or after RACE_DELAY_MS; the first
+ * to connect wins and the others are dropped.  Every try is kept with its time.
+ *
+ * Ownership  race_free() drops what is under way.  on_done gets the winning conn (its
+ *            owner from then on) or NULL with the reason of the last failure; the race may
+ *            be freed within it.
+ * Threads    its loop's thread.  on_done never comes within race_start().
+ * Source     RFC 8305 section 5 (250 ms), families interleaved by the caller (section 4).
+ */
+#define RACE_DELAY_MS 250
+#define RACE_ADDRS_MAX MUX_TRIES_MAX
+
+struct race;
+
+struct race_result {
+    struct conn *conn;              /* NULL: none answered */
+    struct endpoint used;
+    enum reason reason;
+    struct mux_try tries[MUX_TRIES_MAX];
+    size_t try_count;
+};
+
+typedef void race_fn(void *user, const struct race_result *result);
+
+/* At most RACE_ADDRS_MAX endpoints; all is over after deadline_ms. */
+MUST_CHECK int race_start(struct loop *l, const struct endpoint *to, size_t count, uint32_t deadline_ms,
+                          race_fn *on_done, void *user, struct race **ret_race);
+void race_free(struct race *r);
+DEFINE_FREEP(race, race_free)
+/* What an errno of a connect means to the one who asked. */
+enum reason race_reason(int error);

@@ -1,0 +1,182 @@
+#include "agent/uplink/join.h"
+#include "agent/uplink/notice.h"
+#include "lib/base/encode.h"
+#include "lib/crypto/ca.h"
+#include "lib/crypto/random.h"
+#include "lib/log/log.h"
+#include "lib/tunnel/client/tunnel_client.h"
+#include <errno.h>
+#include <string.h>
+
+struct join {
+    struct loop *loop;
+    struct resolver *resolver;
+    struct mux *mux;
+    struct tls_ctx *tls;
+    struct key *key;
+    const struct join_token *token;
+    struct agent_identity *identity;
+    struct buf *reterr;
+    char csr[2 * CSR_DER_MAX], mac[JOIN_MAC_LEN + 1];
+    bool has_certificate, is_over, is_refused;
+};
+
+static void join_deinit(struct join *j)
+{
+    if (j->mux)
+        mux_free(j->mux);
+    if (j->tls)
+        tls_ctx_unref(j->tls);
+    if (j->resolver)
+        resolver_free(j->resolver);
+    if (j->key)
+        key_free(j->key);
+    if (j->loop)
+        loop_free(j->loop);
+}
+
+static void on_notice(void *user, struct tunnel *t, unsigned kind, uint64_t revision, struct span body)
+{
+    struct join *j = user;
+    AUTO(freep) char *pem = NULL;
+
+    (void)revision;
+    if (kind != TUNNEL_NOTICE_CERTIFICATE || j->has_certificate)
+        return;
+
+    buf_clear(j->reterr);
+    j->is_refused = notice_chain(body, &pem, j->reterr) ||
+                    identity_adopt(j->identity, j->token, j->key, span_str(pem), (int64_t)(wall_ms() / 1000),
+                                   j->reterr);
+    j->has_certificate = !j->is_refused;
+    tunnel_close(t, REASON_NONE, "joined");
+}
+
+static void explain(struct join *j, enum reason why, struct span text)
+{
+    buf_clear(j->reterr);
+    buf_printf(j->reterr, "refused: %s (" SPAN_FMT "). %s See also: adit reason %s", reason_what(why),
+               SPAN_ARG(text), reason_cure(why), reason_text(why));
+}
+
+static void on_goaway(void *user, struct tunnel *t, enum reason why, struct span text, uint32_t ms_left)
+{
+    struct join *j = user;
+
+    (void)t;
+    (void)ms_left;
+    if (j->has_certificate || j->is_refused || why == REASON_NONE)
+        return;
+    j->is_refused = why != REASON_CONTROL_UNREACHABLE && why != REASON_OVERLOAD && why != REASON_RELAY_DRAINING;
+    explain(j, why, text);
+}
+
+static void on_down(void *user, struct tunnel *t, enum reason why, const char *text)
+{
+    struct join *j = user;
+
+    (void)t;
+    j->is_over = true;
+    if (!j->has_certificate && !j->is_refused && j->reterr->len == 0)
+        buf_printf(j->reterr, "%s%s%s", text ? text : "the connection ended",
+                   why != REASON_NONE ? ". " : "", why != REASON_NONE ? reason_cure(why) : "");
+}
+
+static const struct tunnel_handlers events = {
+    .on_notice = on_notice,
+    .on_goaway = on_goaway,
+    .on_down = on_down,
+};
+
+static bool is_over(void *arg)
+{
+    return ((const struct join *)arg)->is_over;
+}
+
+static int make_request(struct join *j)
+{
+    AUTO(buf_deinit) struct buf der = { 0 };
+    struct buf text;
+    int r;
+
+    buf_init_heap(&der, CSR_DER_MAX);
+    r = key_generate(&j->key);
+    if (!r)
+        r = csr_make(j->key, &der);
+    if (r)
+        return r;
+
+    buf_init_fixed(&text, j->csr, sizeof(j->csr));
+    base64url_encode(buf_span(&der), &text);
+    buf_text(&text);
+    join_mac(j->token->secret, &j->token->id, buf_span(&der), j->mac);
+    return buf_error(&text);
+}
+
+static int make_parts(struct join *j)
+{
+    struct mux_handlers handlers = { 0 };
+    const struct mux_config mux = { .memory_limit = 1 << 20, .streams_max = 1, .random_seed = random_u64() };
+    struct tls_config tls = {
+        .verify = TLS_VERIFY_REQUIRED,
+        .kinds = TLS_KIND(CERT_RELAY),
+    };
+    int r = loop_new(&j->loop);
+
+    memcpy(tls.trust.cluster, j->token->cluster, sizeof(tls.trust.cluster));
+    memcpy(tls.trust.pin, j->token->pin, sizeof(tls.trust.pin));
+    if (!r)
+        r = resolver_new(j->loop, &(struct resolver_config){ 0 }, &j->resolver);
+    if (!r)
+        r = tls_ctx_new(&tls, &j->tls);
+    if (!r)
+        r = make_request(j);
+    if (r)
+        return r;
+    tunnel_fill_handlers(&handlers);
+    j->mux = mux_new(&mux, &handlers);
+    return j->mux ? 0 : -ENOMEM;
+}
+
+static int try_address(struct join *j, const char *addr, uint32_t timeout_ms)
+{
+    const struct tunnel_self self = { .name = "joining", .software = "adit-agent/1", .platform = "linux",
+                                      .boot_id = random_ulid(wall_ms()) };
+    const struct tunnel_login login = { .kind = TUNNEL_JOIN, .token_id = j->token->id.text, .csr = j->csr,
+                                        .mac = j->mac };
+    struct tunnel_dial dial = { .loop = j->loop, .resolver = j->resolver, .mux = j->mux, .tls = j->tls,
+                                .self = &self, .login = &login, .handlers = &events, .user = j };
+    struct tunnel *t;
+    char name[RELAY_HOST_MAX];
+    int r;
+
+    buf_clear(j->reterr);
+    r = relay_address_parse(addr, name, &dial.port, j->reterr);
+    if (r)
+        return r;
+
+    dial.host = name;
+    j->is_over = false;
+    r = tunnel_dial(&dial, &t);
+    if (r)
+        return r;
+    if (!loop_run_until(j->loop, is_over, j, timeout_ms)) {
+        buf_printf(j->reterr, "%s did not answer within %u ms", addr, timeout_ms);
+        tunnel_close(t, REASON_HELLO_TIMEOUT, "no answer in time");
+        loop_run_until(j->loop, is_over, j, timeout_ms);
+    }
+    return j->has_certificate ? 0 : -ECONNREFUSED;
+}
+
+int join_run(struct agent_identity *id, const struct join_token *token, uint32_t timeout_ms, struct buf *reterr)
+{
+    AUTO(join_deinit) struct join j = { .token = token, .identity = id, .reterr = reterr };
+    int r = make_parts(&j);
+
+    if (r)
+        return r;
+    r = -EINVAL;
+    for (size_t i = 0; i < token->addr_count && !j.has_certificate && !j.is_refused; i++)
+        r = try_address(&j, token->addrs[i], timeout_ms);
+    return r;
+}

@@ -1,0 +1,15 @@
+#pragma once
+#include "agent/uplink/identity.h"
+#include "lib/net/loop.h"
+/*
+ * join.h - makes this machine an agent: one token, one outbound connection.
+ *
+ * The relay's certificate must hang below the root that the token pins, so nobody on the
+ * way can pose as the cluster; the token's secret stays here, only a MAC of the request
+ * travels; the key is made here and stays.
+ *
+ * Errors     -errno with what happened and the cure in reterr.
+ * Threads    runs a loop of its own until it is done, at the most timeout_ms for each address.
+ */
+MUST_CHECK int join_run(struct agent_identity *id, const struct join_token *token, uint32_t timeout_ms,
+                        struct buf *reterr);

@@ -1,0 +1,442 @@
+#include "agent/uplink/uplink.h"
+#include "agent/uplink/notice.h"
+#include "lib/crypto/ca.h"
+#include "lib/crypto/random.h"
+#include "lib/log/log.h"
+#include <errno.h>
+#include <string.h>
+
+#define RENEW_ASK_AGAIN_MS 60000
+
+struct path {                       /* to one address */
+    struct uplink *uplink;
+    char host[RELAY_HOST_MAX];
+    uint16_t port;
+    const char *addr;
+    struct tunnel *tunnel;          /* NULL: waiting for `retry` */
+    struct loop_timer retry;
+    uint32_t failures;
+    int64_t first_retry_ms;         /* the relay's window, from its last HELLO */
+    uint64_t proved_at_ms;
+    uint32_t rtt_us;
+    enum reason last_reason;
+};
+
+struct uplink {
+    struct uplink_config config;
+    struct mux *mux;
+    struct tls_ctx *tls;
+    struct tunnel_self self;
+    struct path paths[IDENTITY_ADDRS_MAX];
+    size_t path_count;
+    struct loop_timer renew, drained;
+    struct key *renewing;           /* the key that a renewal under way is for */
+    uint64_t drain_until_ms;        /* 0: not draining */
+};
+
+/* --- dialling ---------------------------------------------------------------------------- */
+
+static void path_dial(void *arg);
+
+/* The first retry falls within the relay's window, later ones anywhere up to a ceiling that
+ * doubles: full jitter, so that agents never come back in step. */
+static void path_retry(struct path *p)
+{
+    uint64_t ceiling_ms = UPLINK_RETRY_FIRST_MS;
+
+    if (p->uplink->drain_until_ms)
+        return;
+    if (p->failures == 0)
+        ceiling_ms = (uint64_t)p->first_retry_ms + 1;
+    for (uint32_t i = 1; i < p->failures && ceiling_ms < UPLINK_RETRY_MAX_MS; i++)
+        ceiling_ms *= 2;
+    if (p->failures && ceiling_ms > UPLINK_RETRY_MAX_MS)
+        ceiling_ms = UPLINK_RETRY_MAX_MS;
+    timer_start(p->uplink->config.loop, &p->retry, random_u64() % ceiling_ms, path_dial, p);
+}
+
+static const struct tunnel_handlers tunnel_events;
+
+static void path_dial(void *arg)
+{
+    struct path *p = arg;
+    struct uplink *u = p->uplink;
+    const struct tunnel_login login = { .kind = TUNNEL_CERTIFICATE };
+    const struct tunnel_dial dial = {
+        .loop = u->config.loop,
+        .resolver = u->config.resolver,
+        .mux = u->mux,
+        .host = p->host,
+        .port = p->port,
+        .tls = u->tls,
+        .self = &u->self,
+        .login = &login,
+        .handlers = &tunnel_events,
+        .user = p,
+    };
+    int r = tunnel_dial(&dial, &p->tunnel);
+
+    if (r) {
+        LOG(WARNING, "link.dial_failed", S("relay", p->addr), E(r));
+        p->tunnel = NULL;
+        p->failures++;
+        path_retry(p);
+    }
+}
+
+/* --- renewing the certificate -------------------------------------------------------------- */
+
+static struct tunnel *any_up(const struct uplink *u)
+{
+    for (size_t i = 0; i < u->path_count; i++) {
+        if (u->paths[i].tunnel && tunnel_is_up(u->paths[i].tunnel))
+            return u->paths[i].tunnel;
+    }
+    return NULL;
+}
+
+static int ask_renewal(struct uplink *u, struct tunnel *t)
+{
+    AUTO(buf_deinit) struct buf csr = { 0 };
+    AUTO(buf_deinit) struct buf body = { 0 };
+    int r;
+
+    if (u->renewing)
+        key_free(TAKE(u->renewing));
+    r = key_generate(&u->renewing);
+    if (r)
+        return r;
+
+    buf_init_heap(&csr, CSR_DER_MAX);
+    buf_init_heap(&body, 4 * CSR_DER_MAX);
+    r = csr_make(u->renewing, &csr);
+    if (r)
+        return r;
+    notice_renew(buf_span(&csr), &body);
+    r = buf_error(&body);
+    return r ? r : tunnel_notice(t, TUNNEL_NOTICE_RENEW, 0, buf_span(&body));
+}
+
+static void on_renew_due(void *arg)
+{
+    struct uplink *u = arg;
+    int64_t left_s = identity_renew_at_s(u->config.identity) - (int64_t)(wall_ms() / 1000);
+    struct tunnel *t = any_up(u);
+
+    if (left_s > 0) {
+        timer_start(u->config.loop, &u->renew, (uint64_t)left_s * 1000, on_renew_due, u);
+        return;
+    }
+    timer_start(u->config.loop, &u->renew, RENEW_ASK_AGAIN_MS, on_renew_due, u);
+    if (!t)
+        return;                     /* path_up asks again */
+    LOG(INFO, "certificate.renewing", N("generation", u->config.identity->self.generation));
+    if (ask_renewal(u, t))
+        LOG(WARNING, "certificate.renewal_failed", S("detail", "no request could be made"));
+}
+
+static void take_certificate(struct uplink *u, struct span body)
+{
+    AUTO(freep) char *pem = NULL;
+    AUTO(buf_deinit) struct buf why = { 0 };
+    int r;
+
+    buf_init_heap(&why, 1024);
+    if (!u->renewing)
+        return;                     /* asked for once, answered twice */
+
+    r = notice_chain(body, &pem, &why);
+    if (!r)
+        r = identity_renew(u->config.identity, u->renewing, span_str(pem), (int64_t)(wall_ms() / 1000), &why);
+    if (!r)
+        r = tls_ctx_set_certificate(u->tls, u->config.identity->chain, u->config.identity->key);
+    if (r) {
+        LOG(ERROR, "certificate.renewal_failed", SP("detail", buf_span(&why)));
+        return;
+    }
+    key_free(TAKE(u->renewing));
+    LOG(INFO, "certificate.renewed", N("generation", u->config.identity->self.generation),
+        N("not_after_s", u->config.identity->self.not_after_s));
+    timer_start(u->config.loop, &u->renew, 0, on_renew_due, u);
+}
+
+/* --- what comes over a link ---------------------------------------------------------------- */
+
+static void take_keyset(struct uplink *u, struct span body)
+{
+    struct state_error error = { .text = "" };
+
+    if (identity_keep_keyset(u->config.identity, body, &error))
+        LOG(ERROR, "keyset.refused", R("reason", REASON_STATE_REJECTED), S("detail", error.text));
+}
+
+static void take_policy(struct uplink *u, struct span body)
+{
+    struct state_error error = { .text = "" };
+    struct agent_reach *reach = NULL;
+
+    if (identity_keep_policy(u->config.identity, body, &reach, &error)) {
+        LOG(ERROR, "policy.refused", R("reason", REASON_STATE_REJECTED), S("detail", error.text));
+        return;
+    }
+    LOG(INFO, "policy.applied", U("epoch", u->config.identity->policy.epoch),
+        U("revision", u->config.identity->policy.revision), U("rules", agent_reach_count(reach)));
+    dialer_set_reach(u->config.dialer, reach);
+}
+
+static void on_notice(void *user, struct tunnel *t, unsigned kind, uint64_t revision, struct span body)
+{
+    struct path *p = user;
+
+    (void)t;
+    (void)revision;
+    switch (kind) {
+    case TUNNEL_NOTICE_KEY_SET:
+        take_keyset(p->uplink, body);
+        return;
+    case TUNNEL_NOTICE_AGENT_POLICY:
+        take_policy(p->uplink, body);
+        return;
+    case TUNNEL_NOTICE_CERTIFICATE:
+        take_certificate(p->uplink, body);
+        return;
+    default:
+        LOG(DEBUG, "notice.ignored", S("kind", tunnel_notice_name(kind)));
+    }
+}
+
+static void on_up(void *user, struct tunnel *t)
+{
+    struct path *p = user;
+    const struct tunnel_hello *hello = tunnel_peer_hello(t);
+
+    p->failures = 0;
+    p->last_reason = REASON_NONE;
+    p->first_retry_ms = hello->first_retry_ms;
+    p->proved_at_ms = loop_now_ms(p->uplink->config.loop);
+    LOG(INFO, "link.up", S("relay", p->addr), S("relay_id", hello->id), S("software", hello->software));
+    if (identity_renew_at_s(p->uplink->config.identity) <= (int64_t)(wall_ms() / 1000))
+        timer_start(p->uplink->config.loop, &p->uplink->renew, 0, on_renew_due, p->uplink);
+}
+
+static void on_goaway(void *user, struct tunnel *t, enum reason why, struct span text, uint32_t ms_left)
+{
+    struct path *p = user;
+
+    (void)t;
+    p->last_reason = why;
+    LOG(INFO, "link.goaway", S("relay", p->addr), R("reason", why), SP("detail", text), U("ms_left", ms_left));
+}
+
+static void on_proved(void *user, struct tunnel *t, uint32_t rtt_us)
+{
+    struct path *p = user;
+
+    (void)t;
+    p->proved_at_ms = loop_now_ms(p->uplink->config.loop);
+    p->rtt_us = rtt_us;
+}
+
+static void on_down(void *user, struct tunnel *t, enum reason why, const char *text)
+{
+    struct path *p = user;
+    bool was_up = tunnel_is_up(t);
+
+    p->tunnel = NULL;
+    if (why != REASON_NONE)
+        p->last_reason = why;
+    LOG(WARNING, "link.down", S("relay", p->addr), R("reason", why), S("detail", text),
+        S("cure", reason_cure(p->last_reason)));
+    if (!was_up)
+        p->failures++;
+    path_retry(p);
+}
+
+static const struct tunnel_handlers tunnel_events = {
+    .on_up = on_up,
+    .on_notice = on_notice,
+    .on_goaway = on_goaway,
+    .on_proved = on_proved,
+    .on_down = on_down,
+};
+
+static void on_open(void *link_user, struct mux_stream *s, const struct mux_open *open)
+{
+    const struct path *p = tunnel_user(link_user);
+
+    dialer_on_open(p->uplink->config.dialer, s, open);
+}
+
+/* --- making it ------------------------------------------------------------------------------ */
+
+static int make_mux(struct uplink *u)
+{
+    struct mux_handlers handlers = { .on_open = on_open };
+    const struct mux_config config = {
+        .memory_limit = u->config.memory_limit,
+        .streams_max = u->config.streams_max,
+        .random_seed = random_u64(),
+    };
+
+    dialer_handlers(&handlers);
+    tunnel_fill_handlers(&handlers);
+    u->mux = mux_new(&config, &handlers);
+    return u->mux ? 0 : -ENOMEM;
+}
+
+static int make_tls(struct uplink *u)
+{
+    const struct agent_identity *id = u->config.identity;
+    const struct tls_config config = {
+        .chain = id->chain,
+        .key = id->key,
+        .verify = TLS_VERIFY_REQUIRED,
+        .trust = id->trust,
+        .kinds = TLS_KIND(CERT_RELAY),
+    };
+
+    return tls_ctx_new(&config, &u->tls);
+}
+
+static int path_init(struct uplink *u, struct path *p, const char *addr, struct buf *reterr)
+{
+    p->uplink = u;
+    p->addr = addr;
+    return relay_address_parse(addr, p->host, &p->port, reterr);
+}
+
+static int make_paths(struct uplink *u, struct buf *reterr)
+{
+    for (size_t i = 0; i < u->config.addr_count; i++) {
+        int r = path_init(u, &u->paths[i], u->config.addrs[i], reterr);
+
+        if (r)
+            return r;
+    }
+    u->path_count = u->config.addr_count;
+    return 0;
+}
+
+int uplink_new(const struct uplink_config *config, struct uplink **ret_uplink, struct buf *reterr)
+{
+    AUTO(uplink_freep) struct uplink *u = calloc(1, sizeof(*u));
+    int r;
+
+    if (!u)
+        return -ENOMEM;
+
+    u->config = *config;
+    u->self = (struct tunnel_self){
+        .id = config->identity->self.id,
+        .name = config->name,
+        .software = "adit-agent/1",
+        .platform = "linux",
+        .zone = config->zone,
+        .boot_id = config->boot_id,
+        .starts = config->identity->starts,
+        .streams_max = config->streams_max,
+    };
+    r = make_tls(u);
+    if (!r)
+        r = make_mux(u);
+    if (!r)
+        r = make_paths(u, reterr);
+    if (r)
+        return r;
+
+    for (size_t i = 0; i < u->path_count; i++)
+        path_dial(&u->paths[i]);
+    timer_start(config->loop, &u->renew, 0, on_renew_due, u);
+    *ret_uplink = TAKE(u);
+    return 0;
+}
+
+void uplink_free(struct uplink *u)
+{
+    timer_stop(&u->renew);
+    timer_stop(&u->drained);
+    for (size_t i = 0; i < u->path_count; i++)
+        timer_stop(&u->paths[i].retry);
+    if (u->mux)
+        mux_free(u->mux);
+    if (u->tls)
+        tls_ctx_unref(u->tls);
+    if (u->renewing)
+        key_free(u->renewing);
+    free(u);
+}
+
+/* --- draining -------------------------------------------------------------------------------- */
+
+static bool links_are_gone(const struct uplink *u)
+{
+    for (size_t i = 0; i < u->path_count; i++) {
+        if (u->paths[i].tunnel)
+            return false;
+    }
+    return true;
+}
+
+#define DRAIN_LOOK_MS 20
+
+static void on_drain_look(void *arg)
+{
+    struct uplink *u = arg;
+    bool is_over = uplink_streams(u) == 0 || loop_now_ms(u->config.loop) >= u->drain_until_ms;
+
+    if (is_over && links_are_gone(u)) {
+        u->config.on_idle(u->config.user);
+        return;
+    }
+    for (size_t i = 0; is_over && i < u->path_count; i++) {
+        if (u->paths[i].tunnel)
+            tunnel_close(u->paths[i].tunnel, REASON_AGENT_DRAINING, "the agent stops");
+    }
+    timer_start(u->config.loop, &u->drained, DRAIN_LOOK_MS, on_drain_look, u);
+}
+
+void uplink_drain(struct uplink *u, uint32_t drain_ms)
+{
+    u->drain_until_ms = loop_now_ms(u->config.loop) + drain_ms + 1;
+    dialer_drain(u->config.dialer);
+    for (size_t i = 0; i < u->path_count; i++) {
+        timer_stop(&u->paths[i].retry);
+        if (u->paths[i].tunnel)
+            tunnel_goaway(u->paths[i].tunnel, REASON_AGENT_DRAINING, "the agent stops", drain_ms);
+    }
+    timer_start(u->config.loop, &u->drained, 0, on_drain_look, u);
+}
+
+void uplink_hurry(struct uplink *u)
+{
+    u->drain_until_ms = 1;
+}
+
+size_t uplink_status(const struct uplink *u, struct uplink_status *ret_status, size_t max)
+{
+    size_t n = 0;
+
+    for (; n < u->path_count && n < max; n++) {
+        const struct path *p = &u->paths[n];
+
+        ret_status[n] = (struct uplink_status){
+            .addr = p->addr,
+            .is_up = p->tunnel && tunnel_is_up(p->tunnel),
+            .proved_at_ms = p->proved_at_ms,
+            .rtt_us = p->rtt_us,
+            .failures = p->failures,
+            .last_reason = p->last_reason,
+        };
+    }
+    return n;
+}
+
+const struct mux_stats *uplink_mux_stats(const struct uplink *u)
+{
+    return mux_stats(u->mux);
+}
+
+uint32_t uplink_streams(const struct uplink *u)
+{
+    return mux_stats(u->mux)->streams;
+}

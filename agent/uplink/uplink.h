@@ -1,0 +1,53 @@
+#pragma once
+#include "agent/dial/dial.h"
+#include "agent/uplink/identity.h"
+#include "lib/tunnel/client/tunnel_client.h"
+/*
+ * uplink.h - the agent's links to relays: dialled, kept, renewed, and brought back.
+ *
+ * One link to each address that the configuration or the join gave (at most
+ * IDENTITY_ADDRS_MAX).  A lost link is dialled again: first within the window that the relay
+ * named, then with full jitter up to UPLINK_RETRY_MAX_MS.  Signed documents that come over a
+ * link are verified, kept, and put in force; the certificate is renewed over it.
+ *
+ * Ownership  the uplink owns its mux and tunnels; identity, dialer, resolver are borrowed.
+ * Threads    the loop's thread.
+ */
+#define UPLINK_RETRY_FIRST_MS 100
+#define UPLINK_RETRY_MAX_MS 30000
+
+struct uplink;
+
+struct uplink_config {
+    struct loop *loop;
+    struct resolver *resolver;
+    struct agent_identity *identity;
+    struct dialer *dialer;
+    struct ulid boot_id;
+    const char *name, *zone;
+    const char *addrs[IDENTITY_ADDRS_MAX];      /* "host:port", "wss://host:port" */
+    size_t addr_count;
+    size_t memory_limit;
+    uint32_t streams_max;
+    void (*on_idle)(void *user);                /* after uplink_drain(): no streams, or time is up */
+    void *user;
+};
+
+struct uplink_status {
+    const char *addr;
+    bool is_up;
+    uint64_t proved_at_ms;          /* loop time; 0: never */
+    uint32_t rtt_us, failures;
+    enum reason last_reason;
+};
+
+MUST_CHECK int uplink_new(const struct uplink_config *config, struct uplink **ret_uplink, struct buf *reterr);
+void uplink_free(struct uplink *u);
+DEFINE_FREEP(uplink, uplink_free)
+/* No new streams; living ones have drain_ms, then the links end and on_idle is called. */
+void uplink_drain(struct uplink *u, uint32_t drain_ms);
+/* Ends at once what a drain still waits for. */
+void uplink_hurry(struct uplink *u);
+size_t uplink_status(const struct uplink *u, struct uplink_status *ret_status, size_t max);
+const struct mux_stats *uplink_mux_stats(const struct uplink *u);
+uint32_t uplink_streams(const struct uplink *u);
