@@ -16,15 +16,26 @@ archive = $(BUILD)/lib/$(subst /,_,$(1)).a
 
 # .sql and other embedded text: FILE becomes $(BUILD)/gen/FILE.h, a byte array.
 SQL_SOURCES := $(wildcard controlplane/store/*.sql)
-EMBEDDED := $(addprefix $(BUILD)/gen/,$(addsuffix .h,$(wildcard migrations/*/*.sql) $(SQL_SOURCES) $(wildcard api/openapi.yaml api/docs.html)))
+EMBEDDED := $(addprefix $(BUILD)/gen/,$(addsuffix .h,$(wildcard migrations/*/*.sql) $(SQL_SOURCES)))
 $(BUILD)/gen/%.h: % tools/build/embed
 	@mkdir -p $(@D)
 	@tools/build/embed $< > $@
 
+# The REST contract is written as YAML and served as JSON, with its page.
+API_TEXTS := $(addprefix $(BUILD)/gen/api/,openapi.json.h docs.html.h docs.js.h docs.css.h)
+$(BUILD)/tools/yaml2json: tools/build/yaml2json.c
+	@mkdir -p $(@D)
+	@$(CC) -O1 -o $@ $< -lyaml
+$(BUILD)/gen/api/openapi.json: api/openapi.yaml $(BUILD)/tools/yaml2json
+	@mkdir -p $(@D)
+	@$(BUILD)/tools/yaml2json $< > $@
+$(BUILD)/gen/api/openapi.json.h: $(BUILD)/gen/api/openapi.json
+	@root=$$PWD; cd $(BUILD)/gen && "$$root/tools/build/embed" api/openapi.json > api/openapi.json.h
+
 # What a room compiles that is not in it: none needs it but the control plane.
 GENERATED_FOR_controlplane/store := $(EMBEDDED)
 GENERATED_FOR_controlplane/http := $(EMBEDDED)
-GENERATED_FOR_controlplane/routes := $(EMBEDDED)
+GENERATED_FOR_controlplane/routes := $(API_TEXTS)
 
 define room_rules
 $(call archive,$(1)): $(patsubst %.c,$(BUILD)/%.o,$(call room_sources,$(1)))

@@ -1,0 +1,207 @@
+#include "controlplane/domain/kind.h"
+
+#define TEXT(name_, min_, max_, ...) \
+    { .name = (name_), .leaf = LEAF_TEXT, .limits = { (min_), (max_), NULL }, __VA_ARGS__ }
+#define ENUM(name_, words_, ...) \
+    { .name = (name_), .leaf = LEAF_ENUM, .limits = { .words = (words_) }, __VA_ARGS__ }
+#define REF(name_, kind_, ...) { .name = (name_), .leaf = LEAF_REF, .ref = KIND_##kind_, __VA_ARGS__ }
+#define TIME(name_, ...) { .name = (name_), .leaf = LEAF_TIME, __VA_ARGS__ }
+#define INT(name_, min_, max_, ...) \
+    { .name = (name_), .leaf = LEAF_INT, .limits = { (min_), (max_), NULL }, __VA_ARGS__ }
+#define BOOL(name_, ...) { .name = (name_), .leaf = LEAF_BOOL, __VA_ARGS__ }
+#define LIST(name_, leaf_, min_, max_, ...) \
+    { .name = (name_), .shape = SHAPE_LIST, .leaf = (leaf_), .items_min = (min_), .items_max = (max_), __VA_ARGS__ }
+#define LABELS(name_, ...) \
+    { .name = (name_), .shape = SHAPE_MAP, .leaf = LEAF_TEXT, .limits = { 0, 255, NULL }, .items_max = 32, __VA_ARGS__ }
+#define NETWORKS(name_) LIST(name_, LEAF_NETWORK, 0, 32)
+#define NEEDED .flags = FIELD_REQUIRED
+#define FIXED .flags = FIELD_IMMUTABLE
+#define FIXED_FILTER .flags = FIELD_IMMUTABLE | FIELD_FILTER
+#define FILTER .flags = FIELD_FILTER
+#define OURS .flags = FIELD_SERVER
+#define FIELDS(table_) .fields = (table_), .field_count = ARRAY_LEN(table_)
+
+#define ROLES "user auditor operator admin"
+#define ON_OFF "active disabled"
+
+static const struct field common[] = {
+    TEXT("description", 0, 500),
+    LABELS("labels"),
+};
+
+static const struct field user[] = {
+    ENUM("status", ON_OFF, FILTER, .initial = "\"active\""),
+    ENUM("role", ROLES, FILTER, .initial = "\"user\""),
+    TEXT("password", 8, 128, .flags = FIELD_SECRET),
+};
+
+static const struct field credential[] = {
+    REF("user", USER, FIXED_FILTER),
+    TIME("expires_at"),
+    NETWORKS("source_networks"),
+};
+
+static const struct field agent[] = {
+    ENUM("status", ON_OFF, FILTER, .initial = "\"active\""),
+    LIST("allow", LEAF_ACL_RULE, 0, 256),
+    LIST("deny", LEAF_ACL_RULE, 0, 256),
+};
+
+static const struct field agent_group[] = {
+    ENUM("routing_mode", "priority weighted least-streams lowest-latency", .initial = "\"priority\""),
+    LABELS("selector"),
+};
+
+static const struct field join_token[] = {
+    ENUM("kind", "agent relay", FIXED_FILTER, .initial = "\"agent\""),
+    INT("uses", 1, 10000, FIXED, .initial = "1"),
+    TIME("expires_at"),
+    { .name = "agent_name", .leaf = LEAF_NAME, FIXED },
+    LABELS("agent_labels"),
+};
+
+static const struct field profile[] = {
+    LIST("hosts", LEAF_HOST_PATTERN, 1, 1000, NEEDED),
+    LIST("ports", LEAF_PORTS, 1, 64, NEEDED),
+    BOOL("match_resolved", .initial = "false"),
+    BOOL("allow_special", .initial = "false"),
+    REF("agent_group", AGENT_GROUP, .flags = FIELD_REQUIRED | FIELD_FILTER),
+    INT("max_staleness_s", 1, 604800),
+};
+
+static const struct field window[] = {
+    LIST("days", LEAF_ENUM, 1, 7, .flags = FIELD_REQUIRED | FIELD_DISTINCT,
+         .limits = { .words = "mon tue wed thu fri sat sun" }),
+    { .name = "from", .leaf = LEAF_HOUR, NEEDED },
+    { .name = "to", .leaf = LEAF_HOUR_END, NEEDED },
+    { .name = "zone", .leaf = LEAF_ZONE, NEEDED },
+};
+
+static const struct field grant[] = {
+    REF("user", USER, FIXED_FILTER),
+    REF("group", GROUP, FIXED_FILTER),
+    REF("destination_profile", PROFILE, FIXED_FILTER),
+    REF("agent_group", AGENT_GROUP, FIXED_FILTER),
+    TIME("starts_at"),
+    TIME("ends_at"),
+    { .name = "windows", .shape = SHAPE_ROWS, .items_max = 16, .rows = window, .row_count = ARRAY_LEN(window) },
+    NETWORKS("source_networks"),
+    INT("max_streams", 1, 100000),
+    TEXT("reason", 0, 500),
+};
+
+static const struct field override[] = {
+    { .name = "host", .leaf = LEAF_HOST, NEEDED },
+    LIST("addresses", LEAF_ADDRESS, 1, 16),
+    { .name = "unix", .leaf = LEAF_UNIX_PATH },
+    REF("agent", AGENT, FIXED_FILTER),
+    REF("agent_group", AGENT_GROUP, FIXED_FILTER),
+};
+
+static const struct field lock[] = {
+    REF("user", USER, FIXED_FILTER),
+    REF("group", GROUP, FIXED_FILTER),
+    REF("agent", AGENT, FIXED_FILTER),
+    REF("destination_profile", PROFILE, FIXED_FILTER),
+    { .name = "network", .leaf = LEAF_NETWORK, FIXED },
+    TIME("ends_at"),
+    TEXT("reason", 0, 500),
+};
+
+static const struct field api_token[] = {
+    REF("user", USER, FIXED_FILTER),
+    LIST("scopes", LEAF_SCOPE, 1, 64, .initial = "[\"*:*\"]"),
+    TIME("expires_at"),
+    NETWORKS("source_networks"),
+};
+
+static const struct field session[] = {
+    REF("user", USER, .flags = FIELD_SERVER | FIELD_FILTER),
+    TIME("expires_at", OURS),
+    { .name = "source", .leaf = LEAF_ADDRESS, OURS },
+};
+
+static const struct field relay[] = {
+    ENUM("status", ON_OFF, .initial = "\"active\""),
+};
+
+static const struct field agent_member[] = {
+    INT("priority", 0, 1000, .initial = "100"),
+    INT("weight", 0, 1000, .initial = "1"),
+    BOOL("enabled", .initial = "true"),
+};
+
+#define CRUD (KIND_CREATE | KIND_UPDATE | KIND_DELETE)
+
+static const struct kind kinds[KIND_COUNT] = {
+    [KIND_USER] = { .id = KIND_USER, .name = "user", .plural = "users", .flags = CRUD | KIND_IN_STATE, FIELDS(user), .owner = "id" },
+    [KIND_GROUP] = { .id = KIND_GROUP, .name = "group", .plural = "groups", .flags = CRUD | KIND_IN_STATE,
+        .relation = "group", .member_kinds = { KIND_USER, KIND_GROUP }, .member_kind_count = 2 },
+    [KIND_CREDENTIAL] = { .id = KIND_CREDENTIAL, .name = "proxy-credential", .plural = "proxy-credentials",
+        .flags = CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE, FIELDS(credential), .owner = "user",
+        .secret = "secret", .purpose = "credential" },
+    [KIND_AGENT] = { .id = KIND_AGENT, .name = "agent", .plural = "agents", .flags = CRUD | KIND_IN_STATE, FIELDS(agent) },
+    [KIND_AGENT_GROUP] = { .id = KIND_AGENT_GROUP, .name = "agent-group", .plural = "agent-groups", .flags = CRUD | KIND_IN_STATE,
+        FIELDS(agent_group), .relation = "agent-group", .member_kinds = { KIND_AGENT }, .member_kind_count = 1,
+        .member_fields = agent_member, .member_field_count = ARRAY_LEN(agent_member) },
+    [KIND_JOIN_TOKEN] = { .id = KIND_JOIN_TOKEN, .name = "join-token", .plural = "join-tokens", .flags = CRUD | KIND_NAME_OPTIONAL,
+        FIELDS(join_token), .secret = "token", .purpose = "join" },
+    [KIND_PROFILE] = { .id = KIND_PROFILE, .name = "destination-profile", .plural = "destination-profiles",
+        .flags = CRUD | KIND_IN_STATE, FIELDS(profile) },
+    [KIND_GRANT] = { .id = KIND_GRANT, .name = "grant", .plural = "grants", .flags = CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE,
+        FIELDS(grant), .owner = "user", .exactly_one = { "user group", "destination_profile agent_group" } },
+    [KIND_OVERRIDE] = { .id = KIND_OVERRIDE, .name = "dns-override", .plural = "dns-overrides",
+        .flags = CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE, FIELDS(override),
+        .exactly_one = { "addresses unix" }, .at_most_one = "agent agent_group" },
+    [KIND_LOCK] = { .id = KIND_LOCK, .name = "lock", .plural = "locks", .flags = CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE,
+        FIELDS(lock), .exactly_one = { "user group agent destination_profile network" } },
+    [KIND_API_TOKEN] = { .id = KIND_API_TOKEN, .name = "api-token", .plural = "api-tokens", .flags = CRUD | KIND_NAME_OPTIONAL,
+        FIELDS(api_token), .owner = "user", .secret = "token", .purpose = "api-token" },
+    [KIND_SESSION] = { .id = KIND_SESSION, .name = "login-session", .plural = "login-sessions",
+        .flags = KIND_DELETE | KIND_NAME_OPTIONAL, FIELDS(session), .owner = "user", .secret = "token",
+        .purpose = "api-token" },
+    [KIND_RELAY] = { .id = KIND_RELAY, .name = "relay", .plural = "relays", .flags = KIND_UPDATE | KIND_DELETE | KIND_IN_STATE,
+        FIELDS(relay) },
+};
+
+const struct kind *kind_at(enum kind_id id)
+{
+    return &kinds[id];
+}
+
+const struct kind *kind_by_name(struct span name)
+{
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        if (span_eq(span_str(kinds[i].name), name))
+            return &kinds[i];
+    }
+    return NULL;
+}
+
+const struct kind *kind_by_plural(struct span plural)
+{
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        if (span_eq(span_str(kinds[i].plural), plural))
+            return &kinds[i];
+    }
+    return NULL;
+}
+
+const struct field *kind_field_at(const struct kind *kind, size_t i)
+{
+    if (i < ARRAY_LEN(common))
+        return &common[i];
+    i -= ARRAY_LEN(common);
+    return i < kind->field_count ? &kind->fields[i] : NULL;
+}
+
+const struct field *kind_field(const struct kind *kind, struct span name)
+{
+    const struct field *f;
+
+    for (size_t i = 0; (f = kind_field_at(kind, i)); i++) {
+        if (span_eq(span_str(f->name), name))
+            return f;
+    }
+    return NULL;
+}

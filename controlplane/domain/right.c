@@ -1,0 +1,155 @@
+#include "controlplane/domain/right.h"
+
+enum {
+    M = ROLE_BIT_ADMIN,
+    OM = ROLE_BIT_OPERATOR | M,
+    AOM = ROLE_BIT_AUDITOR | OM,
+    ALL = ROLE_BITS_ALL,
+    NO = 0,
+};
+
+static const struct right rights[] = {
+    /* operation                    everybody's  his own */
+    { "users.list",                     AOM,     ALL },
+    { "users.create",                   OM,      NO },
+    { "users.get",                      AOM,     ALL },
+    { "users.update",                   OM,      ALL },     /* own: the password only */
+    { "users.delete",                   OM,      NO },
+    { "groups.list",                    AOM,     NO },
+    { "groups.create",                  OM,      NO },
+    { "groups.get",                     AOM,     NO },
+    { "groups.update",                  OM,      NO },
+    { "groups.delete",                  OM,      NO },
+    { "groups.members.list",            AOM,     NO },
+    { "groups.members.get",             AOM,     NO },
+    { "groups.members.put",             OM,      NO },
+    { "groups.members.delete",          OM,      NO },
+    { "proxy-credentials.list",         AOM,     ALL },
+    { "proxy-credentials.create",       OM,      ALL },
+    { "proxy-credentials.get",          AOM,     ALL },
+    { "proxy-credentials.update",       OM,      ALL },
+    { "proxy-credentials.delete",       OM,      ALL },
+    { "agents.list",                    AOM,     NO },
+    { "agents.create",                  OM,      NO },
+    { "agents.get",                     AOM,     NO },
+    { "agents.update",                  OM,      NO },
+    { "agents.delete",                  OM,      NO },
+    { "agent-groups.list",              AOM,     NO },
+    { "agent-groups.create",            OM,      NO },
+    { "agent-groups.get",               AOM,     NO },
+    { "agent-groups.update",            OM,      NO },
+    { "agent-groups.delete",            OM,      NO },
+    { "agent-groups.members.list",      AOM,     NO },
+    { "agent-groups.members.get",       AOM,     NO },
+    { "agent-groups.members.put",       OM,      NO },
+    { "agent-groups.members.delete",    OM,      NO },
+    { "join-tokens.list",               AOM,     NO },
+    { "join-tokens.create",             OM,      NO },      /* for relays: admins only */
+    { "join-tokens.get",                AOM,     NO },
+    { "join-tokens.update",             OM,      NO },
+    { "join-tokens.delete",             OM,      NO },
+    { "destination-profiles.list",      AOM,     NO },
+    { "destination-profiles.create",    OM,      NO },
+    { "destination-profiles.get",       AOM,     NO },
+    { "destination-profiles.update",    OM,      NO },
+    { "destination-profiles.delete",    OM,      NO },
+    { "grants.list",                    AOM,     ALL },
+    { "grants.create",                  OM,      NO },
+    { "grants.get",                     AOM,     ALL },
+    { "grants.update",                  OM,      NO },
+    { "grants.delete",                  OM,      NO },
+    { "dns-overrides.list",             AOM,     NO },
+    { "dns-overrides.create",           OM,      NO },
+    { "dns-overrides.get",              AOM,     NO },
+    { "dns-overrides.update",           OM,      NO },
+    { "dns-overrides.delete",           OM,      NO },
+    { "locks.list",                     AOM,     NO },
+    { "locks.create",                   OM,      NO },
+    { "locks.get",                      AOM,     NO },
+    { "locks.update",                   OM,      NO },
+    { "locks.delete",                   OM,      NO },
+    { "api-tokens.list",                AOM,     ALL },
+    { "api-tokens.create",              OM,      ALL },
+    { "api-tokens.get",                 AOM,     ALL },
+    { "api-tokens.update",              OM,      ALL },
+    { "api-tokens.delete",              OM,      ALL },
+    { "login-sessions.list",            AOM,     ALL },
+    { "login-sessions.create",          NO,      NO },      /* public: this is how one logs in */
+    { "login-sessions.get",             AOM,     ALL },
+    { "login-sessions.delete",          OM,      ALL },
+    { "relays.list",                    AOM,     NO },
+    { "relays.get",                     AOM,     NO },
+    { "relays.update",                  M,       NO },
+    { "relays.delete",                  M,       NO },
+    { "streams.list",                   AOM,     ALL },
+    { "streams.get",                    AOM,     ALL },
+    { "streams.delete",                 OM,      ALL },
+    { "route-decisions.list",           AOM,     ALL },
+    { "route-decisions.get",            AOM,     ALL },
+    { "audit-events.list",              AOM,     NO },
+    { "audit-events.get",               AOM,     NO },
+    { "access.explain",                 AOM,     ALL },
+    { "me.get",                         ALL,     NO },
+    { "revisions.get",                  ALL,     NO },
+    { "status.get",                     AOM,     NO },
+    { "join",                           NO,      NO },      /* public: the token's MAC proves it */
+    { "openapi.get",                    NO,      NO },
+};
+
+static const struct {
+    unsigned bit;
+    const char *name;
+} roles[] = {                           /* from the widest to the narrowest */
+    { ROLE_BIT_ADMIN, "admin" },
+    { ROLE_BIT_OPERATOR, "operator" },
+    { ROLE_BIT_AUDITOR, "auditor" },
+    { ROLE_BIT_USER, "user" },
+};
+
+const struct right *right_at(size_t i)
+{
+    return i < ARRAY_LEN(rights) ? &rights[i] : NULL;
+}
+
+const struct right *right_find(struct span operation)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rights); i++) {
+        if (span_eq(span_str(rights[i].operation), operation))
+            return &rights[i];
+    }
+    return NULL;
+}
+
+unsigned role_bit(struct span role)
+{
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+        if (span_eq(span_str(roles[i].name), role))
+            return roles[i].bit;
+    }
+    return 0;
+}
+
+const char *role_name(unsigned bit)
+{
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+        if (roles[i].bit & bit)
+            return roles[i].name;
+    }
+    return "";
+}
+
+bool role_covers(unsigned actor, unsigned role)
+{
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+        if (roles[i].bit & actor)
+            return true;
+        if (roles[i].bit & role)
+            return false;
+    }
+    return false;
+}
+
+bool role_may_give(unsigned actor, unsigned role)
+{
+    return (actor & ROLE_BIT_ADMIN) || (role == ROLE_BIT_USER && (actor & ROLE_BIT_OPERATOR));
+}
