@@ -201,6 +201,8 @@ enum store_op {
     STORE_HAS,                  /* the array field holds the value */
     STORE_PREFIX,               /* text begins with */
     STORE_NULL, STORE_SET,      /* absent or null; present */
+    STORE_REFERS,               /* store_refs_set() under that field names this id (by index) */
+    STORE_MEMBER_OF,            /* field: the relation; text: the group's id */
 };
 
 struct store_filter {
@@ -227,7 +229,7 @@ struct store_query {
 /* Rows share store_object's shape; the object lives for the call. */
 typedef int (*store_row_fn)(void *ctx, const struct store_object *row);
 /* `ret_next`: the cursor of the next page, empty at the end.  A row that exists during the
- * whole walk is seen exactly once, whatever is written meanwhile.
+ * whole walk, and whose sort field does not change, is seen exactly once.
  * STORE_E_BAD_CURSOR, STORE_E_BAD_FILTER. */
 MUST_CHECK int store_list(struct store_tx *tx, const struct store_query *query, store_row_fn fn,
                           void *ctx, struct buf *ret_next);

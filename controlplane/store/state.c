@@ -1,0 +1,159 @@
+#include "controlplane/store/store_internal.h"
+
+#include <errno.h>
+
+static int read_position(struct store_tx *tx, struct store_position *ret_position,
+                         uint64_t *ret_trimmed)
+{
+    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_position_get, "");
+    int r;
+
+    r = db_step(tx, row);
+    if (r != DB_ROW)
+        return r ? r : -EUCLEAN;
+    ret_position->epoch = (uint64_t)column_int(row, 0);
+    ret_position->revision = (uint64_t)column_int(row, 1);
+    *ret_trimmed = (uint64_t)column_int(row, 2);
+    return 0;
+}
+
+int store_position(struct store_tx *tx, struct store_position *ret_position)
+{
+    uint64_t trimmed;
+
+    return read_position(tx, ret_position, &trimmed);
+}
+
+int position_take(struct store_tx *tx)
+{
+    int r;
+
+    if (tx->has_revision)
+        return 0;
+    r = db_done(tx, db_bind(tx, Q_position_advance, ""), NULL);
+    if (!r)
+        r = store_position(tx, &tx->position);
+    if (!r)
+        tx->has_revision = true;
+    return r;
+}
+
+/* 1: the record has exactly this content (or is absent and shall be). */
+static int is_unchanged(struct store_tx *tx, const char *kind, struct span id, struct span json,
+                        bool *ret_is_unchanged)
+{
+    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_state_get, "ts", kind, id);
+    int r;
+
+    r = db_step(tx, row);
+    if (r && r != DB_ROW)
+        return r;
+    *ret_is_unchanged = r == DB_ROW ? json.n && span_eq(column_span(row, 0), json) : !json.n;
+    return 0;
+}
+
+static int write_record(struct store_tx *tx, const char *kind, struct span id, struct span json)
+{
+    if (!json.n)
+        return db_done(tx, db_bind(tx, Q_state_remove, "ts", kind, id), NULL);
+    return db_done(tx, db_bind(tx, Q_state_put, "tss", kind, id, json), NULL);
+}
+
+static int write_change(struct store_tx *tx, const char *kind, struct span id, struct span json)
+{
+    int64_t revision = (int64_t)tx->position.revision;
+
+    if (!json.n)
+        return db_done(tx, db_bind(tx, Q_state_change, "itst", revision, kind, id, NULL), NULL);
+    return db_done(tx, db_bind(tx, Q_state_change, "itss", revision, kind, id, json), NULL);
+}
+
+int store_state_put(struct store_tx *tx, const char *kind, struct span id, struct span json)
+{
+    bool unchanged = false;
+    int r;
+
+    if (json.n > STORE_DOC_MAX)
+        return -EINVAL;
+    r = is_unchanged(tx, kind, id, json, &unchanged);
+    if (r || unchanged)
+        return r;
+    r = position_take(tx);
+    if (!r)
+        r = write_record(tx, kind, id, json);
+    return r ? r : write_change(tx, kind, id, json);
+}
+
+int store_state_get(struct store_tx *tx, const char *kind, struct span id, struct buf *ret_json)
+{
+    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_state_get, "ts", kind, id);
+    int r;
+
+    r = db_step(tx, row);
+    if (r != DB_ROW)
+        return r ? r : STORE_E_NOT_FOUND;
+    buf_put_span(ret_json, column_span(row, 0));
+    return buf_error(ret_json);
+}
+
+static int give_change(sqlite3_stmt *row, store_change_fn fn, void *ctx)
+{
+    char kind[STORE_KIND_MAX + 1];
+    struct store_change change = { .revision = (uint64_t)column_int(row, 0), .kind = kind,
+                                   .id = column_span(row, 2), .json = SPAN_NONE };
+
+    column_copy(row, 1, kind, sizeof(kind));
+    if (sqlite3_column_type(row, 3) != SQLITE_NULL)
+        change.json = column_span(row, 3);
+    return fn(ctx, &change);
+}
+
+static int each_change(struct store_tx *tx, sqlite3_stmt *row, store_change_fn fn, void *ctx)
+{
+    int r;
+
+    while ((r = db_step(tx, row)) == DB_ROW) {
+        r = give_change(row, fn, ctx);
+        if (r)
+            break;
+    }
+    sqlite3_reset(row);
+    return r;
+}
+
+int store_state_each(struct store_tx *tx, store_change_fn fn, void *ctx)
+{
+    return each_change(tx, db_bind(tx, Q_state_each, ""), fn, ctx);
+}
+
+int store_state_changes(struct store_tx *tx, uint64_t revision, store_change_fn fn, void *ctx)
+{
+    struct store_position position;
+    uint64_t trimmed;
+    int r;
+
+    r = read_position(tx, &position, &trimmed);
+    if (r)
+        return r;
+    if (revision < trimmed)
+        return STORE_E_NOT_FOUND;
+    return each_change(tx, db_bind(tx, Q_state_changes, "i", (int64_t)revision), fn, ctx);
+}
+
+int store_state_trim(struct store_tx *tx, uint64_t up_to_revision)
+{
+    int r;
+
+    r = db_done(tx, db_bind(tx, Q_position_set_trimmed, "i", (int64_t)up_to_revision), NULL);
+    return r ? r : db_done(tx, db_bind(tx, Q_state_trim, "i", (int64_t)up_to_revision), NULL);
+}
+
+int store_epoch_raise(struct store_tx *tx)
+{
+    int r;
+
+    r = position_take(tx);
+    if (!r)
+        r = db_done(tx, db_bind(tx, Q_position_raise_epoch, ""), NULL);
+    return r ? r : store_position(tx, &tx->position);
+}

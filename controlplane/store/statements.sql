@@ -1,0 +1,165 @@
+-- Every statement of the store that is not composed from filters (those are in list.c).
+
+-- name: position_get
+SELECT epoch, revision, trimmed FROM position;
+-- name: position_advance
+UPDATE position SET revision = revision + 1;
+-- name: position_raise_epoch
+UPDATE position SET epoch = epoch + 1;
+-- name: position_set_trimmed
+UPDATE position SET trimmed = ?1 WHERE trimmed < ?1;
+
+-- name: meta_get
+SELECT value FROM meta WHERE key = ?1;
+-- name: meta_put
+INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: object_insert
+INSERT INTO objects (id, kind, name, version, created_at, updated_at, created_by, managed_by, doc)
+VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, ?6, ?7);
+-- name: object_update
+UPDATE objects SET version = version + 1, updated_at = ?3, name = ?4, doc = ?5
+WHERE id = ?1 AND kind = ?2;
+-- name: object_version
+SELECT version FROM objects WHERE id = ?1 AND kind = ?2;
+-- name: object_set_manager
+UPDATE objects SET managed_by = ?2 WHERE id = ?1;
+-- name: object_delete
+DELETE FROM objects WHERE id = ?1;
+-- name: object_get
+SELECT id, kind, name, version, created_at, updated_at, created_by, managed_by, doc
+FROM objects WHERE id = ?1 AND (?2 = '' OR kind = ?2);
+-- name: object_find
+SELECT id, kind, name, version, created_at, updated_at, created_by, managed_by, doc
+FROM objects WHERE kind = ?1 AND name = ?2 AND name <> '';
+
+-- name: refs_clear
+DELETE FROM refs WHERE from_id = ?1 AND field = ?2;
+-- name: refs_add
+INSERT INTO refs (from_id, field, to_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING;
+-- name: referrers
+SELECT o.id, o.kind, o.name, r.field FROM refs r JOIN objects o ON o.id = r.from_id
+WHERE r.to_id = ?1 AND r.from_id <> ?1 ORDER BY o.kind, o.id LIMIT ?2;
+
+-- name: member_put
+INSERT INTO members (relation, group_id, member_id, doc, added_at) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (relation, group_id, member_id) DO UPDATE SET doc = excluded.doc;
+-- name: member_exists
+SELECT 1 FROM members WHERE relation = ?1 AND group_id = ?2 AND member_id = ?3;
+-- name: member_delete
+DELETE FROM members WHERE relation = ?1 AND group_id = ?2 AND member_id = ?3;
+-- name: members_of
+SELECT m.group_id, m.member_id, g.name, o.name, m.doc, m.added_at
+FROM members m JOIN objects g ON g.id = m.group_id JOIN objects o ON o.id = m.member_id
+WHERE m.relation = ?1 AND m.group_id = ?2 AND m.member_id > ?3 ORDER BY m.member_id LIMIT ?4;
+-- name: groups_of
+SELECT m.group_id, m.member_id, g.name, o.name, m.doc, m.added_at
+FROM members m JOIN objects g ON g.id = m.group_id JOIN objects o ON o.id = m.member_id
+WHERE m.relation = ?1 AND m.member_id = ?2 AND m.group_id > ?3 ORDER BY m.group_id LIMIT ?4;
+
+-- name: secret_put
+INSERT INTO secrets (object_id, purpose, value, fingerprint, set_at) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (object_id, purpose) DO UPDATE
+SET value = excluded.value, fingerprint = excluded.fingerprint, set_at = excluded.set_at;
+-- name: secret_get
+SELECT object_id, value, fingerprint, set_at FROM secrets WHERE object_id = ?1 AND purpose = ?2;
+-- name: secret_find
+SELECT object_id, value, fingerprint, set_at FROM secrets WHERE purpose = ?1 AND value = ?2;
+-- name: secret_delete
+DELETE FROM secrets WHERE object_id = ?1 AND purpose = ?2;
+
+-- name: audit_head
+SELECT seq, hash FROM audit_events WHERE writer = ?1 ORDER BY seq DESC LIMIT 1;
+-- name: audit_append
+INSERT INTO audit_events (writer, seq, id, at, doc, prev_hash, hash)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
+-- name: audit_get
+SELECT id, 'audit-event', '', 1, at, at, '', '', doc FROM audit_events WHERE id = ?1;
+-- name: audit_walk
+SELECT writer, seq, id, at, doc, prev_hash, hash FROM audit_events ORDER BY writer, seq;
+
+-- name: record_put
+INSERT INTO records (source, id, at, doc) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (source, id) DO UPDATE SET doc = excluded.doc;
+-- name: record_get
+SELECT id, ?2, '', 1, at, at, '', '', doc FROM records WHERE source = ?1 AND id = ?3;
+-- name: records_trim
+DELETE FROM records WHERE source = ?1 AND id < (
+    SELECT id FROM records WHERE source = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2 - 1)
+AND NOT (?3 AND json_extract(doc, '$.closed_at') IS NULL);
+
+-- name: report_put
+INSERT INTO reports (topic, subject, at, doc) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (topic, subject) DO UPDATE SET at = excluded.at, doc = excluded.doc;
+-- name: report_get
+SELECT subject, at, doc FROM reports WHERE topic = ?1 AND subject = ?2;
+-- name: reports
+SELECT subject, at, doc FROM reports WHERE topic = ?1 ORDER BY subject;
+
+-- name: state_get
+SELECT json FROM state_records WHERE kind = ?1 AND id = ?2;
+-- name: state_put
+INSERT INTO state_records (kind, id, json) VALUES (?1, ?2, ?3)
+ON CONFLICT (kind, id) DO UPDATE SET json = excluded.json;
+-- name: state_remove
+DELETE FROM state_records WHERE kind = ?1 AND id = ?2;
+-- name: state_change
+INSERT INTO state_changes (revision, kind, id, json) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (revision, kind, id) DO UPDATE SET json = excluded.json;
+-- name: state_each
+SELECT 0, kind, id, json FROM state_records ORDER BY kind, id;
+-- name: state_changes
+SELECT revision, kind, id, json FROM state_changes c
+WHERE revision > ?1 AND NOT EXISTS (
+    SELECT 1 FROM state_changes d WHERE d.kind = c.kind AND d.id = c.id AND d.revision > c.revision)
+ORDER BY kind, id;
+-- name: state_trim
+DELETE FROM state_changes WHERE revision <= ?1;
+
+-- name: answer_get
+SELECT body_hash, status, location, etag, body FROM answers
+WHERE principal = ?1 AND key = ?2 AND operation = ?3;
+-- name: answer_put
+INSERT INTO answers (principal, key, operation, body_hash, status, location, etag, body, at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING;
+-- name: answers_trim
+DELETE FROM answers WHERE at < ?1;
+
+-- name: penalty_get
+SELECT failures, until FROM penalties WHERE key = ?1;
+-- name: penalty_put
+INSERT INTO penalties (key, failures, until) VALUES (?1, ?2, ?3)
+ON CONFLICT (key) DO UPDATE SET failures = excluded.failures, until = excluded.until;
+-- name: penalties_trim
+DELETE FROM penalties WHERE until < ?1 OR key IN (
+    SELECT key FROM penalties ORDER BY until DESC LIMIT -1 OFFSET ?2);
+
+-- name: key_put
+INSERT INTO keys (purpose, number, status, public_part, sealed, created_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6);
+-- name: key_set_status
+UPDATE keys SET status = ?3 WHERE purpose = ?1 AND number = ?2;
+-- name: keys
+SELECT purpose, number, status, public_part, sealed, created_at FROM keys
+WHERE ?1 = '' OR purpose = ?1 ORDER BY purpose, number;
+
+-- name: join_repeat
+SELECT answer FROM join_uses WHERE token_id = ?1 AND csr_hash = ?2 AND at > ?3
+ORDER BY at DESC LIMIT 1;
+-- name: join_count
+SELECT count(*) FROM join_uses WHERE token_id = ?1;
+-- name: join_add
+INSERT INTO join_uses (token_id, csr_hash, at, answer) VALUES (?1, ?2, ?3, '');
+-- name: join_answer
+UPDATE join_uses SET answer = ?3 WHERE token_id = ?1 AND csr_hash = ?2
+AND at = (SELECT max(at) FROM join_uses WHERE token_id = ?1 AND csr_hash = ?2);
+
+-- name: certificate_put
+INSERT INTO certificates (fingerprint, subject, kind, generation, key_hash, not_after, issued_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
+-- name: certificate_last
+SELECT fingerprint, subject, kind, generation, key_hash, not_after, issued_at FROM certificates
+WHERE subject = ?1 ORDER BY generation DESC LIMIT 1;
+-- name: certificate_find
+SELECT fingerprint, subject, kind, generation, key_hash, not_after, issued_at FROM certificates
+WHERE fingerprint = ?1;

@@ -1,0 +1,108 @@
+#pragma once
+#include "controlplane/store/store.h"
+#include <pthread.h>
+#include <sqlite3.h>
+#include "lib/base/list.h"
+/*
+ * store_internal.h - connections, prepared statements and their binding; this room only.
+ *
+ * Statements live in statements.sql under the lower-case name of their row here; all are
+ * prepared on every connection when it is opened.
+ */
+#define STATEMENTS(X)                                                                          \
+    X(position_get) X(position_advance) X(position_raise_epoch) X(position_set_trimmed)        \
+    X(meta_get) X(meta_put)                                                                    \
+    X(object_insert) X(object_update) X(object_version) X(object_set_manager)                  \
+    X(object_delete) X(object_get) X(object_find)                                              \
+    X(refs_clear) X(refs_add) X(referrers)                                                     \
+    X(member_put) X(member_exists) X(member_delete) X(members_of) X(groups_of)                 \
+    X(secret_put) X(secret_get) X(secret_find) X(secret_delete)                                \
+    X(audit_head) X(audit_append) X(audit_get) X(audit_walk)                                   \
+    X(record_put) X(record_get) X(records_trim) X(report_put) X(report_get) X(reports)         \
+    X(state_get) X(state_put) X(state_remove) X(state_change) X(state_each) X(state_changes)   \
+    X(state_trim) X(answer_get) X(answer_put) X(answers_trim)                                  \
+    X(penalty_get) X(penalty_put) X(penalties_trim)                                            \
+    X(key_put) X(key_set_status) X(keys)                                                       \
+    X(join_repeat) X(join_count) X(join_add) X(join_answer)                                    \
+    X(certificate_put) X(certificate_last) X(certificate_find)
+
+enum statement {
+#define STATEMENT_ENUM(name) Q_##name,
+    STATEMENTS(STATEMENT_ENUM)
+#undef STATEMENT_ENUM
+    STATEMENT_COUNT
+};
+
+struct conn {
+    struct list node;
+    sqlite3 *db;
+    sqlite3_stmt *statements[STATEMENT_COUNT];
+};
+
+/* A bounded set of connections, handed out in the order of asking. */
+struct pool {
+    pthread_mutex_t lock;
+    struct list idle, waiting;
+};
+
+void pool_init(struct pool *pool);
+void pool_deinit(struct pool *pool);    /* closes the idle connections: all of them */
+void pool_give(struct pool *pool, struct conn *conn);
+/* NULL after wait_ms. */
+struct conn *pool_take(struct pool *pool, unsigned wait_ms);
+
+MUST_CHECK int conn_open(const char *path, bool is_writer, unsigned wait_ms, struct conn **ret_conn);
+MUST_CHECK int conn_prepare(struct conn *conn);
+void conn_close(struct conn *conn);
+DEFINE_FREEP(conn, conn_close)
+
+struct store {
+    struct pool writers, readers;
+    unsigned wait_ms;
+    char writer[64];
+    uint64_t (*now_ms)(void);
+    void (*on_commit)(void *ctx);
+    void *on_commit_ctx;
+};
+
+struct store_tx {
+    struct store *store;
+    struct conn *conn;
+    enum store_mode mode;
+    bool has_revision;          /* took the next revision */
+    bool had_revision;          /* has_revision at the mark */
+    struct store_position position;     /* valid when has_revision */
+};
+
+/* The SQLite code as -errno or STORE_E_EXISTS, STORE_E_NO_REF; logged unless a condition. */
+int db_error(sqlite3 *db, int code, const char *what);
+MUST_CHECK int db_exec(sqlite3 *db, const char *sql);
+
+/* Binds ?1… by one letter each: t const char * (NULL: NULL), s struct span text,
+ * b struct span blob, i int64_t, u const struct ulid *.  The statement is reset when the
+ * next one is taken of its name, and by rows_end().  NULL is never given. */
+sqlite3_stmt *db_bind(struct store_tx *tx, enum statement q, const char *format, ...);
+/* 1 a row, 0 the end, < 0 or a condition above 1 as db_error(). */
+#define DB_ROW 1
+MUST_CHECK int db_step(struct store_tx *tx, sqlite3_stmt *row);
+/* One step and the reset: 0, -errno or a condition.  `ret_changed` may be NULL. */
+MUST_CHECK int db_done(struct store_tx *tx, sqlite3_stmt *row, int64_t *ret_changed);
+static inline void stmt_resetp(sqlite3_stmt **stmt)
+{
+    if (*stmt)
+        sqlite3_reset(*stmt);
+}
+struct span column_span(sqlite3_stmt *row, int column);
+int64_t column_int(sqlite3_stmt *row, int column);
+struct ulid column_ulid(sqlite3_stmt *row, int column);
+void column_copy(sqlite3_stmt *row, int column, char *dst, size_t dst_size);
+
+/* Columns: id, kind, name, version, created, updated, created_by, managed_by, doc. */
+#define OBJECT_COLUMNS 9
+MUST_CHECK int object_of_row(sqlite3_stmt *row, struct store_object **ret_object);
+
+MUST_CHECK int migrate(sqlite3 *db, struct buf *reterr);
+/* What is missing, a line each; `db` NULL: there is no database yet. */
+MUST_CHECK int migrate_plan(sqlite3 *db, struct buf *ret_plan, struct buf *reterr);
+/* Takes the next revision unless the transaction has one. */
+MUST_CHECK int position_take(struct store_tx *tx);
