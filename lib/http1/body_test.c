@@ -40,7 +40,8 @@ static void feed(const struct http1_head *h, struct span text, size_t step, stru
 
 static void test_chunked(void **state)
 {
-    static const struct { const char *it, *text; int want; size_t left; const char *data; } rows[] = {
+    static const struct { const char *it, *text; int want; size_t left; const char *data; }
+    rows[] = {
         { "takes no chunk", "0\r\n\r\n", 0, 0, "" },
         { "takes a chunk", "3\r\nabc\r\n0\r\n\r\n", 0, 0, "abc" },
         { "takes two chunks", "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 0, 0, "abcde" },

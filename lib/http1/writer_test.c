@@ -31,7 +31,8 @@ static void test_requests(void **state)
         { "writes close", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", { .close = true },
           "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" },
         { "keeps an upgrade",
-          "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade, x\r\nX: 1\r\nUpgrade: websocket\r\n\r\n",
+          "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade, x\r\nX: 1\r\n"
+          "Upgrade: websocket\r\n\r\n",
           { .upgrade = true },
           "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n" },
         { "sets in place of what came, in every spelling",
