@@ -54,7 +54,8 @@ enum { EXIT_OK = 0, EXIT_CONFIG = 2, EXIT_FAILED = 1 };
 struct agent {
     struct agent_config config;
     struct loop *loop;
-    struct agent_identity *identity;
+    struct member *member;
+    struct kept_policy policy;
     struct acl acl;
     struct resolver *resolver;
     struct resolve *resolve;
@@ -81,8 +82,8 @@ static void agent_deinit(struct agent *a)
         resolve_free(a->resolve);
     if (a->resolver)
         resolver_free(a->resolver);
-    if (a->identity)
-        identity_free(a->identity);
+    if (a->member)
+        member_free(a->member);
     if (a->loop)
         loop_free(a->loop);
     acl_deinit(&a->acl);
@@ -219,14 +220,14 @@ static int run_join(int argc, char **argv)
         buf_printf(&why, "this is not a join token for an agent; make one with: adit join-token create");
         return say(&why), EXIT_CONFIG;
     }
-    r = identity_open(a.config.data_dir, &a.identity, &why);
+    r = member_open(CERT_AGENT, a.config.data_dir, &a.member, &why);
     if (!r)
-        r = join_run(a.identity, &token, 20000, &why);
+        r = join_run(a.member, &token, 20000, &why);
     join_token_wipe(&token);
     if (r)
         return say(&why);
-    printf("joined cluster %s as agent %s; the identity is in %s\n", a.identity->trust.cluster,
-           a.identity->self.id.text, a.config.data_dir);
+    printf("joined cluster %s as agent %s; the identity is in %s\n", a.member->trust.cluster,
+           a.member->self.id.text, a.config.data_dir);
     return EXIT_OK;
 }
 
@@ -298,7 +299,7 @@ static int make_dialer(struct agent *a)
     if (!r)
         r = dialer_new(&dial, &a->dialer);
     if (!r)
-        dialer_set_reach(a->dialer, identity_kept_reach(a->identity));
+        dialer_set_reach(a->dialer, kept_policy_load(&a->policy));
     return r;
 }
 
@@ -307,7 +308,8 @@ static int make_uplink(struct agent *a, struct buf *reterr)
     struct uplink_config config = {
         .loop = a->loop,
         .resolver = a->resolver,
-        .identity = a->identity,
+        .member = a->member,
+        .policy = &a->policy,
         .dialer = a->dialer,
         .boot_id = a->boot_id,
         .name = name_of(a),
@@ -320,24 +322,25 @@ static int make_uplink(struct agent *a, struct buf *reterr)
     struct span rest = span_str(a->config.relays), item;
 
     /* The joined addresses unless the configuration names its own. */
-    while (config.addr_count < IDENTITY_ADDRS_MAX && option_list_next(&rest, &item)) {
-        if (!span_copy(item, a->identity->addrs[config.addr_count++], sizeof(a->identity->addrs[0])))
+    while (config.addr_count < MEMBER_ADDRS_MAX && option_list_next(&rest, &item)) {
+        if (!span_copy(item, a->member->addrs[config.addr_count++], sizeof(a->member->addrs[0])))
             return -EINVAL;
     }
     if (config.addr_count)
-        a->identity->addr_count = config.addr_count;
-    config.addr_count = a->identity->addr_count;
+        a->member->addr_count = config.addr_count;
+    config.addr_count = a->member->addr_count;
     for (size_t i = 0; i < config.addr_count; i++)
-        config.addrs[i] = a->identity->addrs[i];
+        config.addrs[i] = a->member->addrs[i];
     return uplink_new(&config, &a->uplink, reterr);
 }
 
 static int start(struct agent *a, struct buf *reterr)
 {
-    int r = identity_open(a->config.data_dir, &a->identity, reterr);
+    int r = member_open(CERT_AGENT, a->config.data_dir, &a->member, reterr);
 
     if (!r)
-        r = identity_load(a->identity, reterr);
+        r = member_load(a->member, reterr);
+    a->policy.member = a->member;
     if (!r)
         r = loop_new(&a->loop);
     if (r)
@@ -362,8 +365,8 @@ static int run(struct agent *a, struct buf *reterr)
 
     if (r)
         return say(reterr);
-    LOG(INFO, "agent.started", S("id", a->identity->self.id.text), S("cluster", a->identity->trust.cluster),
-        S("boot_id", a->boot_id.text), N("starts", a->identity->starts));
+    LOG(INFO, "agent.started", S("id", a->member->self.id.text), S("cluster", a->member->trust.cluster),
+        S("boot_id", a->boot_id.text), N("starts", a->member->starts));
     loop_run(a->loop);
     LOG(INFO, "agent.stopped", U("opened", dialer_stats(a->dialer)->opened),
         U("cut", dialer_stats(a->dialer)->live));

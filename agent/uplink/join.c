@@ -15,7 +15,7 @@ struct join {
     struct tls_ctx *tls;
     struct key *key;
     const struct join_token *token;
-    struct agent_identity *identity;
+    struct member *member;
     struct buf *reterr;
     char csr[2 * CSR_DER_MAX], mac[JOIN_MAC_LEN + 1];
     bool has_certificate, is_over, is_refused;
@@ -46,7 +46,7 @@ static void on_notice(void *user, struct tunnel *t, unsigned kind, uint64_t revi
 
     buf_clear(j->reterr);
     j->is_refused = notice_chain(body, &pem, j->reterr) ||
-                    identity_adopt(j->identity, j->token, j->key, span_str(pem), (int64_t)(wall_ms() / 1000),
+                    member_adopt(j->member, j->token, j->key, span_str(pem), (int64_t)(wall_ms() / 1000),
                                    j->reterr);
     j->has_certificate = !j->is_refused;
     tunnel_close(t, REASON_NONE, "joined");
@@ -168,9 +168,9 @@ static int try_address(struct join *j, const char *addr, uint32_t timeout_ms)
     return j->has_certificate ? 0 : -ECONNREFUSED;
 }
 
-int join_run(struct agent_identity *id, const struct join_token *token, uint32_t timeout_ms, struct buf *reterr)
+int join_run(struct member *member, const struct join_token *token, uint32_t timeout_ms, struct buf *reterr)
 {
-    AUTO(join_deinit) struct join j = { .token = token, .identity = id, .reterr = reterr };
+    AUTO(join_deinit) struct join j = { .token = token, .member = member, .reterr = reterr };
     int r = make_parts(&j);
 
     if (r)

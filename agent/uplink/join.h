@@ -1,5 +1,5 @@
 #pragma once
-#include "agent/uplink/identity.h"
+#include "lib/member/member.h"
 #include "lib/net/loop.h"
 /*
  * join.h - makes this machine an agent: one token, one outbound connection.
@@ -11,5 +11,5 @@
  * Errors     -errno with what happened and the cure in reterr.
  * Threads    runs a loop of its own until it is done, at the most timeout_ms for each address.
  */
-MUST_CHECK int join_run(struct agent_identity *id, const struct join_token *token, uint32_t timeout_ms,
+MUST_CHECK int join_run(struct member *member, const struct join_token *token, uint32_t timeout_ms,
                         struct buf *reterr);

@@ -27,7 +27,7 @@ struct uplink {
     struct mux *mux;
     struct tls_ctx *tls;
     struct tunnel_self self;
-    struct path paths[IDENTITY_ADDRS_MAX];
+    struct path paths[MEMBER_ADDRS_MAX];
     size_t path_count;
     struct loop_timer renew, drained;
     struct key *renewing;           /* the key that a renewal under way is for */
@@ -120,7 +120,7 @@ static int ask_renewal(struct uplink *u, struct tunnel *t)
 static void on_renew_due(void *arg)
 {
     struct uplink *u = arg;
-    int64_t left_s = identity_renew_at_s(u->config.identity) - (int64_t)(wall_ms() / 1000);
+    int64_t left_s = member_renew_at_s(u->config.member) - (int64_t)(wall_ms() / 1000);
     struct tunnel *t = any_up(u);
 
     if (left_s > 0) {
@@ -130,7 +130,7 @@ static void on_renew_due(void *arg)
     timer_start(u->config.loop, &u->renew, RENEW_ASK_AGAIN_MS, on_renew_due, u);
     if (!t)
         return;                     /* path_up asks again */
-    LOG(INFO, "certificate.renewing", N("generation", u->config.identity->self.generation));
+    LOG(INFO, "certificate.renewing", N("generation", u->config.member->self.generation));
     if (ask_renewal(u, t))
         LOG(WARNING, "certificate.renewal_failed", S("detail", "no request could be made"));
 }
@@ -147,16 +147,16 @@ static void take_certificate(struct uplink *u, struct span body)
 
     r = notice_chain(body, &pem, &why);
     if (!r)
-        r = identity_renew(u->config.identity, u->renewing, span_str(pem), (int64_t)(wall_ms() / 1000), &why);
+        r = member_renew(u->config.member, u->renewing, span_str(pem), (int64_t)(wall_ms() / 1000), &why);
     if (!r)
-        r = tls_ctx_set_certificate(u->tls, u->config.identity->chain, u->config.identity->key);
+        r = tls_ctx_set_certificate(u->tls, u->config.member->chain, u->config.member->key);
     if (r) {
         LOG(ERROR, "certificate.renewal_failed", SP("detail", buf_span(&why)));
         return;
     }
     key_free(TAKE(u->renewing));
-    LOG(INFO, "certificate.renewed", N("generation", u->config.identity->self.generation),
-        N("not_after_s", u->config.identity->self.not_after_s));
+    LOG(INFO, "certificate.renewed", N("generation", u->config.member->self.generation),
+        N("not_after_s", u->config.member->self.not_after_s));
     timer_start(u->config.loop, &u->renew, 0, on_renew_due, u);
 }
 
@@ -166,7 +166,7 @@ static void take_keyset(struct uplink *u, struct span body)
 {
     struct state_error error = { .text = "" };
 
-    if (identity_keep_keyset(u->config.identity, body, &error))
+    if (member_keep_keyset(u->config.member, body, &error))
         LOG(ERROR, "keyset.refused", R("reason", REASON_STATE_REJECTED), S("detail", error.text));
 }
 
@@ -175,12 +175,12 @@ static void take_policy(struct uplink *u, struct span body)
     struct state_error error = { .text = "" };
     struct agent_reach *reach = NULL;
 
-    if (identity_keep_policy(u->config.identity, body, &reach, &error)) {
+    if (kept_policy_take(u->config.policy, body, &reach, &error)) {
         LOG(ERROR, "policy.refused", R("reason", REASON_STATE_REJECTED), S("detail", error.text));
         return;
     }
-    LOG(INFO, "policy.applied", U("epoch", u->config.identity->policy.epoch),
-        U("revision", u->config.identity->policy.revision), U("rules", agent_reach_count(reach)));
+    LOG(INFO, "policy.applied", U("epoch", u->config.policy->header.epoch),
+        U("revision", u->config.policy->header.revision), U("rules", agent_reach_count(reach)));
     dialer_set_reach(u->config.dialer, reach);
 }
 
@@ -215,7 +215,7 @@ static void on_up(void *user, struct tunnel *t)
     p->first_retry_ms = hello->first_retry_ms;
     p->proved_at_ms = loop_now_ms(p->uplink->config.loop);
     LOG(INFO, "link.up", S("relay", p->addr), S("relay_id", hello->id), S("software", hello->software));
-    if (identity_renew_at_s(p->uplink->config.identity) <= (int64_t)(wall_ms() / 1000))
+    if (member_renew_at_s(p->uplink->config.member) <= (int64_t)(wall_ms() / 1000))
         timer_start(p->uplink->config.loop, &p->uplink->renew, 0, on_renew_due, p->uplink);
 }
 
@@ -286,12 +286,12 @@ static int make_mux(struct uplink *u)
 
 static int make_tls(struct uplink *u)
 {
-    const struct agent_identity *id = u->config.identity;
+    const struct member *m = u->config.member;
     const struct tls_config config = {
-        .chain = id->chain,
-        .key = id->key,
+        .chain = m->chain,
+        .key = m->key,
         .verify = TLS_VERIFY_REQUIRED,
-        .trust = id->trust,
+        .trust = m->trust,
         .kinds = TLS_KIND(CERT_RELAY),
     };
 
@@ -327,13 +327,13 @@ int uplink_new(const struct uplink_config *config, struct uplink **ret_uplink, s
 
     u->config = *config;
     u->self = (struct tunnel_self){
-        .id = config->identity->self.id,
+        .id = config->member->self.id,
         .name = config->name,
         .software = "adit-agent/1",
         .platform = "linux",
         .zone = config->zone,
         .boot_id = config->boot_id,
-        .starts = config->identity->starts,
+        .starts = config->member->starts,
         .streams_max = config->streams_max,
     };
     r = make_tls(u);

@@ -1,16 +1,16 @@
 #pragma once
 #include "agent/dial/dial.h"
-#include "agent/uplink/identity.h"
+#include "agent/uplink/kept_policy.h"
 #include "lib/tunnel/client/tunnel_client.h"
 /*
  * uplink.h - the agent's links to relays: dialled, kept, renewed, and brought back.
  *
  * One link to each address that the configuration or the join gave (at most
- * IDENTITY_ADDRS_MAX).  A lost link is dialled again: first within the window that the relay
+ * MEMBER_ADDRS_MAX).  A lost link is dialled again: first within the window that the relay
  * named, then with full jitter up to UPLINK_RETRY_MAX_MS.  Signed documents that come over a
  * link are verified, kept, and put in force; the certificate is renewed over it.
  *
- * Ownership  the uplink owns its mux and tunnels; identity, dialer, resolver are borrowed.
+ * Ownership  the uplink owns its mux and tunnels; member, policy, dialer, resolver are borrowed.
  * Threads    the loop's thread.
  */
 #define UPLINK_RETRY_FIRST_MS 100
@@ -21,11 +21,12 @@ struct uplink;
 struct uplink_config {
     struct loop *loop;
     struct resolver *resolver;
-    struct agent_identity *identity;
+    struct member *member;
+    struct kept_policy *policy;
     struct dialer *dialer;
     struct ulid boot_id;
     const char *name, *zone;
-    const char *addrs[IDENTITY_ADDRS_MAX];      /* "host:port", "wss://host:port" */
+    const char *addrs[MEMBER_ADDRS_MAX];      /* "host:port", "wss://host:port" */
     size_t addr_count;
     size_t memory_limit;
     uint32_t streams_max;

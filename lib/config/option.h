@@ -91,6 +91,7 @@ MUST_CHECK int option_reload(const struct option_table *table, int argc, char **
                              struct buf *ret_report, struct buf *reterr);
 void option_free(const struct option_table *table, void *config);
 void option_origins_free(struct option_origins *origins);
+DEFINE_FREEP(option_origins, option_origins_free)
 /* The known word nearest to `word` (edit distance <= 3), or NULL. */
 const char *option_nearest(struct span word, const char *const *known, size_t count);
 /* Cuts the next item off a LIST value; start with *rest = span_str(value). */
