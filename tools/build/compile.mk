@@ -44,9 +44,11 @@ $(call archive,$(1)): $(patsubst %.c,$(BUILD)/%.o,$(call room_sources,$(1)))
 $(patsubst %.c,$(BUILD)/%.o,$(call room_sources,$(1)) $(call room_tests,$(1))): | $(GENERATED_FOR_$(1))
 $(foreach t,$(call room_tests,$(1)),$(call test_rule,$(1),$(patsubst %.c,$(BUILD)/%,$(t))))
 endef
+# lib/check/alloc.h: tests can make the nth allocation fail.
+TEST_WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--undefined=__wrap_malloc
 define test_rule
 $(2): $(2).o $(foreach r,$(call deps,$(1)),$(call archive,$(r))) $(call archive,lib/check)
-	@$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) $(call archive,lib/check) $(foreach r,$(call deps,$(1)),$(call archive,$(r))) $(call libs,$(1)) -lcmocka -lpthread -lm
+	@$(CC) $(LDFLAGS) $(TEST_WRAP) -o $$@ $$(filter %.o,$$^) $(call archive,lib/check) $(foreach r,$(call deps,$(1)),$(call archive,$(r))) $(call libs,$(1)) -lcmocka -lpthread -lm
 TESTS += $(2)
 
 endef
