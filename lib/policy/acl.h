@@ -76,8 +76,9 @@ MUST_CHECK int acl_add_deny(struct acl *a, struct span rule);
 MUST_CHECK int acl_add_special(struct acl *a, struct span rule);
 void acl_deinit(struct acl *a);
 
-/* The exact answer, for whoever dials: some allow rule means the name or the address, and
- * no deny rule means either.  For a literal, `addr` is the literal. */
+/* The exact answer, for whoever dials: some allow rule means the name or the address, or a
+ * special rule the address; and no deny rule means either.  For a literal, `addr` is the
+ * literal.  No rules: nothing is allowed. */
 bool acl_allows(const struct acl *a, const struct target *t, const struct addr *addr);
 /* Before the name is resolved: false only when no address could be allowed. */
 bool acl_may_allow(const struct acl *a, const struct target *t);

@@ -10,9 +10,13 @@
  *
  * Order      user active and not locked → grants that match the target, port, source and
  *            time, the most specific profile first (exact host, longest suffix, longest
- *            prefix, match_resolved, then whole agent group; equals by id) → members of the
- *            agent group that can take it → its routing mode (equals: own session before a
- *            peer's, then id).
+ *            prefix, match_resolved, then whole agent group; equals by the profile's id, the
+ *            user's own before its groups', the grant's id) → members of the agent group that
+ *            can take it → its routing mode (proved before unproved; equals: own session
+ *            before a peer's, fewest streams, id).
+ * Locks      of a profile refuse every target that its hosts and ports name, whichever
+ *            grant would allow it; a match_resolved profile that is locked gives nothing.
+ * Unix       an override to a socket needs allow_special of the grant's profile.
  * Cost       does not grow with users, grants or profiles that do not match.
  * Units      milliseconds of Unix time; microseconds of round trip.
  * Ownership  results point into the policy: hold a reference on it as long as they are used.

@@ -1,4 +1,5 @@
 #pragma once
+#include "lib/base/pmap.h"
 #include "lib/policy/record.h"
 /*
  * policy.h - one immutable version of everything that decisions are made from.
@@ -37,7 +38,7 @@ const struct record *policy_find_name(const struct policy *p, enum record_kind k
 size_t policy_count(const struct policy *p, enum record_kind kind);
 /* Every record of a kind once, in any order; start with a zeroed cursor. */
 struct policy_cursor {
-    void *opaque[40];
+    struct pmap_cursor at;
 };
 const struct record *policy_next(const struct policy *p, enum record_kind kind,
                                  struct policy_cursor *cursor);

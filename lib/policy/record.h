@@ -63,8 +63,8 @@ struct agent_record {
     bool is_active;
     bool has_acl;                       /* false: unknown; the agent decides alone */
     int64_t generation;                 /* certificates below it are refused */
-    struct acl_rule *allow, *deny;      /* the agent's own file, as it told */
-    size_t allow_count, deny_count;
+    struct acl_rule *allow, *deny, *special;    /* the agent's own file, as it told */
+    size_t allow_count, deny_count, special_count;
 };
 
 enum routing_mode { ROUTE_PRIORITY, ROUTE_WEIGHTED, ROUTE_LEAST_STREAMS, ROUTE_LOWEST_LATENCY };
