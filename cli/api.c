@@ -1,0 +1,219 @@
+#include "cli/api.h"
+
+#include "lib/crypto/file.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <string.h>
+
+enum { CALL_MS = 10000, CONNECT_MS = 3000, ANSWER_MAX = 4 * 1024 * 1024 };
+
+struct api {
+    CURL *curl;
+    struct curl_slist *headers, *headers_body, *headers_patch;
+    char *url;
+    struct buf answer;
+    char error[CURL_ERROR_SIZE];
+};
+
+static size_t on_body(char *data, size_t size, size_t n, void *user)
+{
+    struct api *a = user;
+
+    buf_put(&a->answer, data, size * n);
+    return buf_error(&a->answer) ? 0 : size * n;
+}
+
+static bool is_loopback(const char *url)
+{
+    const char *host = strstr(url, "://");
+
+    host = host ? host + 3 : url;
+    return strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0 ||
+           strncmp(host, "localhost", 9) == 0;
+}
+
+static int append(struct curl_slist **list, const char *line)
+{
+    struct curl_slist *longer = curl_slist_append(*list, line);
+
+    if (!longer)
+        return -ENOMEM;
+    *list = longer;
+    return 0;
+}
+
+/* The header lines of calls without a body, with one, and of those that change. */
+static int make_headers(struct api *a, const char *token)
+{
+    struct curl_slist **lists[] = { &a->headers, &a->headers_body, &a->headers_patch };
+    char line[256];
+    int r = 0;
+
+    if (token && (size_t)snprintf(line, sizeof(line), "Authorization: Bearer %s", token) >= sizeof(line))
+        return -EINVAL;
+    for (size_t i = 0; i < ARRAY_LEN(lists) && !r; i++)
+        r = token ? append(lists[i], line) : append(lists[i], "Accept: application/json");
+    if (!r)
+        r = append(&a->headers_body, "Content-Type: application/json");
+    if (!r)
+        r = append(&a->headers_patch, "Content-Type: application/merge-patch+json");
+    if (!r)
+        r = append(&a->headers_patch, "If-Match: *");
+    explicit_bzero(line, sizeof(line));
+    return r;
+}
+
+static void set_up(struct api *a, const char *url, const char *ca_file)
+{
+    curl_easy_setopt(a->curl, CURLOPT_PROTOCOLS_STR, "https,http");
+    curl_easy_setopt(a->curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(a->curl, CURLOPT_TIMEOUT_MS, (long)CALL_MS);
+    curl_easy_setopt(a->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+    curl_easy_setopt(a->curl, CURLOPT_USERAGENT, "adit");
+    curl_easy_setopt(a->curl, CURLOPT_ERRORBUFFER, a->error);
+    curl_easy_setopt(a->curl, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(a->curl, CURLOPT_WRITEDATA, a);
+    if (ca_file)
+        curl_easy_setopt(a->curl, CURLOPT_CAINFO, ca_file);
+    if (is_loopback(url))
+        curl_easy_setopt(a->curl, CURLOPT_PROXY, "");
+}
+
+int api_new(const char *url, const char *ca_file, const char *token, struct api **ret_api)
+{
+    AUTO(api_freep) struct api *a = calloc(1, sizeof(*a));
+
+    if (!a)
+        return -ENOMEM;
+    buf_init_heap(&a->answer, ANSWER_MAX);
+    a->url = strdup(url);
+    a->curl = curl_easy_init();
+    if (!a->url || !a->curl || make_headers(a, token))
+        return -ENOMEM;
+    set_up(a, url, ca_file);
+    *ret_api = TAKE(a);
+    return 0;
+}
+
+void api_free(struct api *a)
+{
+    if (a->curl)
+        curl_easy_cleanup(a->curl);
+    curl_slist_free_all(a->headers);
+    curl_slist_free_all(a->headers_body);
+    curl_slist_free_all(a->headers_patch);
+    buf_deinit(&a->answer);
+    free(a->url);
+    free(a);
+}
+
+static void prepare(struct api *a, const char *method, struct span body)
+{
+    bool changes = strcmp(method, "PATCH") == 0 || strcmp(method, "DELETE") == 0;
+
+    curl_easy_setopt(a->curl, CURLOPT_HTTPGET, 1L);
+    curl_easy_setopt(a->curl, CURLOPT_CUSTOMREQUEST, method);
+    curl_easy_setopt(a->curl, CURLOPT_HTTPHEADER,
+                     changes ? a->headers_patch : body.n ? a->headers_body : a->headers);
+    if (body.n) {
+        curl_easy_setopt(a->curl, CURLOPT_POSTFIELDSIZE, (long)body.n);
+        curl_easy_setopt(a->curl, CURLOPT_POSTFIELDS, body.p);
+    }
+}
+
+static int parse_answer(struct api *a, struct api_answer *ret_answer)
+{
+    struct api_answer answer = { 0 };
+    struct json_error ignored;
+
+    curl_easy_getinfo(a->curl, CURLINFO_RESPONSE_CODE, &answer.status);
+    if (a->answer.len && json_parse(buf_span(&a->answer), &answer.body, &ignored))
+        answer.body = NULL;     /* "ok\n" of a health page */
+    *ret_answer = answer;
+    return 0;
+}
+
+int api_call(struct api *a, const char *method, const char *path, struct span body,
+             struct api_answer *ret_answer, struct buf *reterr)
+{
+    char url[2048];
+    CURLcode code;
+
+    if ((size_t)snprintf(url, sizeof(url), "%s%s", a->url, path) >= sizeof(url)) {
+        buf_put_str(reterr, "the address is too long");
+        return -ENAMETOOLONG;
+    }
+    buf_clear(&a->answer);
+    a->error[0] = '\0';
+    curl_easy_setopt(a->curl, CURLOPT_URL, url);
+    prepare(a, method, body);
+    code = curl_easy_perform(a->curl);
+    if (code != CURLE_OK) {
+        buf_printf(reterr, "%s: %s", a->url, a->error[0] ? a->error : curl_easy_strerror(code));
+        return -EIO;
+    }
+    return parse_answer(a, ret_answer);
+}
+
+void api_answer_deinit(struct api_answer *answer)
+{
+    if (answer->body)
+        json_value_free(answer->body);
+    answer->body = NULL;
+}
+
+bool api_is_ok(const struct api_answer *answer)
+{
+    return answer->status >= 200 && answer->status < 300;
+}
+
+void api_problem(const struct api_answer *answer, struct buf *out)
+{
+    struct span reason, detail;
+    const struct json_value *errors, *first;
+
+    if (!answer->body || !json_get_str(answer->body, "reason", &reason)) {
+        buf_printf(out, "status %ld", answer->status);
+        return;
+    }
+    buf_put_span(out, reason);
+    if (json_get_str(answer->body, "detail", &detail) && detail.n)
+        buf_printf(out, ": " SPAN_FMT, SPAN_ARG(detail));
+    errors = json_get(answer->body, "errors");
+    first = errors ? json_at(errors, 0) : NULL;
+    if (first && json_get_str(first, "pointer", &detail))
+        buf_printf(out, " (" SPAN_FMT, SPAN_ARG(detail));
+    if (first && json_get_str(first, "message", &detail))
+        buf_printf(out, " " SPAN_FMT ")", SPAN_ARG(detail));
+}
+
+int api_token_read(const char *path, struct buf *out)
+{
+    char mem[4096];
+    struct buf text;
+    const char *token;
+    int r;
+
+    buf_init_fixed(&text, mem, sizeof(mem) - 1);
+    r = file_read(path, sizeof(mem) - 1, &text);
+    if (r)
+        return r;
+    token = strstr(buf_text(&text), "adit_");
+    if (token)
+        buf_put(out, token, strspn(token, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"));
+    explicit_bzero(mem, sizeof(mem));
+    return token ? buf_error(out) : -EBADMSG;
+}
+
+void api_escape(struct span text, struct buf *out)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+
+        if (strchr("-._~", c) ? c != 0 : ((c | 32) >= 'a' && (c | 32) <= 'z') || (c >= '0' && c <= '9'))
+            buf_put_u8(out, c);
+        else
+            buf_printf(out, "%%%02X", c);
+    }
+}

@@ -1,0 +1,37 @@
+#pragma once
+#include "lib/json/json.h"
+/*
+ * api.h - a small blocking client of the REST API; libcurl ends here.
+ *
+ * The server must show a certificate that the CA file vouches for.  A loopback server is
+ * reached directly, whatever proxy variables the environment has.
+ *
+ * Ownership  an answer's body is the caller's: api_answer_deinit().
+ * Limits     10 s for each call, answers of at most 4 MiB.
+ * Errors     -errno and a sentence in reterr when there was no answer; a status that is not
+ *            2xx is an answer, api_problem() tells it.
+ * Threads    one client belongs to one thread.
+ */
+struct api;
+
+struct api_answer {
+    long status;
+    struct json_value *body;    /* NULL: empty or no JSON */
+};
+
+/* `url` like https://127.0.0.1:8443 (or http: for the health pages); `ca_file` and `token`
+ * may be NULL. */
+MUST_CHECK int api_new(const char *url, const char *ca_file, const char *token, struct api **ret_api);
+void api_free(struct api *a);
+DEFINE_FREEP(api, api_free)
+/* `path` begins with '/'; `body` JSON or SPAN_NONE; If-Match: * goes with PATCH and DELETE. */
+MUST_CHECK int api_call(struct api *a, const char *method, const char *path, struct span body,
+                        struct api_answer *ret_answer, struct buf *reterr);
+void api_answer_deinit(struct api_answer *answer);
+/* "no-grant: what the server said" out of an answer that is not 2xx. */
+void api_problem(const struct api_answer *answer, struct buf *out);
+bool api_is_ok(const struct api_answer *answer);
+/* The API token in a file: the first word that begins with "adit_".  -ENOENT, -EBADMSG. */
+MUST_CHECK int api_token_read(const char *path, struct buf *out);
+/* Percent-encodes what stands in a query or path. */
+void api_escape(struct span text, struct buf *out);

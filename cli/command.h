@@ -1,0 +1,41 @@
+#pragma once
+#include "lib/config/option.h"
+/*
+ * command.h - what the commands of `adit` share: exit codes, flags with positional words.
+ *
+ * Threads    one.
+ */
+enum {
+    EXIT_OK = 0,                /* done; status: all is well; explain: allowed */
+    EXIT_NOT = 1,               /* failed; status: degraded; explain: refused */
+    EXIT_CANNOT = 2,            /* wrong usage, or nothing could be asked; status: down */
+};
+
+struct command {
+    const char *name;
+    const char *synopsis;       /* "USER HOST:PORT" */
+    const char *help;           /* one line */
+    int (*run)(int argc, char **argv);  /* argv[0] is the command's name */
+};
+
+int up_command(int argc, char **argv);
+int page_command(int argc, char **argv);
+int status_command(int argc, char **argv);
+int explain_command(int argc, char **argv);
+int reason_command(int argc, char **argv);
+
+#define COMMAND_WORDS_MAX 4
+struct command_words {          /* what stood between the flags */
+    const char *items[COMMAND_WORDS_MAX];
+    size_t count;
+};
+
+/* Takes the positional words out of argv, then loads the flags, environment and file by the
+ * table.  True: go on.  False: *ret_exit is what the command ends with (help was printed, or
+ * the mistake was said). */
+bool command_load(const struct option_table *table, int argc, char **argv, void *config,
+                  struct command_words *ret_words, int *ret_exit);
+/* "adit: " and the message to stderr, with a line end. */
+void command_complain(const char *format, ...) PRINTF_LIKE(1, 2);
+/* The path of adit-NAME, beside this program; of adit itself when the name is empty. */
+MUST_CHECK int command_sibling(const char *name, char *dst, size_t size);

@@ -1,0 +1,131 @@
+/* adit explain USER HOST:PORT: the decision a relay would make now, and what would change it. */
+#include "cli/command.h"
+#include "cli/session.h"
+#include "cli/terminal.h"
+#include "lib/base/addr.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define EXPLAIN_OPTIONS(X)                                                                       \
+    SESSION_OPTIONS(X)                                                                           \
+    X(STR, source, "", 0, 0, 0, "address the user connects from; empty: loopback")               \
+    X(STR, at, "", 0, 0, 0, "time to decide for (2026-01-31T18:00:00Z); empty: now")
+
+struct explain_config { EXPLAIN_OPTIONS(OPTION_FIELD) };
+#define ROW(...) OPTION_ROW_OF(struct explain_config, __VA_ARGS__)
+static const struct option_row rows[] = { EXPLAIN_OPTIONS(ROW) };
+static const struct option_table table = {
+    "adit explain", "ADIT_",
+    "adit explain USER HOST:PORT says whether the user may reach it now, by which grant and\n"
+    "agent, and otherwise why not and what to do. Exit code: 0 allowed, 1 refused, 2 not known.",
+    rows, ARRAY_LEN(rows),
+};
+
+static void add_query(struct buf *path, const char *name, struct span value)
+{
+    if (!value.n)
+        return;
+    buf_printf(path, "&%s=", name);
+    api_escape(value, path);
+}
+
+static bool make_path(const struct explain_config *config, const struct command_words *words,
+                      struct buf *path)
+{
+    struct span host;
+    uint16_t port;
+
+    if (words->count != 2 || !authority_parse(span_str(words->items[1]), 0, &host, &port))
+        return false;
+    buf_printf(path, "/api/v1/access/explain?port=%u", port);
+    add_query(path, "host", host);
+    add_query(path, "user", span_str(words->items[0]));
+    add_query(path, "source", span_str(config->source));
+    add_query(path, "at", span_str(config->at));
+    return buf_error(path) == 0;
+}
+
+static void show_line(const struct json_value *body, const char *key, const char *label)
+{
+    struct span value;
+
+    if (json_get_str(body, key, &value) && value.n)
+        printf("  %-12s " SPAN_FMT "\n", label, SPAN_ARG(value));
+}
+
+static void show_candidates(const struct json_value *list)
+{
+    for (size_t i = 0; list && i < json_count(list); i++) {
+        const struct json_value *candidate = json_at(list, i);
+        struct span name, reason;
+
+        if (!json_get_str(candidate, "name", &name) && !json_get_str(candidate, "agent", &name) &&
+            !json_get_str(candidate, "id", &name))
+            name = SPAN("?");
+        if (!json_get_str(candidate, "reason", &reason))
+            reason = SPAN("?");
+        printf("  %-12s " SPAN_FMT ": " SPAN_FMT "\n", "candidate", SPAN_ARG(name), SPAN_ARG(reason));
+    }
+}
+
+static void show_text(const struct json_value *body, bool allowed, const char *user, const char *target)
+{
+    struct span reason = SPAN("?");
+
+    json_get_str(body, "reason", &reason);
+    printf("%s%s%s: %s %s %s", terminal_colour(allowed ? TERMINAL_GOOD : TERMINAL_BAD),
+           allowed ? "allowed" : "refused", terminal_colour(TERMINAL_PLAIN), user,
+           allowed ? "reaches" : "may not reach", target);
+    if (allowed)
+        putchar('\n');
+    else
+        printf(" (" SPAN_FMT ")\n", SPAN_ARG(reason));
+    if (!allowed) {
+        show_line(body, "what", "why");
+        show_line(body, "cure", "what to do");
+    }
+    show_line(body, "grant", "grant");
+    show_line(body, "profile", "profile");
+    show_line(body, "agent_group", "agent group");
+    show_line(body, "agent", "agent");
+    show_candidates(json_get(body, "candidates"));
+}
+
+static int explain(const struct explain_config *config, const struct command_words *words)
+{
+    AUTO(session_close) struct session session = { 0 };
+    AUTO(api_answer_deinit) struct api_answer answer = { 0 };
+    char path_mem[1024];
+    struct buf path;
+    bool allowed = false;
+
+    buf_init_fixed(&path, path_mem, sizeof(path_mem) - 1);
+    if (!make_path(config, words, &path)) {
+        command_complain("usage: adit explain USER HOST:PORT");
+        return EXIT_CANNOT;
+    }
+    if (!session_open(&session, SESSION_OF(config)) ||
+        !session_get(&session, buf_text(&path), &answer))
+        return EXIT_CANNOT;
+
+    json_get_bool(answer.body, "allowed", &allowed);
+    if (strcmp(config->output, "json") == 0)
+        session_print_json(answer.body);
+    else
+        show_text(answer.body, allowed, words->items[0], words->items[1]);
+    return allowed ? EXIT_OK : EXIT_NOT;
+}
+
+int explain_command(int argc, char **argv)
+{
+    struct explain_config config = { 0 };
+    struct command_words words;
+    int code;
+
+    if (command_load(&table, argc, argv, &config, &words, &code))
+        code = explain(&config, &words);
+    option_free(&table, &config);
+    return code;
+}

@@ -1,0 +1,165 @@
+#include "cli/up.h"
+
+#include "cli/command.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DRAIN_MS_TEXT "3s"
+
+/* What of the place stands in a value. */
+enum value {
+    VALUE_NONE, VALUE_DIR,
+#define PLACE_PORT(name, number, what) VALUE_##name,
+    PLACE_PORTS(PLACE_PORT)
+#undef PLACE_PORT
+};
+
+struct arg {
+    const char *flag;           /* "--data-dir"; a word by itself: "join" */
+    const char *before;         /* "https://"; NULL: the flag has no value */
+    enum value value;
+    const char *after;          /* "/relay" */
+};
+
+struct program_row {
+    const char *program;        /* "relay" for adit-relay; "" for adit itself */
+    const char *name;
+    int stop_rank;
+    struct arg args[UP_ARGS_MAX / 2];
+};
+
+static const struct program_row rows[UP_PROGRAM_COUNT] = {
+    [UP_BOOTSTRAP] = { "controlplane", "bootstrap", 0, {
+        { "bootstrap" },
+        { "--data-dir", "", VALUE_DIR, "/controlplane" },
+        { "--credentials-file", "", VALUE_DIR, "/credentials" },
+        { "--ca-file", "", VALUE_DIR, "/ca.pem" },
+    } },
+    [UP_CONTROLPLANE] = { "controlplane", "control plane", 1, {
+        { "--data-dir", "", VALUE_DIR, "/controlplane" },
+        { "--api-listen", "", VALUE_API, "" },
+        { "--internal-listen", "", VALUE_INTERNAL, "" },
+        { "--admin-listen", "", VALUE_CONTROL_ADMIN, "" },
+        { "--relay-addrs", "wss://", VALUE_TUNNEL, "" },
+    } },
+    [UP_RELAY_JOIN] = { "relay", "relay", 0, {
+        { "join" },
+        { "--token-file", "", VALUE_DIR, "/join-token" },
+        { "--data-dir", "", VALUE_DIR, "/relay" },
+        { "--control", "https://", VALUE_API, "" },
+    } },
+    [UP_RELAY] = { "relay", "relay", 0, {
+        { "--data-dir", "", VALUE_DIR, "/relay" },
+        { "--control-internal", "https://", VALUE_INTERNAL, "" },
+        { "--tunnel-listen", "", VALUE_TUNNEL, "" },
+        { "--http-listen", "", VALUE_HTTP, "" },
+        { "--socks-listen", "", VALUE_SOCKS, "" },
+        { "--admin-listen", "", VALUE_RELAY_ADMIN, "" },
+        { "--drain-ms", DRAIN_MS_TEXT, VALUE_NONE, "" },
+    } },
+    [UP_AGENT_JOIN] = { "agent", "agent", 0, {
+        { "join" },
+        { "--token-file", "", VALUE_DIR, "/join-token" },
+        { "--data-dir", "", VALUE_DIR, "/agent" },
+    } },
+    [UP_AGENT] = { "agent", "agent", 0, {
+        { "--data-dir", "", VALUE_DIR, "/agent" },
+        { "--name", "demo-agent", VALUE_NONE, "" },
+        { "--relays", "wss://", VALUE_TUNNEL, "" },
+        { "--allow-special", "unix:", VALUE_DIR, "/demo.sock" },
+        { "--drain-ms", DRAIN_MS_TEXT, VALUE_NONE, "" },
+    } },
+    [UP_PAGE] = { "", "demo page", 1, {
+        { "demo-page" },
+        { "--socket", "", VALUE_DIR, "/demo.sock" },
+        { "--api", "https://", VALUE_API, "" },
+        { "--ca-file", "", VALUE_DIR, "/ca.pem" },
+        { "--token-file", "", VALUE_DIR, "/credentials" },
+    } },
+};
+
+/* What each joiner leaves behind. */
+static const char *const identity_files[UP_PROGRAM_COUNT] = {
+    [UP_RELAY_JOIN] = "relay/relay.pem",
+    [UP_AGENT_JOIN] = "agent/agent.pem",
+};
+
+static const char *value_text(const struct place *place, enum value value, struct place_text *mem)
+{
+    if (value == VALUE_NONE)
+        return "";
+    if (value == VALUE_DIR)
+        return place->dir;
+    *mem = place_address(place, (enum place_port)(value - VALUE_DIR - 1));
+    return mem->text;
+}
+
+static int append_arg(struct up_programs *p, enum up_program at, size_t *n, const struct arg *arg,
+                      const struct place *place)
+{
+    struct place_text mem;
+    char **args = p->args[at];
+
+    args[*n] = strdup(arg->flag);
+    if (!args[(*n)++])
+        return -ENOMEM;
+    if (!arg->before)
+        return 0;
+    if (asprintf(&args[*n], "%s%s%s", arg->before, value_text(place, arg->value, &mem), arg->after) < 0) {
+        args[*n] = NULL;
+        return -ENOMEM;
+    }
+    (*n)++;
+    return 0;
+}
+
+static int make_program(struct up_programs *p, enum up_program at, const struct place *place)
+{
+    const struct program_row *row = &rows[at];
+    char path[PATH_MAX];
+    size_t n = 0;
+    int r = command_sibling(row->program, path, sizeof(path));
+
+    if (r)
+        return r;
+    p->args[at][n++] = strdup(path);
+    if (!p->args[at][0])
+        return -ENOMEM;
+    for (size_t i = 0; i < ARRAY_LEN(row->args) && row->args[i].flag && !r; i++)
+        r = append_arg(p, at, &n, &row->args[i], place);
+    if (r)
+        return r;
+    if (asprintf(&p->logs[at], "%s/log/%s.log", place->dir, row->program[0] ? row->program : "page") < 0) {
+        p->logs[at] = NULL;
+        return -ENOMEM;
+    }
+    p->specs[at] = (struct child_spec){
+        .name = row->name, .argv = p->args[at], .log_path = p->logs[at], .stop_rank = row->stop_rank,
+    };
+    return 0;
+}
+
+int up_programs_init(struct up_programs *p, const struct place *place)
+{
+    int r = 0;
+
+    for (enum up_program at = 0; at < UP_PROGRAM_COUNT && !r; at++)
+        r = make_program(p, at, place);
+    return r;
+}
+
+void up_programs_deinit(struct up_programs *p)
+{
+    for (enum up_program at = 0; at < UP_PROGRAM_COUNT; at++) {
+        for (size_t i = 0; i < UP_ARGS_MAX; i++)
+            free(p->args[at][i]);
+        free(p->logs[at]);
+    }
+}
+
+bool up_has_identity(const struct place *place, enum up_program joiner)
+{
+    return access(place_path(place, identity_files[joiner]).text, F_OK) == 0;
+}
