@@ -138,15 +138,33 @@ int loop_new(struct loop **ret_loop)
     }
     list_init(&l->deferred);
     list_init(&l->signals);
+    list_init(&l->background);
     pthread_mutex_init(&l->lock, NULL);
     *ret_loop = TAKE(l);
     return 0;
+}
+
+void loop_own(struct loop *l, struct loop_owned *o, void (*end)(struct loop_owned *o))
+{
+    o->end = end;
+    list_append(&l->background, &o->node);
+}
+
+static void end_background(struct loop *l)
+{
+    while (!list_is_empty(&l->background)) {
+        struct loop_owned *o = container_of(list_first(&l->background), struct loop_owned, node);
+
+        list_remove(&o->node);
+        o->end(o);
+    }
 }
 
 void loop_free(struct loop *l)
 {
     if (!l)
         return;
+    end_background(l);
     run_reaped(l);
     loop_signals_close(l);
     uv_close((uv_handle_t *)&l->async, NULL);

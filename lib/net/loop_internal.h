@@ -6,7 +6,7 @@
 /*
  * loop_internal.h - the loop as the files of this room see it.
  */
-#define LOOP_SCRATCH_BYTES (80 * 1024)
+#define LOOP_SCRATCH_BYTES (96 * 1024)
 
 struct loop_item {              /* a post */
     void (*fn)(void *arg);
@@ -16,6 +16,12 @@ struct loop_item {              /* a post */
 struct loop_items {
     struct loop_item *items;
     size_t count, room;
+};
+
+/* What nobody owns any more but the loop: connections that are being flushed. */
+struct loop_owned {
+    struct list node;
+    void (*end)(struct loop_owned *o);
 };
 
 struct loop {
@@ -29,6 +35,7 @@ struct loop {
     struct list deferred;
     struct loop_reap *reaped;
     struct list signals;
+    struct list background;     /* struct loop_owned */
     unsigned works;             /* in the pool */
     unsigned char *scratch;     /* LOOP_SCRATCH_BYTES, for one call at a time */
     bool is_idle_on;
@@ -43,3 +50,5 @@ void loop_timers_arm(struct loop *l);
 /* Memory for the call under way; NULL: none. */
 unsigned char *loop_scratch(struct loop *l);
 void loop_signals_close(struct loop *l);
+/* loop_free() calls end() unless it was disowned before. */
+void loop_own(struct loop *l, struct loop_owned *o, void (*end)(struct loop_owned *o));
