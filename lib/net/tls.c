@@ -85,7 +85,7 @@ static int on_verify(X509_STORE_CTX *store, void *arg)
     struct seen *old = SSL_get_ex_data(ssl, ssl_index);
     enum reason why;
 
-    X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
+    X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
     if (!seen)
         return 0;
     why = REASON_BAD_CERTIFICATE;
@@ -96,8 +96,9 @@ static int on_verify(X509_STORE_CTX *store, void *arg)
         return 0;
     free(old);
     seen = NULL;
-    if (!why)
-        X509_STORE_CTX_set_error(store, X509_V_OK);
+    /* This picks the alert that tells the peer. */
+    if (why == REASON_NONE || why == REASON_CERTIFICATE_EXPIRED)
+        X509_STORE_CTX_set_error(store, why ? X509_V_ERR_CERT_HAS_EXPIRED : X509_V_OK);
     return why == REASON_NONE;
 }
 
