@@ -1,4 +1,5 @@
 #include "lib/config/option_internal.h"
+#include "lib/check/alloc.h"
 #include "lib/check/check.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -263,11 +264,31 @@ static void test_actions(void **state)
     }
 }
 
+static int load_all_sources(void *data)
+{
+    const struct given *given = data;
+    struct test_config config = { 0 };
+    char message[300];
+    int r = load(given, &config, message);
+
+    option_free(&test_table, &config);
+    return r;
+}
+
+static void test_no_memory(void **state)
+{
+    struct given given = { { "--drain-ms=4s", "--workers", "4" }, "ADIT_TEST_WINDOW=64K", "hosts: [a, b]\ntls: false" };
+
+    (void)state;
+    check_each_alloc(load_all_sources, &given);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_precedence), cmocka_unit_test(test_values),
         cmocka_unit_test(test_secrets),  cmocka_unit_test(test_reload),     cmocka_unit_test(test_actions),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

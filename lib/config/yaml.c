@@ -73,7 +73,8 @@ static int read_items(struct document *d, struct buf *out)
         if (r)
             return r;
         if (event.type == YAML_SEQUENCE_END_EVENT)
-            return buf_error(out) ? refuse(d, line_of(&event), "the list is too long") : 0;
+            return buf_error(out) == -ENOBUFS ? refuse(d, line_of(&event), "the list is too long")
+                                              : buf_error(out);
         if (event.type != YAML_SCALAR_EVENT)
             return refuse(d, line_of(&event), "a list holds plain values only");
         if (scalar_of(&event).n == 0 || span_find(scalar_of(&event), '\n') < scalar_of(&event).n)

@@ -45,6 +45,7 @@ struct json_error {             /* the first thing that was wrong */
 
 struct json_value;              /* a parsed tree */
 
+/* -EINVAL with reterr; -ENOMEM, though the library may call a lack of memory a bad token. */
 MUST_CHECK int json_parse(struct span text, struct json_value **ret_value, struct json_error *reterr);
 void json_value_free(struct json_value *v);
 DEFINE_FREEP(json_value, json_value_free)

@@ -1,5 +1,7 @@
 #include "lib/json/json.h"
+#include "lib/check/alloc.h"
 #include "lib/check/check.h"
+#include <jansson.h>
 
 struct thing {
     char *name;
@@ -237,6 +239,56 @@ static void test_writer(void **state)
     assert_int_equal(buf_error(&out), -ENOBUFS);
 }
 
+#define FULL_TEXT "{\"name\":\"ab\",\"port\":80,\"hosts\":[\"a\",\"b\"],\"labels\":{\"k\":[1,{}]},\"extra\":[null,\"x\"]}"
+
+/* The library gives some of its failures out as bad tokens. */
+static int parse_answer(int r)
+{
+    return r == -EINVAL && check_alloc_has_failed() ? -ENOMEM : r;
+}
+
+static int decode_and_encode(void *data)
+{
+    struct thing t = { 0 };
+    struct json_error e;
+    struct buf out;
+    int r;
+
+    (void)data;
+    r = json_decode_text(SPAN(FULL_TEXT), thing_fields, ARRAY_LEN(thing_fields), 0, &t, &e);
+    if (r)
+        return parse_answer(r);
+    buf_init_heap(&out, 1000);
+    json_encode(&t, thing_fields, ARRAY_LEN(thing_fields), &out);
+    r = buf_error(&out);
+    json_free_fields(thing_fields, ARRAY_LEN(thing_fields), &t);
+    buf_deinit(&out);
+    return r;
+}
+
+static int merge(void *data)
+{
+    AUTO(json_value_freep) struct json_value *target = NULL, *patch = NULL, *merged = NULL;
+    struct json_error e;
+    int r;
+
+    (void)data;
+    r = json_parse(SPAN(FULL_TEXT), &target, &e);
+    if (!r)
+        r = json_parse(SPAN("{\"labels\":{\"k\":null,\"l\":{\"m\":[1]}},\"x\":2}"), &patch, &e);
+    return r ? parse_answer(r) : json_merge(target, patch, &merged);
+}
+
+static void test_no_memory(void **state)
+{
+    (void)state;
+    json_set_alloc_funcs(malloc, free);         /* the wrapped ones */
+    check_row("decodes and encodes, or says -ENOMEM");
+    check_each_alloc(decode_and_encode, NULL);
+    check_row("merges, or says -ENOMEM");
+    check_each_alloc(merge, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +296,7 @@ int main(void)
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_flags),
         cmocka_unit_test(test_limits),     cmocka_unit_test(test_tree),
         cmocka_unit_test(test_merge),      cmocka_unit_test(test_writer),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

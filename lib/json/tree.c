@@ -15,6 +15,12 @@ static void error_set(struct json_error *e, const json_error_t *from)
              from->text, from->position);
 }
 
+/* Where its first buffer fails the library says nothing at all. */
+static bool is_no_memory(const json_error_t *error)
+{
+    return error->text[0] == 0 || json_error_code(error) == json_error_out_of_memory;
+}
+
 int json_parse(struct span text, struct json_value **ret_value, struct json_error *reterr)
 {
     json_error_t error;
@@ -25,7 +31,7 @@ int json_parse(struct span text, struct json_value **ret_value, struct json_erro
     tree = json_loadb(text.n ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (!tree) {
         error_set(reterr, &error);
-        return json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : -EINVAL;
+        return is_no_memory(&error) ? -ENOMEM : -EINVAL;
     }
     *ret_value = tree_value(tree);
     return 0;

@@ -1,0 +1,77 @@
+// room: lib/json
+/* Parse, print, parse again: the same text; decode by a table; merge with itself. */
+#include "lib/json/json.h"
+
+struct thing {
+    char *name;
+    char color[8];
+    int64_t port;
+    bool is_on;
+    struct json_strs hosts;
+    struct json_value *labels;
+};
+
+static const struct json_field fields[] = {
+    { "name", J_STR, offsetof(struct thing, name), sizeof_field(struct thing, name), 0, 100, JSON_REQUIRED },
+    { "color", J_TEXT, offsetof(struct thing, color), sizeof_field(struct thing, color), 1, 20, JSON_NULLABLE },
+    { "port", J_INT, offsetof(struct thing, port), sizeof_field(struct thing, port), 0, 65535, 0 },
+    { "on", J_BOOL, offsetof(struct thing, is_on), sizeof_field(struct thing, is_on), 0, 0, 0 },
+    { "hosts", J_STRS, offsetof(struct thing, hosts), sizeof_field(struct thing, hosts), 0, 9, 0 },
+    { "labels", J_OBJECT, offsetof(struct thing, labels), sizeof_field(struct thing, labels), 0, 0, 0 },
+};
+
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t n);
+
+static void must(bool is_so)
+{
+    if (!is_so)
+        abort();
+}
+
+static void check_print(const struct json_value *v)
+{
+    AUTO(json_value_freep) struct json_value *again = NULL;
+    struct json_error e;
+    struct buf first, second;
+
+    buf_init_heap(&first, 1 << 24);
+    buf_init_heap(&second, 1 << 24);
+    json_print(v, &first);
+    must(!buf_error(&first));
+    must(json_parse(buf_span(&first), &again, &e) == 0);
+    json_print(again, &second);
+    must(span_eq(buf_span(&first), buf_span(&second)));
+    buf_deinit(&first);
+    buf_deinit(&second);
+}
+
+/* What was decoded, encoded, decodes again. */
+static void check_decode(const struct json_value *v)
+{
+    struct thing t = { 0 }, again = { 0 };
+    struct json_error e;
+    struct buf out;
+
+    if (json_decode(v, fields, ARRAY_LEN(fields), JSON_ALLOW_UNKNOWN, &t, &e))
+        return;
+    buf_init_heap(&out, 1 << 24);
+    json_encode(&t, fields, ARRAY_LEN(fields), &out);
+    must(json_decode_text(buf_span(&out), fields, ARRAY_LEN(fields), 0, &again, &e) == 0);
+    json_free_fields(fields, ARRAY_LEN(fields), &t);
+    json_free_fields(fields, ARRAY_LEN(fields), &again);
+    buf_deinit(&out);
+}
+
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t n)
+{
+    AUTO(json_value_freep) struct json_value *v = NULL, *merged = NULL;
+    struct json_error e;
+
+    if (json_parse(span_of(data, n), &v, &e))
+        return 0;
+    check_print(v);
+    check_decode(v);
+    must(json_merge(v, v, &merged) == 0);
+    check_print(merged);
+    return 0;
+}
