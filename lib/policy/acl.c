@@ -317,7 +317,10 @@ static bool any_means(const struct acl_rule *rules, size_t n, const struct targe
 
 bool acl_allows(const struct acl *a, const struct target *t, const struct addr *addr)
 {
-    if (any_means(a->deny, a->deny_count, t, addr))
+    const struct addr plain = addr_unwrap(addr);
+
+    /* A denied IPv4 address stays denied inside NAT64 and 6to4. */
+    if (any_means(a->deny, a->deny_count, t, addr) || any_means(a->deny, a->deny_count, t, &plain))
         return false;
     return any_means(a->allow, a->allow_count, t, addr) || acl_lifts_special(a, addr, t->port);
 }

@@ -1,0 +1,388 @@
+#include "lib/policy/index.h"
+#include <errno.h>
+#include <string.h>
+
+static void record_ref_value(void *value)
+{
+    record_ref(value);
+}
+
+static void record_unref_value(void *value)
+{
+    record_unref(value);
+}
+
+const struct pmap_values record_values = { .ref = record_ref_value, .unref = record_unref_value };
+
+static void list_ref(void *value)
+{
+    struct index_list *l = value;
+
+    __atomic_add_fetch(&l->refs, 1, __ATOMIC_RELAXED);
+}
+
+static void list_unref(void *value)
+{
+    struct index_list *l = value;
+
+    if (!l || __atomic_sub_fetch(&l->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    for (size_t i = 0; i < l->n; i++)
+        record_unref(l->items[i]);
+    free(l);
+}
+
+static inline void list_freep(struct index_list **l)
+{
+    list_unref(*l);
+}
+
+static const struct pmap_values list_values = { .ref = list_ref, .unref = list_unref };
+
+/* The grants of a profile: any number, so a map and not a list. */
+struct grant_set {
+    unsigned refs;
+    struct pmap grants;
+};
+
+static void set_ref(void *value)
+{
+    struct grant_set *s = value;
+
+    __atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);
+}
+
+static void set_unref(void *value)
+{
+    struct grant_set *s = value;
+
+    if (!s || __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    pmap_deinit(&s->grants);
+    free(s);
+}
+
+static inline void set_freep(struct grant_set **s)
+{
+    set_unref(*s);
+}
+
+static const struct pmap_values set_values = { .ref = set_ref, .unref = set_unref };
+
+void index_init(struct policy *p)
+{
+    for (enum record_kind k = 0; k < RECORD_KIND_COUNT; k++)
+        pmap_init(&p->by_id[k], &record_values);
+    pmap_init(&p->index, &list_values);
+    pmap_init(&p->grants_of, &set_values);
+}
+
+void index_share(struct policy *to, const struct policy *from)
+{
+    *to = *from;
+    to->refs = 1;
+    for (enum record_kind k = 0; k < RECORD_KIND_COUNT; k++)
+        to->by_id[k] = pmap_share(&from->by_id[k]);
+    to->index = pmap_share(&from->index);
+    to->grants_of = pmap_share(&from->grants_of);
+}
+
+void index_deinit(struct policy *p)
+{
+    for (enum record_kind k = 0; k < RECORD_KIND_COUNT; k++)
+        pmap_deinit(&p->by_id[k]);
+    pmap_deinit(&p->index);
+    pmap_deinit(&p->grants_of);
+}
+
+static void key_add(struct index_key *key, const void *bytes, size_t n)
+{
+    if (n > sizeof(key->bytes) - key->n)
+        n = sizeof(key->bytes) - key->n;        /* parts are bounded below this */
+    if (n)
+        memcpy(key->bytes + key->n, bytes, n);
+    key->n += n;
+}
+
+struct index_key index_key(enum index_tag tag, struct span a, struct span b)
+{
+    struct index_key key;
+
+    key.n = 1;
+    key.bytes[0] = (char)tag;
+    key_add(&key, a.p, a.n);
+    key_add(&key, b.p, b.n);
+    return key;
+}
+
+struct index_key index_key_kind(enum index_tag tag, unsigned kind, struct span id)
+{
+    char byte = (char)kind;
+
+    return index_key(tag, span_of(&byte, 1), id);
+}
+
+struct index_key index_key_cidr(enum index_tag tag, const struct addr *addr, unsigned bits)
+{
+    unsigned char masked[1 + sizeof(addr->ip)] = { (unsigned char)bits };
+
+    memcpy(masked + 1, addr->ip, bits / 8);
+    if (bits % 8)
+        masked[1 + bits / 8] = addr->ip[bits / 8] & (unsigned char)(0xff00 >> (bits % 8));
+    return index_key(tag, span_of(masked, sizeof(masked)), SPAN_NONE);
+}
+
+static struct span key_span(const struct index_key *key)
+{
+    return span_of(key->bytes, key->n);
+}
+
+const struct index_list *index_find(const struct policy *p, const struct index_key *key)
+{
+    return pmap_get(&p->index, key_span(key));
+}
+
+/* A list like `old` (NULL: empty) with `put` in its place by id and without `drop`. */
+static struct index_list *list_change(const struct index_list *old, struct record *put,
+                                      const struct record *drop)
+{
+    size_t n = old ? old->n : 0;
+    struct index_list *l = malloc(sizeof(*l) + (n + 1) * sizeof(l->items[0]));
+
+    if (!l)
+        return NULL;
+    l->refs = 1;
+    l->n = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (put && strcmp(put->id, old->items[i]->id) < 0)
+            l->items[l->n++] = record_ref(TAKE(put));
+        if (old->items[i] != drop)
+            l->items[l->n++] = record_ref(old->items[i]);
+    }
+    if (put)
+        l->items[l->n++] = record_ref(put);
+    return l;
+}
+
+static bool list_has(const struct index_list *l, const struct record *r)
+{
+    for (size_t i = 0; l && i < l->n; i++) {
+        if (l->items[i] == r)
+            return true;
+    }
+    return false;
+}
+
+static int add(struct policy *p, struct index_key key, struct record *r)
+{
+    AUTO(list_freep) struct index_list *list = NULL;
+    const struct index_list *old = index_find(p, &key);
+
+    if (list_has(old, r))
+        return 0;
+    list = list_change(old, r, NULL);
+    return list ? pmap_set(&p->index, key_span(&key), list) : -ENOMEM;
+}
+
+static int drop(struct policy *p, struct index_key key, struct record *r)
+{
+    AUTO(list_freep) struct index_list *list = NULL;
+    const struct index_list *old = index_find(p, &key);
+
+    if (!list_has(old, r))
+        return 0;
+    if (old->n == 1)
+        return pmap_unset(&p->index, key_span(&key));
+    list = list_change(old, NULL, r);
+    return list ? pmap_set(&p->index, key_span(&key), list) : -ENOMEM;
+}
+
+/* One function for both ways, so that what is put is what is dropped. */
+typedef int index_change(struct policy *p, struct index_key key, struct record *r);
+
+static int change_host(struct policy *p, index_change *change, const struct host_pattern *host,
+                       struct record *r)
+{
+    switch (host->kind) {
+    case HOST_EXACT:
+        return change(p, index_key(INDEX_HOST, span_str(host->text), SPAN_NONE), r);
+    case HOST_SUFFIX:
+        return change(p, index_key(INDEX_SUFFIX, span_str(host->text), SPAN_NONE), r);
+    case HOST_CIDR:
+        p->profile_prefixes[host->cidr.bits] += change == add ? 1 : UINT32_MAX;
+        return change(p, index_key_cidr(INDEX_CIDR, &host->cidr.base, host->cidr.bits), r);
+    case HOST_ANY:
+    case HOST_GLOB:
+    case HOST_UNIX:
+    default:
+        return -EINVAL;
+    }
+}
+
+static int change_hosts(struct policy *p, index_change *change, struct record *r)
+{
+    const struct profile_record *profile = RECORD_AS(r, PROFILE, profile_record);
+    int result = 0;
+
+    for (size_t i = 0; i < profile->host_count && result == 0; i++)
+        result = change_host(p, change, &profile->hosts[i], r);
+    return result;
+}
+
+static int change_resolved(struct policy *p, index_change *change, struct record *grant)
+{
+    const struct grant_record *g = RECORD_AS(grant, GRANT, grant_record);
+
+    return change(p, index_key(INDEX_RESOLVED, ulid_span(&g->subject), SPAN_NONE), grant);
+}
+
+/* All grants of a profile enter or leave the index of match_resolved. */
+static int change_resolved_of(struct policy *p, index_change *change, const struct record *profile)
+{
+    const struct grant_set *set = pmap_get(&p->grants_of, record_id(profile));
+    struct pmap_cursor at = { 0 };
+    struct span id;
+    void *grant;
+    int r = 0;
+
+    if (!RECORD_AS(profile, PROFILE, profile_record)->match_resolved || !set)
+        return 0;
+    while (r == 0 && pmap_next(&set->grants, &at, &id, &grant))
+        r = change_resolved(p, change, grant);
+    return r;
+}
+
+static int change_grant_set(struct policy *p, index_change *change, struct record *grant)
+{
+    AUTO(set_freep) struct grant_set *set = NULL;
+    const struct grant_record *g = RECORD_AS(grant, GRANT, grant_record);
+    const struct grant_set *old = pmap_get(&p->grants_of, ulid_span(&g->profile));
+    int r;
+
+    if (change == drop && old && old->grants.count == 1)
+        return pmap_unset(&p->grants_of, ulid_span(&g->profile));
+    set = calloc(1, sizeof(*set));
+    if (!set)
+        return -ENOMEM;
+    set->refs = 1;
+    if (old)
+        set->grants = pmap_share(&old->grants);
+    else
+        pmap_init(&set->grants, &record_values);
+    r = change == add ? pmap_set(&set->grants, record_id(grant), grant)
+                      : pmap_unset(&set->grants, record_id(grant));
+    return r ? r : pmap_set(&p->grants_of, ulid_span(&g->profile), set);
+}
+
+static int change_grant(struct policy *p, index_change *change, struct record *r)
+{
+    const struct grant_record *g = RECORD_AS(r, GRANT, grant_record);
+    const struct profile_record *profile;
+    int result;
+
+    if (!g->profile.text[0])
+        return change(p, index_key(INDEX_WHOLE, ulid_span(&g->subject), SPAN_NONE), r);
+    result = change(p, index_key(INDEX_GRANT, ulid_span(&g->subject), ulid_span(&g->profile)), r);
+    if (result == 0)
+        result = change_grant_set(p, change, r);
+    profile = policy_profile(p, &g->profile);
+    if (result == 0 && profile && profile->match_resolved)
+        result = change_resolved(p, change, r);
+    return result;
+}
+
+static int change_credential(struct policy *p, index_change *change, struct record *r)
+{
+    const struct credential_record *c = RECORD_AS(r, CREDENTIAL, credential_record);
+
+    return change(p, index_key(INDEX_HASH, span_str(c->hash), SPAN_NONE), r);
+}
+
+static int change_override(struct policy *p, index_change *change, struct record *r)
+{
+    const struct override_record *o = RECORD_AS(r, OVERRIDE, override_record);
+    bool is_suffix = o->host.kind == HOST_SUFFIX;
+
+    if (!is_suffix && o->host.kind != HOST_EXACT)
+        return -EINVAL;
+    return change(p, index_key(is_suffix ? INDEX_OVER_SUFFIX : INDEX_OVER_HOST,
+                               span_str(o->host.text), SPAN_NONE), r);
+}
+
+static int change_lock(struct policy *p, index_change *change, struct record *r)
+{
+    const struct lock_record *l = RECORD_AS(r, LOCK, lock_record);
+    uint32_t one = change == add ? 1 : UINT32_MAX;
+
+    p->locks[l->lock_kind] += one;
+    if (l->lock_kind != LOCK_ADDRESS)
+        return change(p, index_key_kind(INDEX_LOCK, l->lock_kind, ulid_span(&l->target)), r);
+    p->lock_prefixes[l->address.bits] += one;
+    return change(p, index_key_cidr(INDEX_LOCK_CIDR, &l->address.base, l->address.bits), r);
+}
+
+static int change_cut(struct policy *p, index_change *change, struct record *r)
+{
+    const struct cut_record *c = RECORD_AS(r, CUT, cut_record);
+
+    return change(p, index_key_kind(INDEX_CUT, c->cut_kind, span_str(c->target)), r);
+}
+
+static int change_name(struct policy *p, index_change *change, struct record *r)
+{
+    const char *name = record_name(r);
+
+    return name ? change(p, index_key_kind(INDEX_NAME, r->kind, span_str(name)), r) : 0;
+}
+
+typedef int kind_change(struct policy *p, index_change *change, struct record *r);
+static kind_change *const by_kind[RECORD_KIND_COUNT] = {
+    [RECORD_PROFILE] = change_hosts,
+    [RECORD_GRANT] = change_grant,
+    [RECORD_CREDENTIAL] = change_credential,
+    [RECORD_OVERRIDE] = change_override,
+    [RECORD_LOCK] = change_lock,
+    [RECORD_CUT] = change_cut,
+};
+
+static int change_record(struct policy *p, index_change *change, struct record *r)
+{
+    int result = change_name(p, change, r);
+
+    if (result == 0 && by_kind[r->kind])
+        result = by_kind[r->kind](p, change, r);
+    return result;
+}
+
+int index_put(struct policy *p, struct record *r)
+{
+    int result = change_record(p, add, r);
+
+    if (result == 0 && r->kind == RECORD_PROFILE)
+        result = change_resolved_of(p, add, r);
+    return result;
+}
+
+int index_drop(struct policy *p, struct record *r)
+{
+    int result = change_record(p, drop, r);
+
+    if (result == 0 && r->kind == RECORD_PROFILE)
+        result = change_resolved_of(p, drop, r);
+    return result;
+}
+
+/* A profile that stays match_resolved leaves the index of its grants alone. */
+int index_swap(struct policy *p, struct record *from, struct record *to)
+{
+    int result = change_record(p, drop, from);
+
+    if (result == 0)
+        result = change_record(p, add, to);
+    if (result || to->kind != RECORD_PROFILE ||
+        RECORD_AS(from, PROFILE, profile_record)->match_resolved ==
+            RECORD_AS(to, PROFILE, profile_record)->match_resolved)
+        return result;
+    result = change_resolved_of(p, drop, from);
+    return result ? result : change_resolved_of(p, add, to);
+}

@@ -1,0 +1,65 @@
+#pragma once
+#include "lib/base/pmap.h"
+#include "lib/policy/policy.h"
+/*
+ * index.h - how a policy finds the few records that a question is about.
+ *
+ * One persistent map from tagged keys to short lists of records, sorted by id, and for
+ * each profile the set of its grants.  Inside lib/policy only.
+ *
+ * Threads    as policy.h.
+ */
+#define ADDR_BITS 128
+
+enum index_tag {
+    INDEX_NAME = 'n',           /* kind, name */
+    INDEX_HOST = 'h',           /* exact host of profiles */
+    INDEX_SUFFIX = 's',         /* suffix of profiles */
+    INDEX_CIDR = 'c',           /* prefix of profiles */
+    INDEX_GRANT = 'g',          /* subject, profile */
+    INDEX_WHOLE = 'w',          /* subject: grants on whole agent groups */
+    INDEX_RESOLVED = 'r',       /* subject: grants on match_resolved profiles */
+    INDEX_HASH = 'k',           /* keyed hash of credentials */
+    INDEX_OVER_HOST = 'o',      /* exact host of overrides */
+    INDEX_OVER_SUFFIX = 'p',
+    INDEX_LOCK = 'l',           /* lock kind, ULID */
+    INDEX_LOCK_CIDR = 'm',
+    INDEX_CUT = 'x',            /* cut kind, target */
+};
+
+struct index_key {
+    char bytes[1 + 1 + 254 + 64];
+    size_t n;
+};
+
+struct index_list {             /* a value of the index: never empty, never changed */
+    unsigned refs;
+    size_t n;
+    struct record *items[];
+};
+
+struct policy {
+    unsigned refs;
+    struct pmap by_id[RECORD_KIND_COUNT];
+    struct pmap index;
+    struct pmap grants_of;      /* profile id → set of grants */
+    uint32_t profile_prefixes[ADDR_BITS + 1];   /* how many CIDR hosts have that length */
+    uint32_t lock_prefixes[ADDR_BITS + 1];
+    uint32_t locks[LOCK_ADDRESS + 1];
+};
+
+extern const struct pmap_values record_values;
+
+struct index_key index_key(enum index_tag tag, struct span a, struct span b);
+struct index_key index_key_cidr(enum index_tag tag, const struct addr *addr, unsigned bits);
+struct index_key index_key_kind(enum index_tag tag, unsigned kind, struct span id);
+const struct index_list *index_find(const struct policy *p, const struct index_key *key);
+
+/* Of a version that is still being made. */
+MUST_CHECK int index_put(struct policy *p, struct record *r);
+MUST_CHECK int index_drop(struct policy *p, struct record *r);
+/* `from` is replaced by `to`, both of one kind and id. */
+MUST_CHECK int index_swap(struct policy *p, struct record *from, struct record *to);
+void index_init(struct policy *p);
+void index_share(struct policy *to, const struct policy *from);
+void index_deinit(struct policy *p);

@@ -1,0 +1,238 @@
+#include "lib/policy/match.h"
+#include "lib/policy/window.h"
+#include <string.h>
+
+bool match_ulid(const struct ulid *a, const struct ulid *b)
+{
+    return strcmp(a->text, b->text) == 0;
+}
+
+bool match_is_set(const struct ulid *id)
+{
+    return id->text[0] != '\0';
+}
+
+struct acl match_acl_of(const struct agent_record *agent)
+{
+    return (struct acl){ .allow = agent->allow, .allow_count = agent->allow_count,
+                         .deny = agent->deny, .deny_count = agent->deny_count,
+                         .special = agent->special, .special_count = agent->special_count };
+}
+
+static bool visit_list(const struct policy *p, struct index_key key, const struct target *t,
+                       profile_visit *visit, void *context)
+{
+    const struct index_list *list = index_find(p, &key);
+
+    for (size_t i = 0; list && i < list->n; i++) {
+        const struct profile_record *profile = RECORD_AS(list->items[i], PROFILE, profile_record);
+
+        if (ports_have(profile->ports, profile->port_count, t->port) && visit(context, profile))
+            return true;
+    }
+    return false;
+}
+
+static bool visit_prefixes(const struct policy *p, const struct target *t, profile_visit *visit,
+                           void *context)
+{
+    for (unsigned bits = ADDR_BITS + 1; bits-- > 0;) {
+        if (p->profile_prefixes[bits] > 0 &&
+            visit_list(p, index_key_cidr(INDEX_CIDR, &t->addr, bits), t, visit, context))
+            return true;
+    }
+    return false;
+}
+
+/* "a.b.c" gives "b.c", then "c", then false. */
+static bool cut_label(struct span *name)
+{
+    size_t dot = span_find(*name, '.');
+
+    if (dot == name->n)
+        return false;
+    *name = span_skip(*name, dot + 1);
+    return true;
+}
+
+bool match_profiles(const struct policy *p, const struct target *t, profile_visit *visit,
+                    void *context)
+{
+    struct span name = span_str(t->name);
+
+    if (t->is_literal)
+        return visit_prefixes(p, t, visit, context);
+    if (visit_list(p, index_key(INDEX_HOST, name, SPAN_NONE), t, visit, context))
+        return true;
+    while (cut_label(&name)) {
+        if (visit_list(p, index_key(INDEX_SUFFIX, name, SPAN_NONE), t, visit, context))
+            return true;
+    }
+    return false;
+}
+
+static bool is_wanted(void *context, const struct profile_record *profile)
+{
+    return context == profile;
+}
+
+bool match_resolves(const struct profile_record *profile, const struct target *t)
+{
+    bool has_prefix = false;
+
+    for (size_t i = 0; i < profile->host_count && !has_prefix; i++)
+        has_prefix = profile->hosts[i].kind == HOST_CIDR;
+    return has_prefix && profile->match_resolved && !t->is_literal &&
+           ports_have(profile->ports, profile->port_count, t->port);
+}
+
+bool match_covers(const struct policy *p, const struct profile_record *profile,
+                  const struct target *t)
+{
+    return match_profiles(p, t, is_wanted, (void *)profile) || match_resolves(profile, t);
+}
+
+/* Of one list: an agent's before an agent group's before everybody's, then by id. */
+static const struct override_record *narrowest(const struct index_list *list,
+                                               const struct ulid *agentgroup,
+                                               const struct ulid *agent)
+{
+    const struct override_record *best = NULL;
+
+    for (size_t i = 0; list && i < list->n; i++) {
+        const struct override_record *o = RECORD_AS(list->items[i], OVERRIDE, override_record);
+
+        if ((o->scope == OVERRIDE_AGENT && !match_ulid(&o->scope_id, agent)) ||
+            (o->scope == OVERRIDE_AGENTGROUP && !match_ulid(&o->scope_id, agentgroup)))
+            continue;
+        if (!best || o->scope > best->scope)
+            best = o;
+    }
+    return best;
+}
+
+const struct override_record *match_override(const struct policy *p, const struct target *t,
+                                             const struct ulid *agentgroup,
+                                             const struct ulid *agent)
+{
+    struct span name = span_str(t->name);
+    struct index_key key = index_key(INDEX_OVER_HOST, name, SPAN_NONE);
+    const struct override_record *found;
+
+    if (t->is_literal || policy_count(p, RECORD_OVERRIDE) == 0)
+        return NULL;
+    found = narrowest(index_find(p, &key), agentgroup, agent);
+    while (!found && cut_label(&name)) {
+        key = index_key(INDEX_OVER_SUFFIX, name, SPAN_NONE);
+        found = narrowest(index_find(p, &key), agentgroup, agent);
+    }
+    return found;
+}
+
+static const struct lock_record *lock_in_force(const struct index_list *list, int64_t now_ms)
+{
+    for (size_t i = 0; list && i < list->n; i++) {
+        const struct lock_record *l = RECORD_AS(list->items[i], LOCK, lock_record);
+
+        if (l->until_ms == 0 || now_ms < l->until_ms)
+            return l;
+    }
+    return NULL;
+}
+
+const struct lock_record *match_lock(const struct policy *p, enum lock_kind kind,
+                                     const struct ulid *id, int64_t now_ms)
+{
+    struct index_key key;
+
+    if (p->locks[kind] == 0)
+        return NULL;
+    key = index_key_kind(INDEX_LOCK, kind, ulid_span(id));
+    return lock_in_force(index_find(p, &key), now_ms);
+}
+
+const struct lock_record *match_lock_address(const struct policy *p, const struct addr *addr,
+                                             int64_t now_ms)
+{
+    const struct lock_record *found = NULL;
+
+    if (p->locks[LOCK_ADDRESS] == 0)
+        return NULL;
+    for (unsigned bits = ADDR_BITS + 1; bits-- > 0 && !found;) {
+        const struct index_key key = index_key_cidr(INDEX_LOCK_CIDR, addr, bits);
+
+        if (p->lock_prefixes[bits] > 0)
+            found = lock_in_force(index_find(p, &key), now_ms);
+    }
+    return found;
+}
+
+const struct lock_record *match_lock_user(const struct policy *p, const struct user_record *user,
+                                          const struct addr *source, int64_t now_ms)
+{
+    struct ulid user_id = { 0 };
+    const struct lock_record *found;
+
+    span_copy(record_id(&user->record), user_id.text, sizeof(user_id.text));
+    found = match_lock(p, LOCK_USER, &user_id, now_ms);
+    for (size_t i = 0; i < user->group_count && !found; i++)
+        found = match_lock(p, LOCK_GROUP, &user->groups[i], now_ms);
+    return found ? found : match_lock_address(p, source, now_ms);
+}
+
+struct lock_search {
+    const struct policy *p;
+    int64_t now_ms;
+    const struct lock_record *found;
+};
+
+static bool profile_is_locked(void *context, const struct profile_record *profile)
+{
+    struct lock_search *search = context;
+    struct ulid id = { 0 };
+
+    span_copy(record_id(&profile->record), id.text, sizeof(id.text));
+    search->found = match_lock(search->p, LOCK_PROFILE, &id, search->now_ms);
+    return search->found != NULL;
+}
+
+const struct lock_record *match_lock_target(const struct policy *p, const struct target *t,
+                                            int64_t now_ms)
+{
+    struct lock_search search = { .p = p, .now_ms = now_ms };
+    const struct addr plain = addr_unwrap(&t->addr);
+
+    if (t->is_literal)
+        search.found = match_lock_address(p, &t->addr, now_ms);
+    if (t->is_literal && !search.found)
+        search.found = match_lock_address(p, &plain, now_ms);
+    if (!search.found && p->locks[LOCK_PROFILE] > 0)
+        match_profiles(p, t, profile_is_locked, &search);
+    return search.found;
+}
+
+bool match_sources(const struct cidr *sources, size_t n, const struct addr *source)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (cidr_has(&sources[i], source))
+            return true;
+    }
+    return n == 0;
+}
+
+enum reason match_grant_in_force(const struct grant_record *g, const struct addr *source,
+                                 int64_t now_ms, int64_t *ret_again_ms)
+{
+    int64_t again_ms;
+    bool in_window = window_holds(g, now_ms, &again_ms);
+
+    if (g->end_ms && g->end_ms < again_ms)
+        again_ms = g->end_ms;
+    if (ret_again_ms)
+        *ret_again_ms = again_ms;
+    if (g->end_ms && now_ms >= g->end_ms)
+        return REASON_GRANT_EXPIRED;
+    if (now_ms < g->start_ms || !in_window)
+        return REASON_GRANT_NOT_NOW;
+    return match_sources(g->sources, g->source_count, source) ? REASON_NONE : REASON_SOURCE_DENIED;
+}
