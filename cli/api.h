@@ -31,6 +31,9 @@ void api_answer_deinit(struct api_answer *answer);
 /* "no-grant: what the server said" out of an answer that is not 2xx. */
 void api_problem(const struct api_answer *answer, struct buf *out);
 bool api_is_ok(const struct api_answer *answer);
+/* Asks host:port over TLS for a WebSocket, as an agent does: 0 when everything on the way lets
+ * it through (101), -EPROTO with the answer's first line in reterr. */
+MUST_CHECK int api_probe_upgrade(const char *address, const char *ca_file, struct buf *reterr);
 /* The API token in a file: the first word that begins with "adit_".  -ENOENT, -EBADMSG. */
 MUST_CHECK int api_token_read(const char *path, struct buf *out);
 /* Percent-encodes what stands in a query or path. */

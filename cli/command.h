@@ -21,6 +21,7 @@ struct command {
 int up_command(int argc, char **argv);
 int page_command(int argc, char **argv);
 int status_command(int argc, char **argv);
+int doctor_command(int argc, char **argv);
 int explain_command(int argc, char **argv);
 int reason_command(int argc, char **argv);
 

@@ -13,6 +13,7 @@
 static const struct command commands[] = {
     { "up", "", "run control plane, relay and a demo agent on this machine", up_command },
     { "status", "", "what runs, what is wrong, what to do", status_command },
+    { "doctor", "", "check this machine and this installation", doctor_command },
     { "explain", "USER HOST:PORT", "who may reach what, and why not", explain_command },
     { "reason", "[CODE]", "what a reason code means", reason_command },
     { "demo-page", "", NULL, page_command },    /* run by adit up */
