@@ -187,9 +187,10 @@ void frame_put(struct buf *out, uint8_t type, uint8_t flags, uint32_t stream,
     buf_put_span(out, payload);
 }
 
-void frame_credit_put(struct buf *out, uint32_t stream, struct frame_credit credit, bool is_fin)
+void frame_credit_put(struct buf *out, uint32_t stream, struct frame_credit credit,
+                      uint8_t flags)
 {
-    frame_header_put(out, FRAME_CREDIT, is_fin ? FRAME_CREDIT_FIN : 0, 16, stream);
+    frame_header_put(out, FRAME_CREDIT, flags, 16, stream);
     buf_put_u64(out, credit.limit);
     buf_put_u64(out, credit.received);
 }

@@ -45,7 +45,8 @@ enum frame_type {
 
 enum frame_flag {
     FRAME_DATA_AT_LIMIT = 0x01,     /* ends at the limit as the sender knows it */
-    FRAME_CREDIT_FIN = 0x01,        /* your FIN or RESET was seen too */
+    FRAME_CREDIT_FIN = 0x01,        /* your FIN was seen too */
+    FRAME_CREDIT_RESET = 0x02,      /* your RESET was seen */
     FRAME_RESET_NOW = 0x01,         /* what came before is not delivered any more */
     FRAME_END_RESET = 0x01,         /* settled by a RESET, not by two FINs */
 };
@@ -104,7 +105,8 @@ void frame_header_put(struct buf *out, uint8_t type, uint8_t flags, size_t paylo
                       uint32_t stream);
 void frame_put(struct buf *out, uint8_t type, uint8_t flags, uint32_t stream,
                struct span payload);
-void frame_credit_put(struct buf *out, uint32_t stream, struct frame_credit credit, bool is_fin);
+void frame_credit_put(struct buf *out, uint32_t stream, struct frame_credit credit,
+                      uint8_t flags);
 void frame_fin_put(struct buf *out, uint32_t stream, uint64_t final_offset);
 void frame_echo_put(struct buf *out, uint8_t type, uint64_t value);
 void frame_notice_put(struct buf *out, const struct frame_notice *notice);

@@ -1,0 +1,368 @@
+#include "lib/mux/mux_internal.h"
+#include <errno.h>
+#include <string.h>
+
+#define IDS_MAX 0xffffffffu
+#define JITTER_ONE 1024
+#define STALLED_MS 1000     /* a tick that late says that we slept, not the peer */
+
+/* --- birth and death ------------------------------------------------------------------ */
+static void lists_init(struct mux_link *l)
+{
+    list_init(&l->items);
+    list_init(&l->refusals);
+    list_init(&l->owing);
+    list_init(&l->lazy);
+    list_init(&l->quick);
+    list_init(&l->busy);
+}
+
+struct mux_link *mux_link_new(struct mux *m, void *user, uint64_t now_ms)
+{
+    struct mux_link *l = calloc(1, sizeof(*l));
+
+    if (!l)
+        return NULL;
+    mux_enter(m, now_ms);
+    l->mux = m;
+    l->user = user;
+    l->state = MUX_LINK_GREETING;
+    l->next_id = m->config.is_accepting ? 2 : 1;
+    l->greet_until_ms = m->now_ms + m->config.hello_timeout_ms;
+    l->idle_frames = (struct bucket){ MUX_IDLE_FRAMES_MAX, m->now_ms };
+    l->pings = (struct bucket){ MUX_PINGS_MAX, m->now_ms };
+    map_init(&l->by_id, m->config.streams_max);
+    map_init(&l->owners, m->config.streams_max);
+    buf_init_heap(&l->notice, FRAME_NOTICE_TOTAL_MAX);
+    lists_init(l);
+    list_append(&m->links, &l->node);
+    m->stats.links++;
+    mux_leave(m);
+    return l;
+}
+
+static void lose_streams(struct mux_link *l)
+{
+    struct map_cursor cursor = { 0 };
+    struct map_node *node;
+
+    while ((node = map_next(&l->by_id, &cursor)))
+        stream_lost(container_of(node, struct mux_stream, by_id));
+}
+
+static void drop_items(struct mux_link *l)
+{
+    struct list *node;
+
+    while ((node = list_first(&l->items)))
+        link_item_free(l, container_of(node, struct link_item, node));
+    while ((node = list_first(&l->refusals))) {
+        list_remove(node);
+        free(container_of(node, struct refusal, node));
+    }
+    l->refusal_count = 0;
+}
+
+void link_destroy(struct mux_link *l)
+{
+    drop_items(l);
+    free(l->cut);
+    buf_deinit(&l->notice);
+    map_deinit(&l->by_id);
+    map_deinit(&l->owners);
+    free(l);
+}
+
+void mux_link_free(struct mux_link *l)
+{
+    struct mux *m;
+
+    if (!l || l->is_freed)
+        return;
+    m = l->mux;
+    mux_enter(m, m->now_ms);
+    l->is_freed = true;
+    l->state = MUX_LINK_CLOSED;
+    list_remove(&l->node);
+    list_append(&m->dead_links, &l->node);
+    m->stats.links--;
+    lose_streams(l);
+    mux_leave(m);
+}
+
+void *mux_link_user(const struct mux_link *l)
+{
+    return l->user;
+}
+
+enum mux_link_state mux_link_state(const struct mux_link *l)
+{
+    return l->state;
+}
+
+uint32_t mux_link_stream_count(const struct mux_link *l)
+{
+    return (uint32_t)l->by_id.count;
+}
+
+void mux_link_set_rate(struct mux_link *l, uint64_t bytes_per_s)
+{
+    l->rate = bytes_per_s;
+}
+
+bool link_has_streams_out(const struct mux_link *l)
+{
+    return l->state == MUX_LINK_OPEN || l->state == MUX_LINK_DRAINING;
+}
+
+/* --- waking the carrier --------------------------------------------------------------- */
+bool mux_link_has_output(const struct mux_link *l)
+{
+    if (!list_is_empty(&l->items) || !list_is_empty(&l->mux->tell))
+        return true;
+    return link_has_streams_out(l) &&
+           (l->is_pong_owed || l->is_ping_owed || !list_is_empty(&l->refusals) ||
+            !list_is_empty(&l->owing) || !list_is_empty(&l->quick) ||
+            !list_is_empty(&l->busy));
+}
+
+void link_wake(struct mux_link *l)
+{
+    if (l->is_awake || l->is_freed)
+        return;
+    l->is_awake = true;
+    if (l->mux->on.on_want_send)
+        l->mux->on.on_want_send(l->user, l);
+}
+
+/* --- items: HELLO, NOTICE, GOAWAY ------------------------------------------------------ */
+int link_item_add(struct mux_link *l, uint8_t type, uint8_t kind, uint64_t revision,
+                  struct span body)
+{
+    struct link_item *item = malloc(sizeof(*item) + body.n);
+
+    if (!item)
+        return -ENOMEM;
+    *item = (struct link_item){ .type = type, .kind = kind, .revision = revision,
+                                .len = (uint32_t)body.n };
+    if (body.n)
+        memcpy(item->body, body.p, body.n);
+    list_append(&l->items, &item->node);
+    l->items_bytes += body.n;
+    link_wake(l);
+    return 0;
+}
+
+void link_item_free(struct mux_link *l, struct link_item *item)
+{
+    l->items_bytes -= item->len;
+    list_remove(&item->node);
+    free(item);
+}
+
+int mux_link_hello(struct mux_link *l, struct span json)
+{
+    int r;
+
+    if (l->is_hello_sent || (!l->mux->config.is_accepting && !l->is_hello_seen))
+        return REASON_NOT_READY;
+    if (json.n > FRAME_PAYLOAD_MAX)
+        return REASON_TOO_LARGE;
+
+    r = link_item_add(l, FRAME_HELLO, 0, 0, json);
+    if (r)
+        return r;
+    l->is_hello_sent = true;
+    l->greet_until_ms = l->mux->now_ms + l->mux->config.hello_timeout_ms;
+    return 0;
+}
+
+int mux_link_notice(struct mux_link *l, uint8_t kind, uint64_t revision, struct span body)
+{
+    if (l->state == MUX_LINK_CLOSED || !l->is_hello_seen)
+        return REASON_NOT_READY;
+    if (body.n > FRAME_NOTICE_TOTAL_MAX)
+        return REASON_TOO_LARGE;
+    if (l->items_bytes + body.n > MUX_NOTICE_QUEUE_MAX)
+        return REASON_OVERLOAD;
+    return link_item_add(l, FRAME_NOTICE, kind, revision, body);
+}
+
+static void goaway_add(struct mux_link *l, enum reason why, struct span text, uint32_t ms_left)
+{
+    unsigned char mem[512];
+    struct why w = { why, text, ms_left };
+    struct buf b;
+
+    buf_init_fixed(&b, mem, sizeof(mem));
+    why_encode(&b, &w);
+    if (buf_error(&b) || link_item_add(l, FRAME_GOAWAY, 0, 0, buf_span(&b)))
+        return;     /* no memory to say it: the peer sees the link end */
+}
+
+void mux_link_goaway(struct mux_link *l, enum reason why, struct span text, uint32_t ms_left)
+{
+    if (l->state == MUX_LINK_CLOSED)
+        return;
+    goaway_add(l, why, text, ms_left);
+    if (l->state != MUX_LINK_GREETING) {
+        l->state = MUX_LINK_DRAINING;
+        return;
+    }
+    l->state = MUX_LINK_CLOSED;         /* refused */
+    l->why = why;
+}
+
+void link_fail(struct mux_link *l, enum reason why, const char *text)
+{
+    if (l->state == MUX_LINK_CLOSED)
+        return;
+    l->state = MUX_LINK_CLOSED;
+    l->why = why;
+    l->is_ping_owed = l->is_pong_owed = false;
+    if (why == REASON_PROTOCOL_ERROR)
+        l->mux->stats.protocol_errors++;
+    drop_items(l);
+    goaway_add(l, why, span_str(text), 0);
+    lose_streams(l);
+    if (l->mux->on.on_failed)
+        l->mux->on.on_failed(l->user, l, why, text);
+}
+
+/* --- floods --------------------------------------------------------------------------- */
+bool bucket_take(struct bucket *b, uint32_t max, uint32_t per_s, uint64_t now_ms)
+{
+    uint64_t fresh = (now_ms - b->filled_ms) * per_s / 1000;
+
+    if (fresh) {
+        b->filled_ms = now_ms;
+        b->left = fresh > max - b->left ? max : b->left + (uint32_t)fresh;
+    }
+    if (b->left == 0)
+        return false;
+    b->left--;
+    return true;
+}
+
+void link_idle_frame(struct mux_link *l)
+{
+    if (!bucket_take(&l->idle_frames, MUX_IDLE_FRAMES_MAX, MUX_IDLE_FRAMES_PER_S,
+                     l->mux->now_ms))
+        link_fail(l, REASON_PROTOCOL_ERROR, "flood of frames that move nothing");
+}
+
+void link_refuse(struct mux_link *l, uint8_t type, uint32_t id, enum reason why)
+{
+    struct refusal *refusal = NULL;
+
+    if (l->refusal_count < MUX_REFUSALS_MAX)
+        refusal = malloc(sizeof(*refusal));
+    if (!refusal) {
+        link_fail(l, REASON_OVERLOAD, "flood of streams to refuse");
+        return;
+    }
+    *refusal = (struct refusal){ .id = id, .reason = why, .type = type };
+    list_append(&l->refusals, &refusal->node);
+    l->refusal_count++;
+    if (why == REASON_OVERLOAD)
+        l->mux->stats.overload_refusals++;
+    link_wake(l);
+}
+
+/* --- time ----------------------------------------------------------------------------- */
+static void ping_now(struct mux_link *l)
+{
+    l->is_ping_owed = true;
+    l->is_pong_seen = false;
+    l->ping_value++;
+    l->ping_sent_ms = l->mux->now_ms;
+    l->ping_jitter = (uint32_t)mux_jittered(l->mux, JITTER_ONE);
+    if (!l->silent_since_ms)
+        l->silent_since_ms = l->mux->now_ms;
+    link_wake(l);
+}
+
+void link_opened(struct mux_link *l)
+{
+    l->state = MUX_LINK_OPEN;
+    l->greet_until_ms = 0;
+    l->ping_sent_ms = l->mux->now_ms;
+    l->ping_jitter = (uint32_t)mux_jittered(l->mux, JITTER_ONE);
+}
+
+void mux_link_accept(struct mux_link *l, uint64_t now_ms)
+{
+    if (l->state != MUX_LINK_GREETING || !l->is_hello_seen || !l->is_hello_sent)
+        return;
+    mux_enter(l->mux, now_ms);
+    link_opened(l);
+    ping_now(l);
+    mux_leave(l->mux);
+}
+
+static uint64_t ping_due(const struct mux_link *l)
+{
+    uint64_t interval = l->unacked ? MUX_PING_BUSY_MS : MUX_PING_REST_MS;
+
+    return l->ping_sent_ms + interval * l->ping_jitter / JITTER_ONE;
+}
+
+void link_credit_tick(struct mux_link *l)
+{
+    struct list *node;
+
+    l->credit_due_ms = 0;
+    while ((node = list_first(&l->lazy)))
+        stream_owe(container_of(node, struct mux_stream, owing), OWE_CREDIT);
+}
+
+static void tick_open(struct mux_link *l, uint64_t now)
+{
+    if (l->tick_due_ms && now > l->tick_due_ms + STALLED_MS && l->silent_since_ms)
+        l->silent_since_ms = now;
+    if (l->silent_since_ms && now - l->silent_since_ms >= MUX_SILENCE_MS) {
+        link_fail(l, REASON_SESSION_LOST, "silent after a PING");
+        return;
+    }
+    if (now >= ping_due(l))
+        ping_now(l);
+    if (l->credit_due_ms && now >= l->credit_due_ms)
+        link_credit_tick(l);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t next_due(const struct mux_link *l)
+{
+    uint64_t due = UINT64_MAX;
+
+    if (l->state == MUX_LINK_CLOSED)
+        return due;
+    if (l->state == MUX_LINK_GREETING)
+        return l->greet_until_ms;
+    due = ping_due(l);
+    if (l->silent_since_ms)
+        due = earlier(due, l->silent_since_ms + MUX_SILENCE_MS);
+    if (l->credit_due_ms)
+        due = earlier(due, l->credit_due_ms);
+    return due;
+}
+
+uint64_t mux_link_tick(struct mux_link *l, uint64_t now_ms)
+{
+    struct mux *m = l->mux;
+    uint64_t due;
+
+    mux_enter(m, now_ms);
+    if (l->state == MUX_LINK_GREETING && m->now_ms >= l->greet_until_ms)
+        link_fail(l, REASON_HELLO_TIMEOUT, "no HELLO, or no answer to it, in time");
+    if (link_has_streams_out(l))
+        tick_open(l, m->now_ms);
+    due = l->is_freed ? UINT64_MAX : next_due(l);
+    l->tick_due_ms = due;
+    mux_leave(m);
+    return due;
+}

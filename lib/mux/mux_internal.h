@@ -1,0 +1,262 @@
+#pragma once
+#include "lib/base/list.h"
+#include "lib/base/map.h"
+#include "lib/mux/chunk.h"
+#include "lib/mux/frame.h"
+#include "lib/mux/mux.h"
+#include "lib/mux/open.h"
+#include "lib/mux/state.h"
+/*
+ * mux_internal.h - what the files of this room share; nobody else includes it.
+ *
+ * mux.c       the mux, telling handlers, memory
+ * link.c      a link's life: greeting, PING, time, GOAWAY
+ * link_in.c   frames that arrive, those of the link
+ * link_out.c  what goes out, in which order (produce)
+ * sched.c     whose turn it is: quick streams, then owners, then streams
+ * stream.c    the program's side of a stream
+ * stream_in.c frames that arrive, those of a stream
+ * stream_out.c what a stream owes and sends
+ * credit.c    windows, limits, when CREDIT goes out
+ */
+#define MUX_FIRST_WINDOW (256u << 10)
+#define MUX_WINDOW_MAX (16u << 20)
+#define MUX_WINDOW_LEAST (16u << 10)
+#define MUX_WINDOW_REST_MS 10000    /* unused that long, a window is small again */
+#define MUX_PROMISE_FACTOR 4        /* limits promised, in memory limits */
+#define MUX_SEND_PERCENT 75         /* of the memory: what programs may fill by sending */
+#define MUX_CREDIT_STEP (64u << 10)
+#define MUX_CREDIT_TICK_MS 50
+#define MUX_HELLO_TIMEOUT_MS 10000
+#define MUX_PING_BUSY_MS 1000
+#define MUX_PING_REST_MS 10000
+#define MUX_SILENCE_MS 3000
+#define MUX_BACKLOG_MAX (128u << 10)    /* committed and not sent, a stream: one turn */
+#define MUX_QUICK_BYTES 4096        /* a stream that wrote no more in QUICK_MS goes first */
+#define MUX_QUICK_MS 250
+#define MUX_FRAME_LEAST 2048        /* frames are not cut below this for a slow link */
+#define MUX_FRAME_PER_S 100         /* a frame takes 1/100 s of the link */
+#define MUX_TEXT_MAX OPEN_TEXT_MAX
+#define MUX_NOTICE_PART 8192
+#define MUX_NOTICE_QUEUE_MAX (4u << 20)
+#define MUX_REFUSALS_MAX 4096       /* OPENs refused without a stream, not yet answered */
+#define MUX_IDS_LEFT 1000000        /* with so many left, a new link */
+#define MUX_IDLE_FRAMES_MAX 10000   /* frames that move nothing: so many at once, */
+#define MUX_IDLE_FRAMES_PER_S 1000  /* then so many a second */
+#define MUX_IDLE_FRAMES_PER_END 64  /* what may still be under way for a stream that ended */
+#define MUX_PINGS_MAX 64
+#define MUX_PINGS_PER_S 16
+#define MUX_STREAM_FAULTS_MAX 64    /* streams that the peer broke, on one link */
+#define MUX_LATE_SMALL 256          /* a late frame shorter than this moves nothing */
+
+struct mux {
+    struct mux_config config;
+    struct mux_handlers on;
+    struct mux_stats stats;
+    uint64_t now_ms;
+    uint64_t random;
+    struct map by_uid;
+    struct list links;
+    struct list tell;           /* streams whose program has to hear something */
+    struct list starved;        /* streams that want to write and found no memory */
+    struct list dead_links;     /* freed by the program while a call on them runs */
+    unsigned depth;             /* calls that may call handlers */
+};
+
+/* A token bucket in whole events. */
+struct bucket {
+    uint32_t left;
+    uint64_t filled_ms;
+};
+
+struct link_item {              /* HELLO, NOTICE, GOAWAY: sent in the order they came */
+    struct list node;
+    uint8_t type, kind;
+    uint64_t revision;
+    uint32_t len, sent;
+    bool is_begun;
+    unsigned char body[];
+};
+
+struct refusal {                /* an OPEN that got no stream */
+    struct list node;
+    uint32_t id;
+    enum reason reason;
+    uint8_t type;               /* OPEN_ERR or ATTACH_ERR */
+};
+
+struct owner {                  /* streams that share one turn */
+    struct map_node node;
+    struct list busy;           /* in link->busy while it has streams to serve */
+    struct list streams;        /* those with bytes and credit */
+    uint64_t key;
+    uint32_t refs;
+    int32_t deficit;
+};
+
+struct mux_link {
+    struct mux *mux;
+    void *user;
+    struct list node;
+    enum mux_link_state state;
+    enum reason why;            /* CLOSED for */
+    struct map by_id;
+    struct map owners;
+    uint32_t next_id, peer_id;  /* the next of ours; the highest that the peer opened */
+    /* out */
+    struct list items;
+    size_t items_bytes;
+    struct list refusals;
+    uint32_t refusal_count;
+    struct list owing;          /* streams that owe a frame */
+    struct list lazy;           /* streams whose CREDIT may wait for the tick */
+    struct list quick;          /* streams with bytes that wrote little lately */
+    struct list busy;           /* owners with bytes */
+    uint64_t rate;
+    uint64_t unacked;
+    uint64_t pong_value;
+    /* in */
+    unsigned char *cut;         /* the frame that a part of a message ended in */
+    uint32_t cut_len;
+    struct buf notice;
+    struct frame_notice notice_head;
+    struct bucket idle_frames, pings;
+    uint32_t stream_faults;
+    /* time */
+    uint64_t greet_until_ms, ping_sent_ms, credit_due_ms, tick_due_ms;
+    uint64_t silent_since_ms;   /* the first PING since a byte was heard; 0: none */
+    uint64_t ping_value;
+    uint32_t ping_jitter;       /* in 1/1024, for the next PING */
+    bool is_ping_owed, is_pong_owed, is_pong_seen, is_goaway_seen;
+    bool is_hello_sent, is_hello_seen;
+    bool is_awake;              /* on_want_send was called, and output is left since */
+    bool is_in_message, is_freed;
+};
+
+enum owed {                     /* in the order in which they go out */
+    OWE_OPEN = 1, OWE_ANSWER = 2, OWE_CREDIT = 4, OWE_FIN = 8, OWE_RESET = 16, OWE_END = 32,
+};
+
+enum told {                     /* in the order in which they are told */
+    TELL_READABLE = 1, TELL_WRITABLE = 2, TELL_RESET = 4, TELL_ENDED = 8,
+};
+
+enum listed { LISTED_NOWHERE, LISTED_OWING, LISTED_LAZY };
+
+struct owed_frame {             /* OPEN, OPEN_OK, OPEN_ERR until they are sent */
+    uint32_t len;
+    unsigned char payload[];
+};
+
+struct owed_text {
+    uint32_t len;
+    char text[];
+};
+
+struct mux_stream {
+    struct mux *mux;
+    struct mux_link *link;      /* NULL: no path */
+    void *user;
+    struct owner *owner;
+    struct map_node by_id, by_uid;
+    struct list send;           /* in link->quick or owner->streams */
+    struct list owing;          /* in link->owing or link->lazy */
+    struct list tell;           /* in mux->tell */
+    struct list starved;        /* in mux->starved */
+    struct owed_frame *frame;
+    struct owed_text *text;     /* of a RESET */
+    struct chunk_queue tx, rx;
+    uint64_t tx_acked, tx_sent, tx_end, tx_limit;
+    uint64_t rx_consumed, rx_received, rx_limit, rx_acked;  /* limit, acked: as told */
+    uint64_t rx_grown;          /* received when the window last grew */
+    uint32_t rx_promised;       /* limit - received, while it counts */
+    uint32_t rx_window;
+    uint32_t rx_last_ms, tx_burst_ms, tx_burst;     /* low 32 bits of the clock */
+    uint32_t id, path, grace_ms;
+    int32_t deficit;
+    uint16_t how;               /* enum reason */
+    uint8_t state;              /* enum stream_state; only stream_step() writes it */
+    uint8_t owed, told;
+    uint8_t listed;             /* enum listed: where `owing` is */
+    bool is_entry : 1;
+    bool is_open_sent : 1;      /* OPEN has left, so the peer may know the id */
+    bool is_credit_lazy : 1;
+    bool fin_wanted : 1;        /* the program ended before OPEN_OK */
+    bool fin_acked : 1;         /* the peer has our FIN (or RESET) */
+    bool is_fin_seen : 1;       /* the peer has ended its direction */
+    bool is_reset_now : 1;
+    bool is_peer_reset : 1;
+    bool reset_told : 1;
+    bool wants_write : 1;       /* reserve() gave nothing */
+    bool is_quick : 1;
+    bool is_at_limit : 1;       /* the peer has used all that it was told */
+    bool is_busy : 1;           /* `send` is in a list */
+    bool is_refused : 1;        /* OPEN_ERR came */
+    bool is_cut : 1;            /* the program has reset: it hears only the end */
+    unsigned char uid[MUX_UID_LEN], secret[MUX_SECRET_LEN];
+};
+
+/* --- mux.c ---------------------------------------------------------------------------- */
+void mux_enter(struct mux *m, uint64_t now_ms);
+void mux_leave(struct mux *m);              /* tells what is to be told, frees dead links */
+void mux_held_changed(struct mux *m, struct mux_stream *s, size_t before);
+bool mux_has_memory(const struct mux *m, size_t more, unsigned percent);
+uint64_t mux_jittered(struct mux *m, uint64_t ms);          /* 3/4 ms .. 5/4 ms */
+void stream_tell(struct mux_stream *s, unsigned what);
+size_t stream_held(const struct mux_stream *s);
+
+/* --- link.c --------------------------------------------------------------------------- */
+void link_wake(struct mux_link *l);
+void link_fail(struct mux_link *l, enum reason why, const char *text);
+void link_opened(struct mux_link *l);       /* greeting is over */
+MUST_CHECK int link_item_add(struct mux_link *l, uint8_t type, uint8_t kind, uint64_t revision,
+                             struct span body);
+void link_item_free(struct mux_link *l, struct link_item *item);
+void link_destroy(struct mux_link *l);
+bool link_has_streams_out(const struct mux_link *l);
+bool bucket_take(struct bucket *b, uint32_t max, uint32_t per_s, uint64_t now_ms);
+void link_idle_frame(struct mux_link *l);   /* counts a frame that moved nothing */
+void link_refuse(struct mux_link *l, uint8_t type, uint32_t id, enum reason why);
+void link_credit_tick(struct mux_link *l);
+
+/* --- link_in.c ------------------------------------------------------------------------ */
+void link_frame(struct mux_link *l, const struct frame *f);
+
+/* --- sched.c -------------------------------------------------------------------------- */
+struct owner *owner_get(struct mux_link *l, uint64_t key);
+void owner_put(struct mux_link *l, struct owner *o);
+void sched_add(struct mux_stream *s);       /* has bytes and credit; may be in already */
+void sched_remove(struct mux_stream *s);
+bool sched_has_bulk(const struct mux_link *l);
+void sched_produce_quick(struct mux_link *l, struct buf *out, size_t limit);
+void sched_produce_bulk(struct mux_link *l, struct buf *out);
+
+/* --- stream.c ------------------------------------------------------------------------- */
+struct mux_stream *stream_new(struct mux_link *l, uint32_t id, uint64_t owner, bool is_entry,
+                              const struct mux_open *open);
+bool stream_step(struct mux_stream *s, enum stream_event event);
+void stream_unlink(struct mux_stream *s);   /* from its link, if any */
+void stream_lost(struct mux_stream *s);     /* its link is gone */
+void stream_settle(struct mux_stream *s);
+void stream_check_drained(struct mux_stream *s);
+void stream_break(struct mux_stream *s, enum reason why, const char *text);    /* fault seen here */
+void stream_text_set(struct mux_stream *s, struct span text);
+void stream_free(struct mux_stream *s);
+size_t stream_sendable(const struct mux_stream *s);
+void stream_writable(struct mux_stream *s); /* room may have come */
+
+/* --- stream_in.c ---------------------------------------------------------------------- */
+void stream_frame(struct mux_link *l, const struct frame *f);
+
+/* --- stream_out.c --------------------------------------------------------------------- */
+void stream_owe(struct mux_stream *s, unsigned what);
+void stream_owe_refresh(struct mux_stream *s);
+bool stream_produce_owed(struct mux_stream *s, struct buf *out);    /* false: no room */
+size_t stream_produce_data(struct mux_stream *s, struct buf *out, size_t max);
+
+/* --- credit.c ------------------------------------------------------------------------- */
+size_t credit_first_window(const struct mux *m);    /* 0: overload */
+void credit_promise_update(struct mux_stream *s);
+void credit_received(struct mux_stream *s, bool is_at_limit);
+void credit_consumed(struct mux_stream *s);
+uint64_t credit_limit(struct mux_stream *s);        /* the limit to tell now */

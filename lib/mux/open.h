@@ -1,0 +1,29 @@
+#pragma once
+#include "lib/mux/mux.h"
+/*
+ * open.h - the tags of OPEN, OPEN_OK, OPEN_ERR, and of what says why (RESET, GOAWAY ...).
+ *
+ * Pure.  Encoders write the payload, without the frame header.
+ *
+ * Ownership  decoded spans point into the payload.
+ * Errors     decoders: 0 or > 0 (the payload is not valid); encoders: the buffer's error.
+ * Source     schema/tunnel.md, sections "OPEN" to "GOAWAY".
+ */
+#define OPEN_TEXT_MAX 255       /* any text in a frame */
+
+struct why {                    /* RESET, OPEN_ERR, ATTACH_ERR, DETACH, GOAWAY */
+    enum reason reason;
+    struct span text;
+    uint32_t ms;                /* GOAWAY: left; DETACH: retry after */
+};
+
+void open_encode(struct buf *out, const struct mux_open *open, uint64_t first_limit);
+MUST_CHECK int open_decode(struct span payload, struct mux_open *ret_open, uint64_t *ret_limit);
+void opened_encode(struct buf *out, const struct mux_opened *opened, uint64_t first_limit);
+MUST_CHECK int opened_decode(struct span payload, struct mux_opened *ret_opened,
+                             uint64_t *ret_limit);
+void refused_encode(struct buf *out, const struct why *why, const struct mux_opened *tries);
+MUST_CHECK int refused_decode(struct span payload, struct why *ret_why,
+                              struct mux_opened *ret_tries);
+void why_encode(struct buf *out, const struct why *why);
+MUST_CHECK int why_decode(struct span payload, struct why *ret_why);

@@ -1,0 +1,197 @@
+#include "lib/mux/mux_internal.h"
+
+#define OWNERS_MAX 65536
+#define SLIVER 256      /* less room than this is not worth a frame, when more waits */
+
+static struct span key_span(const uint64_t *key)
+{
+    return span_of(key, sizeof(*key));
+}
+
+struct owner *owner_get(struct mux_link *l, uint64_t key)
+{
+    struct map_node *node = map_find(&l->owners, key_span(&key));
+    struct owner *o = node ? container_of(node, struct owner, node) : calloc(1, sizeof(*o));
+
+    if (!o)
+        return NULL;
+    if (!node) {
+        o->key = key;
+        list_init(&o->busy);
+        list_init(&o->streams);
+        if (map_insert(&l->owners, &o->node, key_span(&o->key))) {
+            free(o);
+            return NULL;
+        }
+    }
+    o->refs++;
+    return o;
+}
+
+void owner_put(struct mux_link *l, struct owner *o)
+{
+    if (--o->refs)
+        return;
+    map_remove(&l->owners, &o->node);
+    list_remove(&o->busy);
+    free(o);
+}
+
+/* A frame takes 10 ms of the link at the most. */
+static size_t frame_cap(const struct mux_link *l)
+{
+    uint64_t cap = l->rate / MUX_FRAME_PER_S;
+
+    if (l->rate == 0 || cap > FRAME_DATA_MAX)
+        return FRAME_DATA_MAX;
+    return cap < MUX_FRAME_LEAST ? MUX_FRAME_LEAST : (size_t)cap;
+}
+
+static void enter_bulk(struct mux_stream *s)
+{
+    struct mux_link *l = s->link;
+    struct owner *o = s->owner;
+
+    s->deficit = (int32_t)frame_cap(l);
+    list_append(&o->streams, &s->send);
+    if (list_is_empty(&o->busy)) {
+        o->deficit = (int32_t)frame_cap(l);
+        list_append(&l->busy, &o->busy);
+    }
+}
+
+static void leave(struct mux_stream *s)
+{
+    list_remove(&s->send);
+    if (!s->is_quick && list_is_empty(&s->owner->streams))
+        list_remove(&s->owner->busy);
+}
+
+static uint32_t quick_left(struct mux_stream *s)
+{
+    uint32_t now = (uint32_t)s->mux->now_ms;
+
+    if (now - s->tx_burst_ms >= MUX_QUICK_MS) {
+        s->tx_burst_ms = now;
+        s->tx_burst = 0;
+    }
+    return s->tx_burst < MUX_QUICK_BYTES ? MUX_QUICK_BYTES - s->tx_burst : 0;
+}
+
+void sched_add(struct mux_stream *s)
+{
+    size_t sendable = s->is_busy ? 0 : stream_sendable(s);
+
+    if (!sendable)
+        return;
+    s->is_busy = true;
+    s->is_quick = sendable <= quick_left(s);
+    if (s->is_quick)
+        list_append(&s->link->quick, &s->send);
+    else
+        enter_bulk(s);
+}
+
+void sched_remove(struct mux_stream *s)
+{
+    if (!s->is_busy)
+        return;
+    leave(s);
+    s->is_busy = false;
+}
+
+bool sched_has_bulk(const struct mux_link *l)
+{
+    return !list_is_empty(&l->busy);
+}
+
+/* What may go into the message now: 0 when the stream is done or no frame is worth it. */
+static size_t fit(const struct mux_stream *s, const struct buf *out, size_t max)
+{
+    size_t sendable = stream_sendable(s), room = out->cap - out->len;
+    size_t head = FRAME_HEADER_LEN + FRAME_OFFSET_LEN;
+
+    if (room < head + SLIVER && room < head + sendable)
+        return 0;
+    if (sendable > room - head)
+        sendable = room - head;
+    return sendable < max ? sendable : max;
+}
+
+static void after_frame(struct mux_stream *s, size_t n)
+{
+    s->tx_burst += (uint32_t)n;
+    if (!stream_sendable(s))
+        sched_remove(s);
+    stream_owe_refresh(s);
+    stream_writable(s);
+}
+
+/* More came than a quick stream may send: the rest waits its turn. */
+static void slow_down(struct mux_stream *s)
+{
+    list_remove(&s->send);
+    s->is_quick = false;
+    enter_bulk(s);
+}
+
+static bool serve_quick(struct mux_stream *s, struct buf *out)
+{
+    uint32_t left = quick_left(s);
+    size_t n = fit(s, out, left);
+
+    if (left == 0) {
+        slow_down(s);
+        return true;
+    }
+    if (n == 0)
+        return false;
+    after_frame(s, stream_produce_data(s, out, n));
+    return true;
+}
+
+void sched_produce_quick(struct mux_link *l, struct buf *out, size_t limit)
+{
+    struct list *node;
+
+    while (out->len < limit && (node = list_first(&l->quick))) {
+        if (!serve_quick(container_of(node, struct mux_stream, send), out))
+            return;
+    }
+}
+
+/* Spends; whose deficit is used up goes to the end of its ring with a new one. */
+static void spend(struct list *ring, struct list *node, int32_t *deficit, size_t n,
+                  size_t quantum)
+{
+    *deficit -= (int32_t)n;
+    if (*deficit > 0 || list_is_empty(node))
+        return;
+    *deficit += (int32_t)quantum;
+    list_remove(node);
+    list_append(ring, node);
+}
+
+static bool serve_bulk(struct mux_link *l, struct owner *o, struct buf *out)
+{
+    struct mux_stream *s = container_of(list_first(&o->streams), struct mux_stream, send);
+    size_t quantum = frame_cap(l), n = fit(s, out, quantum);
+
+    if (n == 0)
+        return false;
+    stream_produce_data(s, out, n);
+    after_frame(s, n);
+    spend(&o->streams, &s->send, &s->deficit, n, quantum);
+    spend(&l->busy, &o->busy, &o->deficit, n, quantum);
+    return true;
+}
+
+void sched_produce_bulk(struct mux_link *l, struct buf *out)
+{
+    struct list *node;
+
+    while ((node = list_first(&l->busy))) {
+        if (!serve_bulk(l, container_of(node, struct owner, busy), out))
+            return;
+    }
+}

@@ -1,0 +1,502 @@
+#include "lib/mux/mux_internal.h"
+#include <errno.h>
+#include <string.h>
+
+/* --- birth and death ------------------------------------------------------------------ */
+static void lists_init(struct mux_stream *s)
+{
+    list_init(&s->send);
+    list_init(&s->owing);
+    list_init(&s->tell);
+    list_init(&s->starved);
+}
+
+static void copy_open(struct mux_stream *s, const struct mux_open *open)
+{
+    s->path = open->path;
+    s->grace_ms = open->grace_ms;
+    memcpy(s->uid, open->uid, sizeof(s->uid));
+    memcpy(s->secret, open->secret, sizeof(s->secret));
+}
+
+static int into_tables(struct mux_stream *s, struct mux_link *l)
+{
+    int r = map_insert(&s->mux->by_uid, &s->by_uid, span_of(s->uid, sizeof(s->uid)));
+
+    if (r)
+        return r;
+    r = map_insert(&l->by_id, &s->by_id, span_of(&s->id, sizeof(s->id)));
+    if (r)
+        map_remove(&s->mux->by_uid, &s->by_uid);
+    return r;
+}
+
+/* NULL: no memory, or the uid is in use. */
+struct mux_stream *stream_new(struct mux_link *l, uint32_t id, uint64_t owner, bool is_entry,
+                              const struct mux_open *open)
+{
+    struct mux_stream *s = calloc(1, sizeof(*s));
+
+    if (!s)
+        return NULL;
+    s->mux = l->mux;
+    s->id = id;
+    s->is_entry = is_entry;
+    s->state = is_entry ? STREAM_OPENING : STREAM_ASKED;
+    lists_init(s);
+    copy_open(s, open);
+    s->owner = owner_get(l, owner);
+    if (!s->owner || into_tables(s, l)) {
+        if (s->owner)
+            owner_put(l, s->owner);
+        free(s);
+        return NULL;
+    }
+    s->link = l;
+    s->rx_window = (uint32_t)credit_first_window(l->mux);
+    s->rx_limit = s->rx_window;
+    s->rx_last_ms = (uint32_t)l->mux->now_ms;
+    credit_promise_update(s);
+    l->mux->stats.streams++;
+    return s;
+}
+
+void stream_free(struct mux_stream *s)
+{
+    free(s->frame);
+    free(s->text);
+    free(s);
+}
+
+static void drop_queue(struct mux_stream *s, struct chunk_queue *q)
+{
+    size_t before = stream_held(s);
+
+    chunk_queue_drop_all(q);
+    mux_held_changed(s->mux, s, before);
+}
+
+void stream_unlink(struct mux_stream *s)
+{
+    struct mux_link *l = s->link;
+
+    if (!l)
+        return;
+    sched_remove(s);
+    list_remove(&s->owing);
+    s->listed = LISTED_NOWHERE;
+    map_remove(&l->by_id, &s->by_id);
+    owner_put(l, s->owner);
+    s->owner = NULL;
+    l->unacked -= s->tx_sent - s->tx_acked;
+    s->link = NULL;
+    l->idle_frames.left += MUX_IDLE_FRAMES_PER_END;
+    if (l->idle_frames.left > MUX_IDLE_FRAMES_MAX)
+        l->idle_frames.left = MUX_IDLE_FRAMES_MAX;
+}
+
+static void die(struct mux_stream *s)
+{
+    stream_unlink(s);
+    drop_queue(s, &s->tx);
+    drop_queue(s, &s->rx);
+    list_remove(&s->starved);
+    map_remove(&s->mux->by_uid, &s->by_uid);
+    s->mux->stats.streams--;
+    s->told &= TELL_RESET;
+    stream_tell(s, TELL_ENDED);
+}
+
+bool stream_step(struct mux_stream *s, enum stream_event event)
+{
+    enum stream_state next;
+
+    if (!stream_state_next((enum stream_state)s->state, event, &next))
+        return false;
+    s->state = (uint8_t)next;
+    credit_promise_update(s);
+    if (next == STREAM_DEAD)
+        die(s);
+    return true;
+}
+
+/* The program has taken all that came before the end. */
+void stream_check_drained(struct mux_stream *s)
+{
+    if (s->rx.len)
+        return;
+    if (s->is_peer_reset && !s->reset_told && !s->is_cut) {
+        s->reset_told = true;
+        stream_tell(s, TELL_RESET);
+    }
+    if (s->state == STREAM_SETTLED)
+        stream_step(s, STREAM_EV_DRAINED);
+}
+
+void stream_settle(struct mux_stream *s)
+{
+    stream_unlink(s);
+    drop_queue(s, &s->tx);
+    if (stream_step(s, STREAM_EV_SETTLED))
+        stream_check_drained(s);
+}
+
+/* What both ends know already stands; the rest is lost. */
+void stream_lost(struct mux_stream *s)
+{
+    stream_unlink(s);
+    if ((s->state == STREAM_FIN_BOTH && s->fin_acked) || s->state == STREAM_BROKEN) {
+        stream_settle(s);
+        return;
+    }
+    if (s->state == STREAM_SETTLED || s->state == STREAM_DEAD)
+        return;
+    if (s->state != STREAM_RESETTING && s->state != STREAM_REFUSING)
+        s->how = REASON_SESSION_LOST;
+    stream_step(s, STREAM_EV_LOST);
+}
+
+void stream_text_set(struct mux_stream *s, struct span text)
+{
+    struct owed_text *copy = NULL;
+
+    text = span_first(text, MUX_TEXT_MAX);
+    if (text.n)
+        copy = malloc(sizeof(*copy) + text.n);
+    if (copy) {
+        copy->len = (uint32_t)text.n;
+        memcpy(copy->text, text.p, text.n);
+    }
+    free(s->text);
+    s->text = copy;         /* without memory the reason stands alone */
+}
+
+/* Nothing more of what the program wrote goes out. */
+static void cut_sending(struct mux_stream *s)
+{
+    if (s->link) {
+        sched_remove(s);
+        s->link->unacked -= s->tx_sent - s->tx_acked;
+    }
+    s->tx_end = s->tx_acked = s->tx_sent;
+    drop_queue(s, &s->tx);
+}
+
+static void begin_reset(struct mux_stream *s, enum reason why, struct span text, bool is_now)
+{
+    bool is_known = !s->is_entry || s->is_open_sent;
+
+    s->how = (uint16_t)why;
+    s->is_reset_now = is_now;
+    stream_text_set(s, text);
+    drop_queue(s, &s->rx);
+    if (is_now)
+        cut_sending(s);
+    s->owed &= (uint8_t)~(OWE_FIN | OWE_CREDIT);
+    s->is_credit_lazy = false;
+    if (is_known)
+        stream_owe(s, OWE_RESET);
+    else
+        stream_settle(s);
+}
+
+void stream_break(struct mux_stream *s, enum reason why, const char *text)
+{
+    if (s->state == STREAM_ASKED)
+        mux_stream_refuse(s, why, span_str(text), NULL);
+    else if (stream_step(s, STREAM_EV_RESET))
+        begin_reset(s, why, span_str(text), true);
+    else
+        return;             /* it ends already */
+    s->reset_told = s->is_cut = true;
+    stream_tell(s, TELL_RESET);
+}
+
+/* --- the program's side --------------------------------------------------------------- */
+static uint64_t ids_left(const struct mux_link *l)
+{
+    return (0xffffffffu - l->next_id) / 2;
+}
+
+static int may_open(struct mux_link *l)
+{
+    struct mux *m = l->mux;
+
+    if (l->state == MUX_LINK_GREETING)
+        return REASON_NOT_READY;
+    if (l->state == MUX_LINK_OPEN && ids_left(l) < MUX_IDS_LEFT) {
+        mux_link_goaway(l, REASON_LINK_RENEW, SPAN_NONE, 0);
+        return REASON_LINK_RENEW;
+    }
+    if (l->state != MUX_LINK_OPEN)
+        return ids_left(l) < MUX_IDS_LEFT ? REASON_LINK_RENEW : REASON_RELAY_DRAINING;
+    if (m->stats.streams >= m->config.streams_max || !credit_first_window(m)) {
+        m->stats.overload_refusals++;
+        return REASON_OVERLOAD;
+    }
+    return 0;
+}
+
+static struct owed_frame *frame_copy(const struct buf *b)
+{
+    struct owed_frame *frame = malloc(sizeof(*frame) + b->len);
+
+    if (!frame)
+        return NULL;
+    frame->len = (uint32_t)b->len;
+    memcpy(frame->payload, b->data, b->len);
+    return frame;
+}
+
+static int send_open(struct mux_stream *s, const struct mux_open *open)
+{
+    unsigned char mem[FRAME_PAYLOAD_MAX];
+    struct buf b;
+
+    buf_init_fixed(&b, mem, sizeof(mem));
+    open_encode(&b, open, s->rx_limit);
+    if (buf_error(&b))
+        return REASON_INVALID;
+    s->frame = frame_copy(&b);
+    if (!s->frame)
+        return -ENOMEM;
+
+    stream_owe(s, OWE_OPEN);
+    return 0;
+}
+
+/* A stream that nobody has heard of yet goes without a word. */
+static void unmake(struct mux_stream *s)
+{
+    map_remove(&s->mux->by_uid, &s->by_uid);
+    s->state = STREAM_DEAD;
+    credit_promise_update(s);
+    stream_unlink(s);
+    s->mux->stats.streams--;
+    stream_free(s);
+}
+
+int mux_stream_open(struct mux_link *l, const struct mux_open *open, uint64_t owner,
+                    void *user, uint64_t now_ms, struct mux_stream **ret_stream)
+{
+    struct mux_open first = *open;
+    struct mux_stream *s;
+    int r = may_open(l);
+
+    if (r)
+        return r;
+    if (now_ms > l->mux->now_ms)
+        l->mux->now_ms = now_ms;
+    if (map_find(&l->mux->by_uid, span_of(open->uid, MUX_UID_LEN)))
+        return REASON_CONFLICT;
+
+    first.path = 1;
+    s = stream_new(l, l->next_id, owner, true, &first);
+    if (!s)
+        return -ENOMEM;
+    s->user = user;
+    l->next_id += 2;
+    r = send_open(s, &first);
+    if (r) {
+        l->next_id -= 2;
+        unmake(s);
+        return r;
+    }
+    *ret_stream = s;
+    return 0;
+}
+
+void mux_stream_accept(struct mux_stream *s, const struct mux_opened *opened)
+{
+    unsigned char mem[FRAME_PAYLOAD_MAX];
+    struct buf b;
+
+    if (s->state != STREAM_ASKED)
+        return;
+    buf_init_fixed(&b, mem, sizeof(mem));
+    opened_encode(&b, opened, s->rx_limit);
+    s->frame = buf_error(&b) ? NULL : frame_copy(&b);
+    if (!s->frame) {
+        mux_stream_refuse(s, buf_error(&b) ? REASON_INTERNAL : REASON_OVERLOAD, SPAN_NONE, NULL);
+        return;
+    }
+    stream_step(s, STREAM_EV_ACCEPT);
+    stream_owe(s, OWE_ANSWER);
+}
+
+void mux_stream_refuse(struct mux_stream *s, enum reason why, struct span text,
+                       const struct mux_opened *tries)
+{
+    unsigned char mem[FRAME_PAYLOAD_MAX];
+    struct why w = { why, text, 0 };
+    struct buf b;
+
+    if (!stream_step(s, STREAM_EV_REFUSE))
+        return;
+    s->how = (uint16_t)why;
+    buf_init_fixed(&b, mem, sizeof(mem));
+    refused_encode(&b, &w, tries);
+    s->frame = buf_error(&b) ? NULL : frame_copy(&b);       /* NULL: the reason alone */
+    stream_owe(s, OWE_ANSWER);
+}
+
+void mux_stream_set_user(struct mux_stream *s, void *user)
+{
+    s->user = user;
+}
+
+void *mux_stream_user(const struct mux_stream *s)
+{
+    return s->user;
+}
+
+struct mux_link *mux_stream_link(const struct mux_stream *s)
+{
+    return s->link;
+}
+
+struct span mux_stream_uid(const struct mux_stream *s)
+{
+    return span_of(s->uid, sizeof(s->uid));
+}
+
+/* --- sending -------------------------------------------------------------------------- */
+/* How much may wait for the link: 128 KiB, less on a slow one (a tenth of a second). */
+static uint64_t backlog_max(const struct mux_stream *s)
+{
+    uint64_t tenth = s->link && s->link->rate ? s->link->rate / 10 : MUX_BACKLOG_MAX;
+
+    if (tenth > MUX_BACKLOG_MAX)
+        return MUX_BACKLOG_MAX;
+    return tenth < CHUNK_LARGE ? CHUNK_LARGE : tenth;
+}
+
+static size_t writable(const struct mux_stream *s)
+{
+    uint64_t backlog = s->tx_end - s->tx_sent, room, credit, limit;
+
+    if (!stream_state_is_sending((enum stream_state)s->state) || s->fin_wanted)
+        return 0;
+    room = backlog < backlog_max(s) ? backlog_max(s) - backlog : 0;
+    limit = s->tx_acked + s->mux->config.window_max;    /* whatever the peer grants */
+    if (s->tx_limit < limit)
+        limit = s->tx_limit;
+    credit = limit > s->tx_end ? limit - s->tx_end : 0;
+    return (size_t)(credit < room ? credit : room);
+}
+
+void stream_writable(struct mux_stream *s)
+{
+    if (!s->wants_write || !writable(s) || s->tx_end - s->tx_sent > backlog_max(s) / 2)
+        return;
+    s->wants_write = false;
+    stream_tell(s, TELL_WRITABLE);
+}
+
+unsigned char *mux_stream_reserve(struct mux_stream *s, size_t *ret_n)
+{
+    size_t before = stream_held(s), most = writable(s), n;
+    unsigned char *at = NULL;
+
+    *ret_n = 0;
+    s->wants_write = true;
+    if (!most)
+        return NULL;
+    if (mux_has_memory(s->mux, CHUNK_LARGE, MUX_SEND_PERCENT))
+        at = chunk_queue_reserve(&s->tx, &n);
+    if (!at) {
+        list_remove(&s->starved);
+        list_append(&s->mux->starved, &s->starved);
+        return NULL;
+    }
+    mux_held_changed(s->mux, s, before);
+    s->wants_write = false;
+    *ret_n = n < most ? n : most;
+    return at;
+}
+
+void mux_stream_commit(struct mux_stream *s, size_t n)
+{
+    size_t before = stream_held(s);
+
+    if (!s->tx.is_reserved)
+        return;             /* the stream ended in between: nobody wants the bytes */
+    chunk_queue_commit(&s->tx, n);
+    s->tx_end += n;
+    mux_held_changed(s->mux, s, before);
+    if (n == 0 || !s->link)
+        return;
+    sched_add(s);
+    link_wake(s->link);
+}
+
+void mux_stream_fin(struct mux_stream *s)
+{
+    if (s->state == STREAM_OPENING)
+        s->fin_wanted = true;
+    else if (stream_step(s, STREAM_EV_FIN))
+        stream_owe(s, OWE_FIN);
+}
+
+static void forget_received(struct mux_stream *s)
+{
+    s->is_cut = true;
+    drop_queue(s, &s->rx);
+    stream_check_drained(s);
+}
+
+void mux_stream_reset(struct mux_stream *s, enum reason why, struct span text, bool is_now)
+{
+    if (s->state == STREAM_ASKED) {
+        mux_stream_refuse(s, why, text, NULL);
+        return;
+    }
+    /* END is on its way, or the other side was first: that is how it ended. */
+    if (s->owed & OWE_END || !stream_step(s, STREAM_EV_RESET)) {
+        if (s->state == STREAM_SETTLED || s->state == STREAM_BROKEN ||
+            s->state == STREAM_FIN_BOTH)
+            forget_received(s);
+        return;
+    }
+    s->is_cut = true;
+    begin_reset(s, why, text, is_now);
+}
+
+uint64_t mux_stream_sent(const struct mux_stream *s)
+{
+    return s->tx_end;
+}
+
+uint64_t mux_stream_unacked(const struct mux_stream *s)
+{
+    return s->tx_end - s->tx_acked;
+}
+
+/* --- receiving ------------------------------------------------------------------------ */
+size_t mux_stream_peek(const struct mux_stream *s, struct span *ret_spans, size_t max)
+{
+    return chunk_queue_peek(&s->rx, ret_spans, max);
+}
+
+void mux_stream_consume(struct mux_stream *s, size_t n)
+{
+    size_t before = stream_held(s);
+
+    if (n > s->rx.len)
+        n = s->rx.len;
+    chunk_queue_drop(&s->rx, n);
+    s->rx_consumed += n;
+    mux_held_changed(s->mux, s, before);
+    credit_consumed(s);
+    stream_check_drained(s);
+}
+
+bool mux_stream_at_fin(const struct mux_stream *s)
+{
+    return s->is_fin_seen && s->rx.len == 0;
+}
+
+uint64_t mux_stream_consumed(const struct mux_stream *s)
+{
+    return s->rx_consumed;
+}
