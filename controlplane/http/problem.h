@@ -13,7 +13,7 @@
 #define PROBLEM_ERRORS_MAX 32
 
 struct problem_error {
-    char pointer[128];          /* JSON pointer into the body, or "?name" for a query parameter */
+    char pointer[128];          /* JSON pointer into the body, or the name of a query parameter */
     char message[160];
 };
 

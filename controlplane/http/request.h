@@ -14,6 +14,7 @@
  * Threads    the handler's.
  */
 #define REQUEST_PARAMS_MAX 4
+#define REQUEST_CHAIN_MAX 4
 #define REQUEST_QUERIES_MAX 48
 #define RESPONSE_HEADERS_MAX 16
 
@@ -42,7 +43,8 @@ struct request {
     struct span body, content_type;
     char trace_id[33];
     struct addr peer;
-    struct span peer_certificate;       /* DER; internal listener only */
+    struct span peer_chain[REQUEST_CHAIN_MAX];  /* DER, leaf first; internal listener only */
+    size_t peer_chain_count;
     struct principal principal;
     struct span idempotency_key;        /* empty: none */
     char body_hash[65];                 /* SHA-256 hex of the body, when there is a key */
