@@ -19,3 +19,4 @@ OPT ?= -O2
 include tools/build/rooms.mk
 include tools/build/compile.mk
 include tools/build/doors.mk
+include tools/build/check.mk

@@ -1,0 +1,25 @@
+# What tells whether the house is in order.
+.PHONY: check archives check-layers check-size check-banned check-generated check-headers check-globals \
+  fuzz fuzzers
+ARCHIVES := $(foreach r,$(ROOMS),$(if $(call room_sources,$(r)),$(call archive,$(r))))
+archives: $(ARCHIVES)
+
+check:
+	@tools/check $(BUILD) $(MAKE) --no-print-directory
+
+check-layers check-size check-banned check-generated:
+	@tools/$@
+
+check-headers: $(EMBEDDED) $(API_TEXTS)
+	@tools/check-headers $(BUILD) $(CC) $(CPPFLAGS) $(filter-out -MMD -MP,$(CFLAGS))
+
+check-globals: $(ARCHIVES)
+	@tools/check-globals $(ARCHIVES)
+
+# Fuzzers are built by clang, in a build directory of their own.
+FUZZ_S ?= 20
+FUZZ_BUILD := $(if $(filter %-fuzz,$(BUILD)),$(BUILD),$(BUILD)-fuzz)
+fuzzers: $(FUZZERS)
+fuzz:
+	@$(MAKE) --no-print-directory BUILD=$(FUZZ_BUILD) CC=clang SANITIZE=address,undefined,fuzzer-no-link fuzzers
+	@tools/fuzz $(FUZZ_S) $(FUZZ_BUILD)/found $(patsubst fuzz/%.c,$(FUZZ_BUILD)/fuzz/%,$(wildcard fuzz/*_fuzz.c))
