@@ -23,6 +23,8 @@ int page_command(int argc, char **argv);
 int status_command(int argc, char **argv);
 int doctor_command(int argc, char **argv);
 int explain_command(int argc, char **argv);
+int request_command(int argc, char **argv);
+int join_token_command(int argc, char **argv);
 int reason_command(int argc, char **argv);
 
 #define COMMAND_WORDS_MAX 4

@@ -15,6 +15,8 @@ static const struct command commands[] = {
     { "status", "", "what runs, what is wrong, what to do", status_command },
     { "doctor", "", "check this machine and this installation", doctor_command },
     { "explain", "USER HOST:PORT", "who may reach what, and why not", explain_command },
+    { "api", "METHOD PATH [JSON]", "any operation of the REST API", request_command },
+    { "join-token", "create NAME", "a token for one new agent", join_token_command },
     { "reason", "[CODE]", "what a reason code means", reason_command },
     { "demo-page", "", NULL, page_command },    /* run by adit up */
 };
@@ -30,12 +32,12 @@ static void usage(FILE *out)
     fputs("usage: adit COMMAND [option…]\n\n", out);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         if (commands[i].help)
-            fprintf(out, "  %-8s %-15s %s\n", commands[i].name, commands[i].synopsis,
+            fprintf(out, "  %-10s %-19s %s\n", commands[i].name, commands[i].synopsis,
                     commands[i].help);
     }
     fputc('\n', out);
     for (size_t i = 0; i < ARRAY_LEN(siblings); i++)
-        fprintf(out, "  %-24s %s\n", siblings[i].name, siblings[i].help);
+        fprintf(out, "  %-30s %s\n", siblings[i].name, siblings[i].help);
     fputs("\nadit COMMAND --help says more.  Exit codes: 0 done, 1 not done (status: degraded;\n"
           "explain: refused), 2 wrong usage or nothing to ask (status: down).\n", out);
 }

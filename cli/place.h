@@ -31,6 +31,7 @@ enum place_port {
 struct place {
     char dir[PATH_MAX];         /* absolute, no '/' at its end */
     unsigned port_base;         /* added to every port */
+    char public_host[256];      /* by which agents elsewhere reach this machine; "": they do not */
     int lock_fd;                /* -1: not held */
 };
 

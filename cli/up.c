@@ -26,6 +26,8 @@ enum { READY_MS = 30000, AGENT_MS = 15000, RUN_MS = 30000, DRAIN_MS = 3000, LOOK
 #define UP_OPTIONS(X)                                                                         \
     X(PATH, var, "var", 0, 0, 0, "state directory")                                           \
     X(INT, port_base, "0", 0, PLACE_PORT_BASE_MAX, 0, "added to every port")                  \
+    X(STR, public, "", 0, 0, 0,                                                               \
+      "name or address by which agents on other machines reach this one; empty: only this machine") \
     X(BOOL, reset, "false", 0, 0, 0, "begin anew: removes users, keys and audit trail in --var")
 
 struct up_config { UP_OPTIONS(OPTION_FIELD) };
@@ -353,6 +355,10 @@ static bool take_place(struct up *u)
     }
     if (r) {
         command_complain("%s: %s", u->config.var, strerror(-r));
+        return false;
+    }
+    if (!span_copy(span_str(u->config.public), u->place.public_host, sizeof(u->place.public_host))) {
+        command_complain("--public is too long");
         return false;
     }
     if (!is_fit_for_socket(place_path(&u->place, "demo.sock").text)) {

@@ -10,8 +10,12 @@
 
 /* What of the place stands in a value. */
 enum value {
-    VALUE_NONE, VALUE_DIR,
-#define PLACE_PORT(name, number, what) VALUE_##name,
+    VALUE_NONE,
+    VALUE_DIR,
+    VALUE_TUNNEL_LISTEN,        /* loopback, or every address with --public */
+    VALUE_TUNNEL_DIAL,          /* what join tokens tell agents to dial */
+    VALUE_PORTS,
+#define PLACE_PORT(name, number, what) VALUE_##name = VALUE_PORTS + PORT_##name,
     PLACE_PORTS(PLACE_PORT)
 #undef PLACE_PORT
 };
@@ -42,7 +46,7 @@ static const struct program_row rows[UP_PROGRAM_COUNT] = {
         { "--api-listen", "", VALUE_API, "" },
         { "--internal-listen", "", VALUE_INTERNAL, "" },
         { "--admin-listen", "", VALUE_CONTROL_ADMIN, "" },
-        { "--relay-addrs", "wss://", VALUE_TUNNEL, "" },
+        { "--relay-addrs", "wss://", VALUE_TUNNEL_DIAL, "" },
     } },
     [UP_RELAY_JOIN] = { "relay", "relay", 0, {
         { "join" },
@@ -53,7 +57,7 @@ static const struct program_row rows[UP_PROGRAM_COUNT] = {
     [UP_RELAY] = { "relay", "relay", 0, {
         { "--data-dir", "", VALUE_DIR, "/relay" },
         { "--control-internal", "https://", VALUE_INTERNAL, "" },
-        { "--tunnel-listen", "", VALUE_TUNNEL, "" },
+        { "--tunnel-listen", "", VALUE_TUNNEL_LISTEN, "" },
         { "--http-listen", "", VALUE_HTTP, "" },
         { "--socks-listen", "", VALUE_SOCKS, "" },
         { "--admin-listen", "", VALUE_RELAY_ADMIN, "" },
@@ -92,7 +96,14 @@ static const char *value_text(const struct place *place, enum value value, struc
         return "";
     if (value == VALUE_DIR)
         return place->dir;
-    *mem = place_address(place, (enum place_port)(value - VALUE_DIR - 1));
+    if (value >= VALUE_PORTS || !place->public_host[0]) {
+        *mem = place_address(place, value >= VALUE_PORTS ? (enum place_port)(value - VALUE_PORTS)
+                                                         : PORT_TUNNEL);
+        return mem->text;
+    }
+    snprintf(mem->text, sizeof(mem->text), "%s:%u",
+             value == VALUE_TUNNEL_LISTEN ? "0.0.0.0" : place->public_host,
+             place_port(place, PORT_TUNNEL));
     return mem->text;
 }
 

@@ -209,3 +209,16 @@ class Agent:
         if self.process.process.poll() is None:
             self.process.signal(signal.SIGTERM)
             self.process.wait(10)
+
+
+def closed_network(up, group="inner", hosts=("*.corp.test",), names=None, ports=("1-65535",)):
+    """A closed network with a DNS server, the line server on port 7000, and an agent that
+    reaches it: (inside, dns, agent).  The user demo may reach the hosts."""
+    from inside import THERE_IP, Dns, Inside, line_server
+
+    inside = Inside()
+    dns = Dns(inside, names or {"files.corp.test": [THERE_IP]})
+    inside.serve(line_server, 7000)
+    agent = up.add_agent(group, "--dns-servers", THERE_IP, group=group)
+    up.allow(group, list(hosts), list(ports), agent_group=group)
+    return inside, dns, agent

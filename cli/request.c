@@ -1,0 +1,147 @@
+/*
+ * adit api METHOD PATH [JSON|-]: any operation of the REST API, as whoever the token says.
+ * adit join-token create NAME: a token for one new agent of that name, alone on its line.
+ */
+#include "cli/command.h"
+#include "cli/session.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct request_config { SESSION_OPTIONS(OPTION_FIELD) };
+#define ROW(...) OPTION_ROW_OF(struct request_config, __VA_ARGS__)
+static const struct option_row rows[] = { SESSION_OPTIONS(ROW) };
+static const struct option_table api_table = {
+    "adit api", "ADIT_",
+    "adit api METHOD PATH [JSON|-] does any operation of the REST API (adit api GET /users) and\n"
+    "prints the answer; - takes the body from standard input. Exit code: 0 for 2xx, else 1.",
+    rows, ARRAY_LEN(rows),
+};
+
+#define TOKEN_OPTIONS(X) \
+    SESSION_OPTIONS(X)   \
+    X(STR, kind, "agent", 0, 0, 0, "what may join with it: agent or relay")
+
+struct token_config { TOKEN_OPTIONS(OPTION_FIELD) };
+#define TOKEN_ROW(...) OPTION_ROW_OF(struct token_config, __VA_ARGS__)
+static const struct option_row token_rows[] = { TOKEN_OPTIONS(TOKEN_ROW) };
+static const struct option_table token_table = {
+    "adit join-token", "ADIT_",
+    "adit join-token create NAME prints a token with which one agent may join under that name.",
+    token_rows, ARRAY_LEN(token_rows),
+};
+
+enum { BODY_MAX = 1024 * 1024 };
+
+/* The body: the word itself, or standard input for "-". */
+static int read_body(const char *word, struct buf *body)
+{
+    char piece[65536];
+    size_t n;
+
+    if (strcmp(word, "-") != 0) {
+        buf_put_str(body, word);
+        return buf_error(body);
+    }
+    while ((n = fread(piece, 1, sizeof(piece), stdin)) > 0)
+        buf_put(body, piece, n);
+    return ferror(stdin) ? -EIO : buf_error(body);
+}
+
+/* Does the call and tells what went wrong; true with a 2xx answer. */
+static bool ask(struct session *s, const char *method, const char *path, struct span body,
+                struct api_answer *answer)
+{
+    char full[1024], mem[1024];
+    struct buf error;
+
+    buf_init_fixed(&error, mem, sizeof(mem) - 1);
+    snprintf(full, sizeof(full), "%s%s%s", strncmp(path, "/api/", 5) == 0 ? "" : "/api/v1",
+             path[0] == '/' ? "" : "/", path);
+    if (api_call(s->api, method, full, body, answer, &error)) {
+        command_complain("%s", buf_text(&error));
+        return false;
+    }
+    if (api_is_ok(answer))
+        return true;
+    api_problem(answer, &error);
+    command_complain("%s %s: %s", method, full, buf_text(&error));
+    return false;
+}
+
+static int request(const struct request_config *config, const struct command_words *words)
+{
+    AUTO(session_close) struct session session = { 0 };
+    AUTO(api_answer_deinit) struct api_answer answer = { 0 };
+    AUTO(buf_deinit) struct buf body = { 0 };
+    bool ok;
+
+    buf_init_heap(&body, BODY_MAX);
+    if (words->count < 2 || words->count > 3) {
+        command_complain("usage: adit api METHOD PATH [JSON|-]");
+        return EXIT_CANNOT;
+    }
+    if (words->count == 3 && read_body(words->items[2], &body)) {
+        command_complain("the body cannot be read, or is longer than 1 MiB");
+        return EXIT_CANNOT;
+    }
+    if (!session_open(&session, SESSION_OF(config)))
+        return EXIT_CANNOT;
+    ok = ask(&session, words->items[0], words->items[1], buf_span(&body), &answer);
+    if (answer.body)
+        session_print_json(answer.body);
+    return ok ? EXIT_OK : EXIT_NOT;
+}
+
+int request_command(int argc, char **argv)
+{
+    struct request_config config = { 0 };
+    struct command_words words;
+    int code;
+
+    if (command_load(&api_table, argc, argv, &config, &words, &code))
+        code = request(&config, &words);
+    option_free(&api_table, &config);
+    return code;
+}
+
+static int create_token(const struct token_config *config, const struct command_words *words)
+{
+    AUTO(session_close) struct session session = { 0 };
+    AUTO(api_answer_deinit) struct api_answer answer = { 0 };
+    struct json_writer w;
+    struct buf body;
+    struct span token;
+    char mem[512];
+
+    if (words->count != 2 || strcmp(words->items[0], "create") != 0) {
+        command_complain("usage: adit join-token create NAME");
+        return EXIT_CANNOT;
+    }
+    buf_init_fixed(&body, mem, sizeof(mem));
+    json_begin(&w, &body);
+    json_open_object(&w, NULL);
+    json_put_text(&w, "kind", config->kind);
+    json_put_text(&w, "agent_name", words->items[1]);
+    json_close_object(&w);
+    if (buf_error(&body) || !session_open(&session, SESSION_OF(config)))
+        return EXIT_CANNOT;
+    if (!ask(&session, "POST", "/join-tokens", buf_span(&body), &answer) ||
+        !json_get_str(answer.body, "token", &token))
+        return EXIT_NOT;
+    printf(SPAN_FMT "\n", SPAN_ARG(token));
+    return EXIT_OK;
+}
+
+int join_token_command(int argc, char **argv)
+{
+    struct token_config config = { 0 };
+    struct command_words words;
+    int code;
+
+    if (command_load(&token_table, argc, argv, &config, &words, &code))
+        code = create_token(&config, &words);
+    option_free(&token_table, &config);
+    return code;
+}

@@ -1,0 +1,56 @@
+# it comes back by itself when any program is killed under traffic, and loses no acknowledged write
+# timeout: 400
+import os
+import random
+import signal
+import sqlite3
+import threading
+import urllib.error
+
+from harness import check, wait_until
+from up import Up
+
+TIMES = int(os.environ.get("ADIT_KILLS", "10"))
+URL = "http://hello.demo.internal/"
+
+
+class Traffic(threading.Thread):
+    """Fetches the page and makes users all the time; remembers what was acknowledged."""
+
+    def __init__(self, up):
+        super().__init__(daemon=True)
+        self.up, self.made, self.pages, self.is_over = up, [], 0, False
+
+    def run(self):
+        n = 0
+        while not self.is_over:
+            self.pages += "Hello" in self.up.curl(URL).stdout
+            n += 1
+            try:
+                if self.up.api("POST", "/users", {"name": f"u{n}"}).status == 201:
+                    self.made.append(f"u{n}")
+            except (OSError, urllib.error.URLError):
+                continue                    # not acknowledged: no promise was made
+
+
+with Up() as up:
+    traffic = Traffic(up)
+    traffic.start()
+    random.seed(1)
+    plan = ["adit-controlplane", "adit-relay", "adit-agent"] * TIMES
+    random.shuffle(plan)
+    for program in plan:
+        victim = wait_until(lambda: up.pid(program), 10, f"{program} runs")
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: up.pid(program) not in (None, victim), 10, f"{program} is started again")
+        before = traffic.pages
+        wait_until(lambda: traffic.pages > before, 40, f"the page comes again after {program}")
+    traffic.is_over = True
+    traffic.join(60)
+    check(len(traffic.made) > TIMES, "users were made meanwhile", len(traffic.made))
+    lost = [name for name in traffic.made if up.api("GET", f"/users/{name}").status != 200]
+    check(not lost, "acknowledged and lost:", lost)
+    print(f"{len(plan)} kills, {traffic.pages} pages, {len(traffic.made)} acknowledged users")
+    database = next((up.var / "controlplane").glob("*.db"))
+    verdict = sqlite3.connect(f"file:{database}?mode=ro", uri=True).execute("PRAGMA integrity_check").fetchone()
+    check(verdict == ("ok",), verdict)

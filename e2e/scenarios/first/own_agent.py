@@ -1,0 +1,46 @@
+# it does what docs/guide/own-agent.md says, word for word, with an agent on another machine
+import pathlib
+import re
+import subprocess
+
+from harness import check, wait_until
+from inside import Inside, serve
+from up import BIN, Process, Up
+
+GUIDE = pathlib.Path(__file__).resolve().parents[3] / "docs/guide/own-agent.md"
+commands = [line for block in re.findall(r"```\n(.*?)```", GUIDE.read_text(), re.S)
+            for line in block.splitlines()]
+PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwiki\n"
+
+
+def in_guide(start):
+    return next(line for line in commands if line.startswith(start))
+
+
+def run(line, up):
+    line = line.replace("build/bin/", f"{BIN}/").replace("var/", f"{up.var}/").replace("~", "/tmp/home")
+    words = re.sub(r"(adit (api|explain|join-token))", rf"\1 --var {up.var}", line)
+    done = subprocess.run(words, shell=True, capture_output=True, text=True, cwd="/tmp")
+    check(done.returncode == 0, words, done)
+    return done.stdout
+
+
+inside = Inside()
+public = re.search(r'--public (\S+)"', in_guide("make run")).group(1)
+listener = inside.there(lambda: __import__("socket").create_server(("10.99.0.3", 80)))
+serve(listener, lambda c: (c.recv(4096), c.sendall(PAGE)))
+hosts = pathlib.Path("/tmp/hosts")
+hosts.write_text(f"127.0.0.1 localhost\n10.99.0.1 {public}\n10.99.0.3 wiki.corp.example\n")
+subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)
+
+with Up("--public", public) as up:
+    run(in_guide("build/bin/adit join-token create"), up)
+    join = in_guide("adit-agent join").replace("adit-agent", f"{BIN}/adit-agent")
+    inside.there(lambda: run(join, up))
+    agent = inside.there(lambda: Process(BIN / "adit-agent", "--data-dir", "/tmp/home/adit-agent",
+                                         "--allow-special", "10.99.0.0/24:80"))
+    wait_until(lambda: up.api("GET", "/agents/my-agent").body.get("connected"), 20, agent.output)
+    for line in commands[commands.index(in_guide("build/bin/adit api POST /agent-groups")):][:4]:
+        run(line.replace('"agent_group":"my-group"}', '"agent_group":"my-group","allow_special":true}'), up)
+    check("allowed" in run(in_guide("build/bin/adit explain"), up))
+    check("wiki" in run(in_guide("curl"), up))
