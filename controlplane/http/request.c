@@ -94,6 +94,7 @@ struct exchange *exchange_new(struct server *server, struct MHD_Connection *conn
     memcpy(x->uri, uri, x->uri_len < URI_MAX ? x->uri_len : URI_MAX);
     buf_init_heap(&x->body, 64u << 20);
     buf_init_heap(&x->res.body, 64u << 20);
+    buf_init_heap(&x->res.extra, 64u << 10);
     return x;
 }
 
@@ -101,6 +102,7 @@ void exchange_free(struct exchange *x)
 {
     buf_deinit(&x->body);
     buf_deinit(&x->res.body);
+    buf_deinit(&x->res.extra);
     free((void *)x->req.peer_chain[0].p);
     free(x);
 }

@@ -67,6 +67,7 @@ struct response {
     unsigned status;            /* 0: not answered yet */
     const char *content_type;   /* NULL: application/json */
     struct buf body;            /* heap, at most 64 MiB */
+    struct buf extra;           /* heap, at most 64 KiB: where problem.extra may lie */
     struct {
         char name[32], value[512];
     } headers[RESPONSE_HEADERS_MAX];
