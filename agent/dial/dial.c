@@ -133,7 +133,8 @@ static void on_raced(void *user, const struct race_result *result)
     LOG(DEBUG, "stream.connected", SP("target", target_span(s)),
         S("address", endpoint_format(&result->used, text, sizeof(text))), S("resolved_by", s->resolved_by));
     mux_stream_accept(s->stream, &opened);
-    pipe_start(&s->pipe, result->conn, s->stream, REASON_TARGET_RESET, s->dialer->config.idle_ms);
+    pipe_start(&s->pipe, result->conn, s->stream, REASON_TARGET_RESET, s->dialer->config.idle_ms,
+               SPAN_NONE);
 }
 
 static uint32_t time_left_ms(const struct session *s)

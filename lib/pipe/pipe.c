@@ -1,11 +1,18 @@
 #include "lib/pipe/pipe.h"
 #include <errno.h>
+#include <string.h>
 
 #define SPANS 32            /* of one writev: two full first windows in chunks of 16 KiB */
+
+static void drop_early(struct pipe *p)
+{
+    free(TAKE(p->early));
+}
 
 static void drop_conn(struct pipe *p)
 {
     timer_stop(&p->idle);
+    drop_early(p);
     if (p->conn)
         conn_reset(TAKE(p->conn));
 }
@@ -35,6 +42,26 @@ static void set_want(struct pipe *p, unsigned event, bool is_on)
 
     if (next != now)
         conn_want(p->conn, next);
+}
+
+/* What came before goes first; false: the stream takes no more now. */
+static bool push_early(struct pipe *p)
+{
+    while (p->early) {
+        size_t room, left = p->early_n - p->early_at;
+        unsigned char *dst = mux_stream_reserve(p->stream, &room);
+
+        if (!dst)
+            return false;
+        if (room > left)
+            room = left;
+        memcpy(dst, p->early + p->early_at, room);
+        mux_stream_commit(p->stream, room);
+        p->early_at += room;
+        if (p->early_at == p->early_n)
+            drop_early(p);
+    }
+    return true;
 }
 
 /* One read into the replay buffer: > 0 bytes, 0 stop for now. */
@@ -126,8 +153,20 @@ static const struct conn_handlers handlers = {
     .on_writable = on_conn_writable,
 };
 
+static bool keep_early(struct pipe *p, struct span early)
+{
+    if (early.n == 0)
+        return true;
+    p->early = malloc(early.n);
+    if (!p->early)
+        return false;
+    memcpy(p->early, early.p, early.n);
+    p->early_n = early.n;
+    return true;
+}
+
 void pipe_start(struct pipe *p, struct conn *conn, struct mux_stream *stream, enum reason conn_lost,
-                uint32_t idle_ms)
+                uint32_t idle_ms, struct span early)
 {
     *p = (struct pipe){
         .conn = conn,
@@ -137,7 +176,11 @@ void pipe_start(struct pipe *p, struct conn *conn, struct mux_stream *stream, en
         .active_ms = loop_now_ms(conn_loop(conn)),
     };
     conn_set_handlers(conn, &handlers, p);
-    conn_want(conn, CONN_READ);
+    if (!keep_early(p, early)) {
+        pipe_cut(p, REASON_OVERLOAD, SPAN_NONE);
+        return;
+    }
+    conn_want(conn, push_early(p) ? CONN_READ : 0);
     if (idle_ms)
         timer_start(conn_loop(conn), &p->idle, idle_ms, on_idle, p);
     pipe_on_readable(p);
@@ -145,7 +188,7 @@ void pipe_start(struct pipe *p, struct conn *conn, struct mux_stream *stream, en
 
 void pipe_on_writable(struct pipe *p)
 {
-    if (p->conn && !p->is_in_done)
+    if (p->conn && !p->is_in_done && push_early(p))
         set_want(p, CONN_READ, true);
 }
 
@@ -157,6 +200,7 @@ void pipe_on_reset(struct pipe *p)
 void pipe_on_ended(struct pipe *p, enum reason how)
 {
     timer_stop(&p->idle);
+    drop_early(p);
     if (!p->conn)
         return;
     if (how == REASON_NONE)

@@ -25,13 +25,16 @@ struct pipe {
     uint64_t active_ms;
     uint32_t idle_ms;               /* 0: no limit */
     enum reason conn_lost;          /* what an error of the socket means: client-gone, target-reset */
+    unsigned char *early;           /* bytes that go before the socket's; freed when out */
+    size_t early_n, early_at;
     bool is_in_done;                /* the socket's end was passed to the stream */
     bool is_out_done;               /* the stream's end was passed to the socket */
 };
 
-/* From here on bytes flow.  What the stream holds already is written at once. */
+/* From here on bytes flow.  What the stream holds already is written at once; `early` is what
+ * was read off the socket before (copied). */
 void pipe_start(struct pipe *p, struct conn *conn, struct mux_stream *stream, enum reason conn_lost,
-                uint32_t idle_ms);
+                uint32_t idle_ms, struct span early);
 static inline bool pipe_is_on(const struct pipe *p) { return p->conn != NULL; }
 
 /* For the mux's handlers of the same names. */

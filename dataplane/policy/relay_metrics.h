@@ -1,0 +1,53 @@
+#pragma once
+#include "lib/obs/metrics.h"
+/*
+ * relay_metrics.h - what a relay counts: one row each (schema/metrics.md is made from them).
+ *
+ * Threads    one slot for each worker, one for the control loop.
+ */
+#define RELAY_METRICS(X)                                                                          \
+    X(STREAMS, "adit_relay_streams", GAUGE, NULL, NULL, "Streams that users have open.")          \
+    X(STREAMS_OPENED, "adit_relay_streams_opened_total", COUNTER, NULL, NULL,                     \
+      "Streams that an agent connected.")                                                         \
+    X(STREAMS_ENDED, "adit_relay_streams_ended_total", COUNTER, &metric_by_reason, NULL,          \
+      "Streams that ended; reason ok: complete, both ways.")                                      \
+    X(REFUSED, "adit_relay_refused_total", COUNTER, &metric_by_reason, NULL,                      \
+      "Requests at the doors that were refused.")                                                 \
+    X(CUT, "adit_relay_streams_cut_total", COUNTER, &metric_by_reason, NULL,                      \
+      "Living streams that were cut because their access ended.")                                 \
+    X(WAITING, "adit_relay_waiting", GAUGE, NULL, NULL, "Requests that wait for an agent to come back.") \
+    X(USER_BYTES, "adit_relay_user_bytes_total", COUNTER, NULL, NULL, "Bytes from users to targets.") \
+    X(TARGET_BYTES, "adit_relay_target_bytes_total", COUNTER, NULL, NULL, "Bytes from targets to users.") \
+    X(AGENTS, "adit_relay_agents", GAUGE, NULL, NULL, "Agents that are connected here.")          \
+    X(LINKS, "adit_relay_links", GAUGE, NULL, NULL, "Tunnels that are up.")                       \
+    X(LINKS_REFUSED, "adit_relay_links_refused_total", COUNTER, &metric_by_reason, NULL,          \
+      "Tunnels whose credential was refused.")                                                    \
+    X(LINKS_LOST, "adit_relay_links_lost_total", COUNTER, &metric_by_reason, NULL,                \
+      "Tunnels that ended.")                                                                      \
+    X(REPLACED, "adit_relay_agents_replaced_total", COUNTER, NULL, NULL,                          \
+      "Times that a second process came with an agent's identity.")                               \
+    X(CONNECTIONS, "adit_relay_connections", GAUGE, NULL, NULL, "Connections at the doors.")      \
+    X(CONNECTIONS_TOTAL, "adit_relay_connections_total", COUNTER, NULL, NULL,                     \
+      "Connections that came to the doors.")                                                      \
+    X(CONFIG_AGE, "adit_config_age_seconds", GAUGE, NULL, NULL,                                   \
+      "Since the control plane's newest signed word.")                                            \
+    X(CONFIG_REVISION, "adit_config_revision", GAUGE, NULL, NULL, "Revision of the state in force.") \
+    X(CONFIG_EPOCH, "adit_config_epoch", GAUGE, NULL, NULL, "Epoch of the state in force.")       \
+    X(STATE_REFUSED, "adit_relay_state_refused_total", COUNTER, NULL, NULL,                       \
+      "Signed documents that were refused: signature, order or form.")                            \
+    X(EVENTS_WAITING, "adit_relay_events_waiting", GAUGE, NULL, NULL,                             \
+      "Events that wait for the control plane.")                                                  \
+    X(EVENTS_DROPPED, "adit_relay_events_dropped_total", COUNTER, NULL, NULL,                     \
+      "Events that were dropped because too many waited.")                                        \
+    X(HELD_BYTES, "adit_relay_held_bytes", GAUGE, NULL, NULL,                                     \
+      "Bytes held in streams: replay copies and what was not yet delivered.")                     \
+    X(PROMISED_BYTES, "adit_relay_promised_bytes", GAUGE, NULL, NULL,                             \
+      "Bytes that peers may still send.")                                                         \
+    X(LATE_FRAMES, "adit_relay_late_frames_total", COUNTER, NULL, NULL,                           \
+      "Frames for streams that had ended.")                                                       \
+    X(OVERLOADS, "adit_relay_overloads_total", COUNTER, NULL, NULL,                               \
+      "Streams refused for lack of memory or places.")                                            \
+    X(PROTOCOL_ERRORS, "adit_relay_protocol_errors_total", COUNTER, NULL, NULL,                   \
+      "Links and streams that ended by a fault of the peer.")
+
+enum { RELAY_METRICS(METRIC_ENUM) RELAY_METRIC_COUNT };

@@ -1,0 +1,503 @@
+#include "dataplane/route/gate.h"
+#include "lib/crypto/random.h"
+#include "lib/json/json.h"
+#include "lib/log/log.h"
+#include <errno.h>
+#include <string.h>
+
+#define AWAY_MS 15000               /* the control plane counts as away after that long a silence */
+#define BODY_MAX 32768
+#define KEYSET_MAX 65536
+
+struct gate {
+    struct gate_config config;
+    struct list guests;
+    uint32_t asks;
+    char *keyset;
+    size_t keyset_n;
+    uint64_t keyset_serial;
+};
+
+/* One tunnel, from its credential on; outlives it while the control plane is being asked. */
+struct guest {
+    struct list node;
+    struct gate *gate;
+    struct tunnel *tunnel;          /* NULL: gone */
+    struct identity who;            /* id "": a newcomer */
+    bool is_held, is_asking, is_joining;
+    struct record *sent_policy;     /* a reference; the agent has this one */
+};
+
+static void guest_free(struct guest *v)
+{
+    if (v->sent_policy)
+        record_unref(v->sent_policy);
+    list_remove(&v->node);
+    free(v);
+}
+
+static int64_t now_s(void)
+{
+    return (int64_t)(wall_ms() / 1000);
+}
+
+/* --- telling ---------------------------------------------------------------------------------- */
+
+static void tell(struct gate *g, const char *type, const struct guest *v, enum reason why, const char *text)
+{
+    char mem[1024];
+    struct ulid id = random_ulid(wall_ms());
+    const struct tunnel_hello *hello = v->tunnel ? tunnel_peer_hello(v->tunnel) : NULL;
+    struct json_writer w;
+    struct buf data;
+
+    if (!g->config.events)
+        return;
+    buf_init_fixed(&data, mem, sizeof(mem));
+    json_begin(&w, &data);
+    json_open_object(&w, NULL);
+    if (v->who.id.text[0])
+        json_put_str(&w, "agent", ulid_span(&v->who.id));
+    if (hello) {
+        json_put_text(&w, "software", hello->software);
+        json_put_text(&w, "platform", hello->platform);
+    }
+    if (why != REASON_NONE)
+        json_put_text(&w, "reason", reason_text(why));
+    if (text)
+        json_put_text(&w, "text", text);
+    json_close_object(&w);
+    if (!buf_error(&data))
+        events_add(g->config.events, type, &id, buf_span(&data));
+}
+
+static void refuse(struct guest *v, enum reason why, const char *text)
+{
+    char address[ADDR_UNIX_MAX + 8];
+    struct endpoint peer = tunnel_peer_address(v->tunnel);
+
+    metric_add_at(v->gate->config.metrics, M_LINKS_REFUSED, why, 0, 1);
+    LOG(WARNING, "link.refused", S("agent", v->who.id.text), R("reason", why), S("detail", text),
+        S("address", endpoint_format(&peer, address, sizeof(address))));
+    tunnel_refuse(v->tunnel, why, text);
+}
+
+/* --- what agents get ----------------------------------------------------------------------------- */
+
+static void send_keyset(struct guest *v)
+{
+    struct gate *g = v->gate;
+
+    if (g->keyset && tunnel_notice(v->tunnel, TUNNEL_NOTICE_KEY_SET, g->keyset_serial, span_of(g->keyset, g->keyset_n)))
+        LOG(WARNING, "notice.not_sent", S("agent", v->who.id.text), S("kind", "key-set"));
+}
+
+static void send_policy(struct guest *v)
+{
+    const struct view *view = router_view(v->gate->config.router);
+    const struct record *found = policy_find(view->policy, RECORD_AGENTPOLICY, ulid_span(&v->who.id));
+    const struct agentpolicy_record *policy = RECORD_AS(found, AGENTPOLICY, agentpolicy_record);
+
+    if (!policy || found == v->sent_policy)
+        return;
+    if (tunnel_notice(v->tunnel, TUNNEL_NOTICE_AGENT_POLICY, view->position.revision, span_str(policy->document))) {
+        LOG(WARNING, "notice.not_sent", S("agent", v->who.id.text), S("kind", "agent-policy"));
+        return;                     /* tried again at the next view */
+    }
+    if (v->sent_policy)
+        record_unref(v->sent_policy);
+    v->sent_policy = record_ref((struct record *)found);
+}
+
+/* --- letting in ------------------------------------------------------------------------------------ */
+
+static void hold(struct guest *v)
+{
+    struct gate *g = v->gate;
+    struct held_agent *agent;
+    bool was_replaced;
+    enum reason why = holders_add(router_holders(g->config.router), v->tunnel, &v->who, tunnel_peer_hello(v->tunnel),
+                                  loop_now_ms(g->config.loop), &was_replaced, &agent);
+
+    if (why != REASON_NONE) {
+        refuse(v, why, reason_what(why));
+        return;
+    }
+    if (was_replaced) {
+        metric_add(g->config.metrics, M_REPLACED, 1);
+        LOG(ERROR, "agent.replaced", S("agent", v->who.id.text), R("reason", REASON_REPLACED),
+            S("cure", reason_cure(REASON_REPLACED)));
+        tell(g, "alarm", v, REASON_REPLACED, "two processes have shown this agent's identity");
+    }
+    v->is_held = true;
+}
+
+static bool is_control_away(const struct gate *g)
+{
+    return freshness_age_ms(g->config.freshness, mono_ms()) > AWAY_MS;
+}
+
+static void let_in(struct guest *v, bool is_session)
+{
+    struct gate *g = v->gate;
+    const struct view *view = router_view(g->config.router);
+    enum reason why = view ? policy_agent_admitted(view->policy, &v->who.id, v->who.generation, (int64_t)wall_ms())
+                           : REASON_NOT_READY;
+
+    if (why != REASON_NONE) {
+        refuse(v, why, reason_what(why));
+        return;
+    }
+    if (!v->who.is_expired || is_control_away(g)) {
+        hold(v);
+        if (!v->is_held)
+            return;
+    } else {
+        LOG(WARNING, "agent.certificate_expired", S("agent", v->who.id.text), S("detail", "may only renew"));
+    }
+    if (!is_session)
+        tunnel_accept(v->tunnel);
+}
+
+static void by_certificate(struct guest *v, const struct identity *shown)
+{
+    if (!shown) {
+        refuse(v, REASON_BAD_CERTIFICATE, "no certificate was shown");
+        return;
+    }
+    v->who = *shown;
+    let_in(v, false);
+}
+
+static void by_signature(struct guest *v)
+{
+    enum reason why = tunnel_check_signature(v->tunnel, &v->gate->config.trust, CERT_AGENT, now_s(), &v->who);
+
+    if (why != REASON_NONE)
+        refuse(v, why, reason_what(why));
+    else
+        let_in(v, false);
+}
+
+static const struct tunnel_session *find_session(const struct held_agent *a, const struct ulid *id)
+{
+    for (size_t i = 0; a && i < a->session_count; i++) {
+        if (span_eq(ulid_span(&a->sessions[i].id), ulid_span(id)))
+            return &a->sessions[i];
+    }
+    return NULL;
+}
+
+/* A lane more of an agent that is here: its session's secret proves it. */
+static void by_session(struct guest *v, const struct tunnel_hello *hello, const struct identity *shown)
+{
+    struct ulid id;
+    struct held_agent *a = ulid_parse(span_str(hello->id), &id) ? holders_find(router_holders(v->gate->config.router), &id)
+                                                                : NULL;
+    const struct tunnel_session *session = find_session(a, &hello->session.id);
+
+    if (!session) {
+        refuse(v, REASON_BAD_PROOF, "the session is not known here");
+        return;
+    }
+    v->who = shown ? *shown : (struct identity){ .kind = CERT_AGENT, .id = id, .generation = a->generation };
+    if (tunnel_accept_session(v->tunnel, session))
+        let_in(v, true);
+}
+
+/* --- asking the control plane: joins and renewals ----------------------------------------------------- */
+
+static void asked(struct guest *v)
+{
+    v->is_asking = false;
+    v->gate->asks--;
+}
+
+static void on_joined(void *user, const struct control_answer *answer)
+{
+    struct guest *v = user;
+
+    asked(v);
+    if (!v->tunnel) {
+        guest_free(v);
+        return;
+    }
+    if (answer->reason != REASON_NONE) {
+        refuse(v, answer->reason, reason_what(answer->reason));
+        return;
+    }
+    LOG(INFO, "agent.joined", S("name", tunnel_peer_hello(v->tunnel)->name));
+    tunnel_accept(v->tunnel);
+    if (tunnel_notice(v->tunnel, TUNNEL_NOTICE_CERTIFICATE, 0, answer->body))
+        tunnel_close(v->tunnel, REASON_OVERLOAD, "the certificate could not be sent");
+}
+
+static void on_renewed(void *user, const struct control_answer *answer)
+{
+    struct guest *v = user;
+
+    asked(v);
+    if (!v->tunnel) {
+        guest_free(v);
+        return;
+    }
+    if (answer->reason != REASON_NONE) {
+        LOG(WARNING, "agent.renewal_refused", S("agent", v->who.id.text), R("reason", answer->reason));
+        return;                     /* the agent asks again; a lock comes by the state */
+    }
+    if (tunnel_notice(v->tunnel, TUNNEL_NOTICE_CERTIFICATE, 0, answer->body))
+        LOG(WARNING, "notice.not_sent", S("agent", v->who.id.text), S("kind", "certificate"));
+}
+
+static bool ask(struct guest *v, const char *path, struct buf *body, control_fn *fn)
+{
+    struct gate *g = v->gate;
+
+    if (!g->config.control || g->asks >= GATE_ASKS_MAX || v->is_asking || buf_error(body) ||
+        control_ask(g->config.control, path, buf_span(body), g->config.loop, fn, v))
+        return false;
+    v->is_asking = true;
+    g->asks++;
+    return true;
+}
+
+static void by_join(struct guest *v, const struct tunnel_hello *hello)
+{
+    AUTO(buf_deinit) struct buf body = { 0 };
+    struct json_writer w;
+    char address[ADDR_UNIX_MAX + 8];
+    struct endpoint peer = tunnel_peer_address(v->tunnel);
+
+    buf_init_heap(&body, BODY_MAX);
+    json_begin(&w, &body);
+    json_open_object(&w, NULL);
+    json_put_text(&w, "token_id", hello->token_id);
+    json_put_text(&w, "csr", hello->csr);
+    json_put_text(&w, "mac", hello->mac);
+    json_put_text(&w, "address", endpoint_format(&peer, address, sizeof(address)));
+    json_close_object(&w);
+    v->is_joining = true;
+    if (!ask(v, "/internal/v1/join", &body, on_joined))
+        refuse(v, REASON_OVERLOAD, "too many are joining; try again");
+}
+
+static void on_renew_notice(struct guest *v, struct span notice)
+{
+    AUTO(buf_deinit) struct buf body = { 0 };
+    AUTO(json_value_freep) struct json_value *value = NULL;
+    struct json_error error;
+    struct json_writer w;
+    struct span csr;
+
+    if (!v->who.id.text[0] || json_parse(notice, &value, &error) || !json_get_str(value, "csr", &csr)) {
+        LOG(WARNING, "notice.malformed", S("agent", v->who.id.text), S("kind", "renew"));
+        return;
+    }
+    buf_init_heap(&body, BODY_MAX);
+    json_begin(&w, &body);
+    json_open_object(&w, NULL);
+    json_put_str(&w, "id", ulid_span(&v->who.id));
+    json_put_int(&w, "generation", v->who.generation);
+    json_put_str(&w, "csr", csr);
+    json_close_object(&w);
+    if (!ask(v, "/internal/v1/renew", &body, on_renewed))
+        LOG(WARNING, "agent.renewal_refused", S("agent", v->who.id.text), R("reason", REASON_OVERLOAD));
+}
+
+/* --- the tunnel's handlers ------------------------------------------------------------------------------- */
+
+static void on_credential(void *user, struct tunnel *t, const struct tunnel_hello *hello,
+                          const struct identity *shown)
+{
+    struct gate *g = user;
+    struct guest *v = calloc(1, sizeof(*v));
+
+    if (!v) {
+        tunnel_set_user(t, NULL);
+        tunnel_refuse(t, REASON_OVERLOAD, "out of memory");
+        return;
+    }
+    v->gate = g;
+    v->tunnel = t;
+    list_append(&g->guests, &v->node);
+    tunnel_set_user(t, v);
+
+    switch (hello->credential) {
+    case TUNNEL_CERTIFICATE:
+        by_certificate(v, shown);
+        return;
+    case TUNNEL_SESSION:
+        by_session(v, hello, shown);
+        return;
+    case TUNNEL_SIGNATURE:
+        by_signature(v);
+        return;
+    case TUNNEL_JOIN:
+        by_join(v, hello);
+        return;
+    case TUNNEL_NONE:
+    case TUNNEL_CREDENTIAL_COUNT:
+        refuse(v, REASON_PROTOCOL_ERROR, "no credential was shown");
+    }
+}
+
+static void on_up(void *user, struct tunnel *t)
+{
+    struct guest *v = user;
+
+    (void)t;
+    if (v->is_joining)
+        return;
+    metric_add(v->gate->config.metrics, M_LINKS, 1);
+    LOG(INFO, "link.up", S("agent", v->who.id.text), S("name", tunnel_peer_hello(t)->name),
+        S("software", tunnel_peer_hello(t)->software));
+    send_keyset(v);
+    if (router_view(v->gate->config.router))
+        send_policy(v);
+    if (!v->is_held)
+        return;
+    tell(v->gate, "agent.up", v, REASON_NONE, NULL);
+    router_agent_up(v->gate->config.router);
+}
+
+static void on_notice(void *user, struct tunnel *t, unsigned kind, uint64_t revision, struct span body)
+{
+    struct guest *v = user;
+
+    (void)t;
+    (void)revision;
+    if (kind == TUNNEL_NOTICE_RENEW)
+        on_renew_notice(v, body);
+    else
+        LOG(DEBUG, "notice.ignored", S("kind", tunnel_notice_name(kind)));
+}
+
+static void on_goaway(void *user, struct tunnel *t, enum reason why, struct span text, uint32_t ms_left)
+{
+    struct guest *v = user;
+
+    LOG(INFO, "link.goaway", S("agent", v->who.id.text), R("reason", why), SP("detail", text), U("ms_left", ms_left));
+    holders_drain(router_holders(v->gate->config.router), t);
+}
+
+static void on_proved(void *user, struct tunnel *t, uint32_t rtt_us)
+{
+    struct guest *v = user;
+
+    holders_prove(router_holders(v->gate->config.router), t, rtt_us, loop_now_ms(v->gate->config.loop));
+}
+
+static void leave(struct guest *v, struct tunnel *t, enum reason why, const char *text)
+{
+    struct gate *g = v->gate;
+    struct ulid agent;
+
+    if (tunnel_is_up(t) && !v->is_joining)
+        metric_add(g->config.metrics, M_LINKS, -1);
+    metric_add_at(g->config.metrics, M_LINKS_LOST, why, 0, 1);
+    LOG(INFO, "link.down", S("agent", v->who.id.text), R("reason", why), S("detail", text));
+    if (v->is_held && holders_remove(router_holders(g->config.router), t, &agent))
+        tell(g, "agent.down", v, why, NULL);
+}
+
+/* Before its credential came a tunnel's user is the gate itself. */
+static void on_down(void *user, struct tunnel *t, enum reason why, const char *text)
+{
+    struct guest *v = user;
+
+    if (!tunnel_peer_hello(t) || user == NULL)
+        return;
+    leave(v, t, why, text);
+    v->tunnel = NULL;
+    if (!v->is_asking)
+        guest_free(v);
+}
+
+const struct tunnel_handlers gate_handlers = {
+    .on_credential = on_credential,
+    .on_up = on_up,
+    .on_notice = on_notice,
+    .on_goaway = on_goaway,
+    .on_proved = on_proved,
+    .on_down = on_down,
+};
+
+/* --- changes ------------------------------------------------------------------------------------------------ */
+
+void gate_view_changed(struct gate *g)
+{
+    const struct view *view = router_view(g->config.router);
+
+    LIST_EACH(&g->guests, node) {
+        struct guest *v = container_of(node, struct guest, node);
+        enum reason why;
+
+        if (!v->tunnel || v->is_joining || !tunnel_is_up(v->tunnel))
+            continue;
+        why = policy_agent_admitted(view->policy, &v->who.id, v->who.generation, (int64_t)wall_ms());
+        if (why != REASON_NONE)
+            tunnel_close(v->tunnel, why, reason_what(why));
+        else
+            send_policy(v);
+    }
+}
+
+void gate_set_keyset(struct gate *g, struct span text, uint64_t serial)
+{
+    char *copy = span_dup(text);
+
+    if (!copy)
+        return;
+    free(g->keyset);
+    g->keyset = copy;
+    g->keyset_n = text.n;
+    g->keyset_serial = serial;
+    LIST_EACH(&g->guests, node) {
+        struct guest *v = container_of(node, struct guest, node);
+
+        if (v->tunnel && !v->is_joining && tunnel_is_up(v->tunnel))
+            send_keyset(v);
+    }
+}
+
+void gate_write_agents(const struct gate *g, struct buf *out)
+{
+    struct map_cursor cursor = { 0 };
+    struct map_node *node;
+    struct json_writer w;
+
+    json_begin(&w, out);
+    json_open_array(&w, NULL);
+    while ((node = map_next(&router_holders(g->config.router)->agents, &cursor))) {
+        const struct held_agent *a = container_of(node, struct held_agent, node);
+
+        if (a->lane_count == 0)
+            continue;
+        json_open_object(&w, NULL);
+        json_put_str(&w, "id", ulid_span(&a->id));
+        json_put_int(&w, "rtt_us", a->lanes[0].rtt_us);
+        json_put_int(&w, "streams", a->streams);
+        json_close_object(&w);
+    }
+    json_close_array(&w);
+}
+
+int gate_new(const struct gate_config *config, struct gate **ret_gate)
+{
+    struct gate *g = calloc(1, sizeof(*g));
+
+    if (!g)
+        return -ENOMEM;
+    g->config = *config;
+    list_init(&g->guests);
+    *ret_gate = g;
+    return 0;
+}
+
+void gate_free(struct gate *g)
+{
+    LIST_EACH(&g->guests, node)
+        guest_free(container_of(node, struct guest, node));
+    free(g->keyset);
+    free(g);
+}

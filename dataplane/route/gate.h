@@ -1,0 +1,39 @@
+#pragma once
+#include "dataplane/route/router.h"
+/*
+ * gate.h - who may hold a tunnel here, and what agents are told over it.
+ *
+ * An agent shows its certificate (or proves a session, or signs); it counts only while the
+ * state knows it.  A newcomer shows a join token: the control plane is asked, and its
+ * answer handed on unread.  An agent whose certificate has ended may do nothing but renew -
+ * unless the control plane is known to be away, then it carries streams as before.
+ *
+ * Threads    the worker's loop.
+ * Limits     GATE_ASKS_MAX joins and renewals under way for a worker.
+ */
+#define GATE_ASKS_MAX 256
+
+struct gate;
+
+struct gate_config {
+    struct router *router;
+    struct control *control;        /* NULL: joins and renewals are refused */
+    struct loop *loop;
+    struct events *events;
+    struct metric_slot *metrics;
+    struct trust trust;
+    const struct freshness *freshness;
+};
+
+MUST_CHECK int gate_new(const struct gate_config *config, struct gate **ret_gate);
+void gate_free(struct gate *g);                 /* after the tunnels */
+DEFINE_FREEP(gate, gate_free)
+/* For a tunnel server: its handlers, with the gate as user. */
+extern const struct tunnel_handlers gate_handlers;
+/* The router has a new view: agents that no longer count are sent away, changed policies
+ * go out. */
+void gate_view_changed(struct gate *g);
+/* The key set as signed, for agents. */
+void gate_set_keyset(struct gate *g, struct span text, uint64_t serial);
+/* What GET /internal/v1/applied wants to know: writes [{"id", "rtt_us", "streams"}]. */
+void gate_write_agents(const struct gate *g, struct buf *out);

@@ -1,0 +1,95 @@
+#pragma once
+#include "dataplane/policy/live.h"
+#include "dataplane/policy/relay_metrics.h"
+#include "dataplane/route/holders.h"
+#include "dataplane/sync/events.h"
+#include "lib/net/conn.h"
+#include "lib/pipe/pipe.h"
+/*
+ * router.h - from a user's request to a stream on an agent's link, and its end.
+ *
+ * Every door does the same: log in, then route_open() for each request.  The decision is
+ * taken once, in here; if no agent is there the request waits a moment for one to come back.
+ * What is decided is logged, counted, reported to the control plane, and kept as what the
+ * stream stands on: when that falls, by change or by time, the stream is cut.
+ *
+ * Shape      one router for each worker; a route is one request and, if it succeeds, its
+ *            stream.
+ * Ownership  a route is the router's.  It is dead after on_refused or on_ended, or after
+ *            route_abandon().
+ * Threads    the worker's loop.
+ */
+#define ROUTE_WAIT_MS 2000          /* for an agent to come back */
+#define ROUTE_WAITING_MAX 10000
+
+struct router;
+struct route;
+
+struct router_config {
+    struct loop *loop;
+    struct freshness *freshness;
+    struct events *events;          /* NULL: nobody is told */
+    struct metric_slot *metrics;
+    const char *relay_id, *boot_id;
+    uint32_t streams_max;
+    uint32_t answer_ms;             /* for an agent to resolve and connect in; 0: 10,000 */
+    uint32_t idle_ms;               /* 0: never */
+    size_t memory_limit;
+};
+
+struct principal {                  /* who logged in; records may be gone by the next request */
+    struct ulid user, credential;
+    char user_name[64];
+};
+
+struct route_request {
+    const char *door;               /* "http", "socks5": static */
+    struct principal principal;
+    struct addr source;
+    struct span host;               /* as asked for: name or literal */
+    uint16_t port;
+    struct span trace;              /* traceparent, or NONE */
+};
+
+struct route_handlers {             /* called on a later turn than route_open() */
+    /* Connected: route_pipe() now, or read and write route_stream() oneself. */
+    void (*on_opened)(void *user, struct route *r);
+    /* The last call.  `text`: what the agent said, or empty. */
+    void (*on_refused)(void *user, struct route *r, enum reason why, struct span text);
+    /* Without a pipe only: */
+    void (*on_readable)(void *user, struct route *r);
+    void (*on_writable)(void *user, struct route *r);
+    /* The last call, with a pipe too. */
+    void (*on_ended)(void *user, struct route *r, enum reason how);
+};
+
+MUST_CHECK int router_new(const struct router_config *config, struct router **ret_router);
+void router_free(struct router *r);     /* ends what is left */
+DEFINE_FREEP(router, router_free)
+struct mux *router_mux(const struct router *r);
+struct holders *router_holders(struct router *r);
+const struct view *router_view(const struct router *r);     /* NULL: none yet */
+/* Takes the reference; living streams are asked for again. */
+void router_set_view(struct router *r, struct view *v);
+/* An agent came up: requests that wait for one look again. */
+void router_agent_up(struct router *r);
+/* Refuses new requests (relay-draining). */
+void router_drain(struct router *r);
+uint32_t router_streams(const struct router *r);
+/* Cuts what is left (the drain is over). */
+void router_cut_all(struct router *r, enum reason why);
+
+/* REASON_NONE and who it is. */
+enum reason router_login(struct router *r, struct span user_name, struct span secret,
+                         const struct addr *source, struct principal *ret_principal);
+/* REASON_NONE: an answer comes by `handlers`.  Else refused, at once, and nothing follows. */
+enum reason route_open(struct router *r, const struct route_request *request,
+                       const struct route_handlers *handlers, void *user, struct route **ret_route);
+/* In on_opened or later: the conn is the route's, and bytes flow until the end. `early`:
+ * what the client sent behind its request, copied. */
+void route_pipe(struct route *r, struct conn *conn, struct span early);
+struct mux_stream *route_stream(struct route *r);
+/* The door has lost interest: no handler is called any more, the stream is reset. */
+void route_abandon(struct route *r, enum reason why);
+/* For answers to people: "no-grant: No grant covers this target for this user." */
+const struct ulid *route_id(const struct route *r);

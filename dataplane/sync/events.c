@@ -1,0 +1,223 @@
+#include "dataplane/sync/events.h"
+#include "lib/base/list.h"
+#include "lib/crypto/random.h"
+#include "lib/json/json.h"
+#include "lib/log/log.h"
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#define BATCH_BYTES_MAX ((size_t)900 << 10)
+#define GATHER_MS 20
+#define RETRY_FIRST_MS 200
+#define RETRY_MAX_MS 5000
+
+struct event {
+    struct list node;
+    const char *type;               /* static */
+    struct ulid id;
+    uint64_t at_ms;
+    size_t n;
+    char data[];
+};
+
+struct events {
+    struct control *control;
+    pthread_mutex_t lock;           /* guards the four below */
+    struct list waiting;
+    size_t count, bytes;
+    uint64_t dropped;
+    bool is_woken;
+    struct list sending;            /* control loop only, as all below */
+    struct loop_timer timer;
+    uint32_t failures;
+    bool is_sending;
+};
+
+static void drop_oldest(struct events *e)
+{
+    struct event *oldest = container_of(list_first(&e->waiting), struct event, node);
+
+    list_remove(&oldest->node);
+    e->count--;
+    e->bytes -= oldest->n;
+    e->dropped++;
+    free(oldest);
+}
+
+static void send_batch(void *arg);
+
+static void on_woken(void *arg)
+{
+    struct events *e = arg;
+
+    if (!e->is_sending && !timer_is_on(&e->timer))
+        timer_start(control_loop(e->control), &e->timer, GATHER_MS, send_batch, e);
+}
+
+static bool append(struct events *e, struct event *event)
+{
+    bool wake;
+
+    pthread_mutex_lock(&e->lock);
+    list_append(&e->waiting, &event->node);
+    e->count++;
+    e->bytes += event->n;
+    while (e->count > EVENTS_MAX || e->bytes > EVENTS_BYTES_MAX)
+        drop_oldest(e);
+    wake = !e->is_woken;
+    e->is_woken = true;
+    pthread_mutex_unlock(&e->lock);
+    return wake;
+}
+
+void events_add(struct events *e, const char *type, const struct ulid *id, struct span data)
+{
+    struct event *event = malloc(sizeof(*event) + data.n);
+
+    if (!event) {
+        pthread_mutex_lock(&e->lock);
+        e->dropped++;
+        pthread_mutex_unlock(&e->lock);
+        return;
+    }
+    event->type = type;
+    event->id = *id;
+    event->at_ms = wall_ms();
+    event->n = data.n;
+    memcpy(event->data, data.p, data.n);
+    /* A full post queue means that the loop is awake: its next batch takes this one along. */
+    if (append(e, event) && loop_post(control_loop(e->control), on_woken, e)) {
+        pthread_mutex_lock(&e->lock);
+        e->is_woken = false;
+        pthread_mutex_unlock(&e->lock);
+    }
+}
+
+/* --- the control loop's side ----------------------------------------------------------------- */
+
+static void take_batch(struct events *e)
+{
+    size_t bytes = 0;
+
+    pthread_mutex_lock(&e->lock);
+    for (size_t n = 0; n < EVENTS_BATCH_MAX && bytes < BATCH_BYTES_MAX && e->count; n++) {
+        struct event *event = container_of(list_first(&e->waiting), struct event, node);
+
+        list_remove(&event->node);
+        list_append(&e->sending, &event->node);
+        e->count--;
+        e->bytes -= event->n;
+        bytes += event->n + 128;
+    }
+    e->is_woken = e->count > 0;
+    pthread_mutex_unlock(&e->lock);
+}
+
+static void free_sent(struct events *e)
+{
+    struct list *first;
+
+    while ((first = list_first(&e->sending))) {
+        list_remove(first);
+        free(container_of(first, struct event, node));
+    }
+}
+
+static void on_sent(void *user, const struct control_answer *answer)
+{
+    struct events *e = user;
+    uint32_t wait_ms = RETRY_FIRST_MS;
+
+    e->is_sending = false;
+    if (answer->status >= 200 && answer->status < 300) {
+        e->failures = 0;
+        free_sent(e);
+        timer_start(control_loop(e->control), &e->timer, 0, send_batch, e);
+        return;
+    }
+    if (answer->status >= 400 && answer->status < 500 && answer->status != 429) {
+        LOG(ERROR, "events.refused", U("status", answer->status), R("reason", answer->reason));
+        free_sent(e);               /* sent again it would be refused again */
+    }
+    for (uint32_t i = 0; i < e->failures && wait_ms < RETRY_MAX_MS; i++)
+        wait_ms *= 2;
+    e->failures++;
+    timer_start(control_loop(e->control), &e->timer, wait_ms / 2 + random_u64() % wait_ms, send_batch, e);
+}
+
+static void write_batch(struct events *e, struct buf *out)
+{
+    struct json_writer w;
+
+    json_begin(&w, out);
+    json_open_object(&w, NULL);
+    json_open_array(&w, "events");
+    LIST_EACH(&e->sending, node) {
+        const struct event *event = container_of(node, struct event, node);
+
+        json_open_object(&w, NULL);
+        json_put_str(&w, "id", ulid_span(&event->id));
+        json_put_text(&w, "type", event->type);
+        json_put_int(&w, "at_ms", (int64_t)event->at_ms);
+        json_put_raw(&w, "data", span_of(event->data, event->n));
+        json_close_object(&w);
+    }
+    json_close_array(&w);
+    json_close_object(&w);
+}
+
+static void send_batch(void *arg)
+{
+    struct events *e = arg;
+    AUTO(buf_deinit) struct buf body = { 0 };
+
+    if (list_is_empty(&e->sending))
+        take_batch(e);
+    if (list_is_empty(&e->sending))
+        return;
+
+    buf_init_heap(&body, (size_t)4 << 20);
+    write_batch(e, &body);
+    if (!buf_error(&body) && !control_send(e->control, "/internal/v1/events", buf_span(&body), 65536, 10000,
+                                           on_sent, e)) {
+        e->is_sending = true;
+        return;
+    }
+    timer_start(control_loop(e->control), &e->timer, RETRY_MAX_MS, send_batch, e);
+}
+
+int events_new(struct control *c, struct events **ret_events)
+{
+    struct events *e = calloc(1, sizeof(*e));
+
+    if (!e)
+        return -ENOMEM;
+
+    e->control = c;
+    pthread_mutex_init(&e->lock, NULL);
+    list_init(&e->waiting);
+    list_init(&e->sending);
+    *ret_events = e;
+    return 0;
+}
+
+void events_free(struct events *e)
+{
+    timer_stop(&e->timer);
+    free_sent(e);
+    while (e->count)
+        drop_oldest(e);
+    pthread_mutex_destroy(&e->lock);
+    free(e);
+}
+
+uint64_t events_dropped(const struct events *e)
+{
+    return __atomic_load_n(&e->dropped, __ATOMIC_RELAXED);
+}
+
+size_t events_waiting(const struct events *e)
+{
+    return __atomic_load_n(&e->count, __ATOMIC_RELAXED);
+}

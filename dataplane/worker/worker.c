@@ -1,0 +1,413 @@
+#include "dataplane/worker/worker.h"
+#include "lib/log/log.h"
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#define DRAIN_LOOK_MS 20
+#define GAUGES_MS 1000
+#define DRAIN_FNS_MAX 8
+#define AGENTS_JSON_MAX ((size_t)8 << 20)
+
+struct worker {
+    struct worker_config config;
+    struct loop *loop;
+    struct router *router;
+    struct gate *gate;
+    struct tunnel_server *server;
+    struct listener *listener;
+    struct loop_timer drain_timer, gauges;
+    pthread_t thread;
+    bool is_running;
+    struct {
+        void (*fn)(void *user);
+        void *user;
+    } drain_fns[DRAIN_FNS_MAX];
+    size_t drain_fn_count;
+    struct drain *drain;            /* NULL: not draining */
+    struct mux_stats counted;       /* what the counters hold already */
+};
+
+struct drain {
+    uint64_t until_ms;
+    struct loop *answer_on;
+    void (*on_drained)(void *user, const struct worker_receipt *receipt);
+    void *user;
+    struct worker_receipt receipt;
+};
+
+/* --- from outside: posts ----------------------------------------------------------------------- */
+
+struct post {
+    struct worker *worker;
+    struct view *view;
+    char *text;
+    size_t n;
+    uint64_t serial;
+    struct loop *answer_on;
+    void (*on_agents)(void *user, struct span json);
+    void *user;
+};
+
+static void post_free(struct post *p)
+{
+    free(p->text);
+    free(p);
+}
+
+/* A full queue is a worker that is stuck: waiting here would stick the control loop too. */
+static void post(struct worker *w, struct post *p, void (*fn)(void *arg))
+{
+    p->worker = w;
+    if (loop_post(w->loop, fn, p) == 0)
+        return;
+    LOG(ERROR, "worker.stuck", U("worker", w->config.number));
+    if (p->view)
+        view_unref(p->view);
+    post_free(p);
+}
+
+static void on_view(void *arg)
+{
+    struct post *p = arg;
+
+    router_set_view(p->worker->router, TAKE(p->view));
+    gate_view_changed(p->worker->gate);
+    post_free(p);
+}
+
+void worker_post_view(struct worker *w, struct view *v)
+{
+    struct post *p = calloc(1, sizeof(*p));
+
+    if (!p) {
+        view_unref(v);
+        return;
+    }
+    p->view = v;
+    post(w, p, on_view);
+}
+
+static void on_keyset(void *arg)
+{
+    struct post *p = arg;
+
+    gate_set_keyset(p->worker->gate, span_of(p->text, p->n), p->serial);
+    post_free(p);
+}
+
+void worker_post_keyset(struct worker *w, struct span text, uint64_t serial)
+{
+    struct post *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return;
+    p->text = span_dup(text);
+    p->n = p->text ? text.n : 0;
+    p->serial = serial;
+    post(w, p, on_keyset);
+}
+
+static void on_agents_written(void *arg)
+{
+    struct post *p = arg;
+
+    p->on_agents(p->user, span_of(p->text, p->n));
+    post_free(p);
+}
+
+static void on_agents_wanted(void *arg)
+{
+    struct post *p = arg;
+    struct buf json;
+
+    buf_init_heap(&json, AGENTS_JSON_MAX);
+    gate_write_agents(p->worker->gate, &json);
+    p->text = buf_error(&json) ? NULL : span_dup(buf_span(&json));
+    p->n = p->text ? json.len : 0;
+    buf_deinit(&json);
+    if (loop_post(p->answer_on, on_agents_written, p))
+        post_free(p);
+}
+
+void worker_ask_agents(struct worker *w, struct loop *loop, void (*on_agents)(void *user, struct span json),
+                       void *user)
+{
+    struct post *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return;
+    p->answer_on = loop;
+    p->on_agents = on_agents;
+    p->user = user;
+    post(w, p, on_agents_wanted);
+}
+
+/* --- draining -------------------------------------------------------------------------------------- */
+
+static void on_drain_answered(void *arg)
+{
+    struct drain *d = arg;
+
+    d->on_drained(d->user, &d->receipt);
+    free(d);
+}
+
+static void finish_drain(struct worker *w)
+{
+    struct drain *d = TAKE(w->drain);
+
+    d->receipt.cut = router_streams(w->router);
+    d->receipt.finished = d->receipt.at_start > d->receipt.cut ? d->receipt.at_start - d->receipt.cut : 0;
+    router_cut_all(w->router, REASON_RELAY_DRAINING);
+    if (loop_post(d->answer_on, on_drain_answered, d))
+        free(d);
+}
+
+static void on_drain_look(void *arg)
+{
+    struct worker *w = arg;
+
+    if (!w->drain)
+        return;
+    if (router_streams(w->router) == 0 || loop_now_ms(w->loop) >= w->drain->until_ms)
+        finish_drain(w);
+    else
+        timer_start(w->loop, &w->drain_timer, DRAIN_LOOK_MS, on_drain_look, w);
+}
+
+static void on_drain(void *arg)
+{
+    struct post *p = arg;
+    struct worker *w = p->worker;
+
+    w->drain = (struct drain *)(void *)TAKE(p->text);
+    w->drain->until_ms += loop_now_ms(w->loop);
+    w->drain->receipt.at_start = router_streams(w->router);
+    post_free(p);
+
+    router_drain(w->router);
+    for (size_t i = 0; i < w->drain_fn_count; i++)
+        w->drain_fns[i].fn(w->drain_fns[i].user);
+    if (w->listener)
+        listener_free(TAKE(w->listener));
+    tunnel_server_drain(w->server, REASON_RELAY_DRAINING, (uint32_t)(w->drain->until_ms - loop_now_ms(w->loop)));
+    on_drain_look(w);
+}
+
+void worker_drain(struct worker *w, uint32_t drain_ms, struct loop *loop,
+                  void (*on_drained)(void *user, const struct worker_receipt *receipt), void *user)
+{
+    struct post *p = calloc(1, sizeof(*p));
+    struct drain *d = calloc(1, sizeof(*d));
+
+    if (!p || !d) {
+        free(p);
+        free(d);
+        return;
+    }
+    *d = (struct drain){ .until_ms = drain_ms, .answer_on = loop, .on_drained = on_drained, .user = user };
+    p->text = (char *)(void *)d;
+    post(w, p, on_drain);
+}
+
+static void on_hurry(void *arg)
+{
+    struct post *p = arg;
+
+    if (p->worker->drain) {
+        p->worker->drain->until_ms = 0;
+        on_drain_look(p->worker);
+    }
+    post_free(p);
+}
+
+void worker_hurry(struct worker *w)
+{
+    struct post *p = calloc(1, sizeof(*p));
+
+    if (p)
+        post(w, p, on_hurry);
+}
+
+void worker_on_drain(struct worker *w, void (*fn)(void *user), void *user)
+{
+    if (w->drain_fn_count == DRAIN_FNS_MAX)
+        return;
+    w->drain_fns[w->drain_fn_count].fn = fn;
+    w->drain_fns[w->drain_fn_count++].user = user;
+}
+
+/* --- what the mux counts ------------------------------------------------------------------------------ */
+
+static void on_gauges(void *arg)
+{
+    struct worker *w = arg;
+    struct metric_slot *slot = w->config.metrics;
+    const struct mux_stats *now = mux_stats(router_mux(w->router));
+
+    metric_set(slot, M_HELD_BYTES, (int64_t)now->held_bytes);
+    metric_set(slot, M_PROMISED_BYTES, (int64_t)now->promised_bytes);
+    metric_set(slot, M_AGENTS, (int64_t)router_holders(w->router)->agents.count);
+    metric_add(slot, M_LATE_FRAMES, (int64_t)(now->late_frames - w->counted.late_frames));
+    metric_add(slot, M_OVERLOADS, (int64_t)(now->overload_refusals - w->counted.overload_refusals));
+    metric_add(slot, M_PROTOCOL_ERRORS, (int64_t)(now->protocol_errors - w->counted.protocol_errors));
+    w->counted = *now;
+    timer_start(w->loop, &w->gauges, GAUGES_MS, on_gauges, w);
+}
+
+/* --- making it ------------------------------------------------------------------------------------------ */
+
+static void on_tunnel_accept(void *user, int fd, const struct endpoint *peer)
+{
+    struct worker *w = user;
+
+    tunnel_server_adopt(w->server, fd, peer);
+}
+
+static int make_router(struct worker *w)
+{
+    const struct worker_config *c = &w->config;
+    const struct router_config config = {
+        .loop = w->loop,
+        .freshness = c->freshness,
+        .events = c->events,
+        .metrics = c->metrics,
+        .relay_id = c->self->id.text,
+        .boot_id = c->self->boot_id.text,
+        .streams_max = c->streams_max,
+        .answer_ms = c->answer_ms,
+        .idle_ms = c->idle_ms,
+        .memory_limit = c->memory_limit,
+    };
+
+    return router_new(&config, &w->router);
+}
+
+static int make_gate(struct worker *w)
+{
+    const struct worker_config *c = &w->config;
+    const struct gate_config config = {
+        .router = w->router,
+        .control = c->control,
+        .loop = w->loop,
+        .events = c->events,
+        .metrics = c->metrics,
+        .trust = c->trust,
+        .freshness = c->freshness,
+    };
+
+    return gate_new(&config, &w->gate);
+}
+
+static int make_server(struct worker *w, struct buf *reterr)
+{
+    const struct worker_config *c = &w->config;
+    const struct tunnel_server_config server = {
+        .loop = w->loop,
+        .mux = router_mux(w->router),
+        .tls = c->tunnel_tls,
+        .self = c->self,
+        .handlers = &gate_handlers,
+        .user = w->gate,
+        .links_max = c->links_max,
+    };
+    const struct listener_config listener = {
+        .at = c->tunnel_listen,
+        .is_shared = true,
+        .on_accept = on_tunnel_accept,
+        .user = w,
+    };
+    int r = tunnel_server_new(&server, &w->server);
+
+    return r ? r : listener_open(w->loop, &listener, &w->listener, reterr);
+}
+
+int worker_new(const struct worker_config *config, struct worker **ret_worker, struct buf *reterr)
+{
+    AUTO(worker_freep) struct worker *w = calloc(1, sizeof(*w));
+    int r;
+
+    if (!w)
+        return -ENOMEM;
+
+    w->config = *config;
+    r = loop_new(&w->loop);
+    if (!r)
+        r = make_router(w);
+    if (!r)
+        r = make_gate(w);
+    if (!r)
+        r = make_server(w, reterr);
+    if (r)
+        return r;
+    timer_start(w->loop, &w->gauges, GAUGES_MS, on_gauges, w);
+    *ret_worker = TAKE(w);
+    return 0;
+}
+
+void worker_free(struct worker *w)
+{
+    timer_stop(&w->gauges);
+    timer_stop(&w->drain_timer);
+    if (w->listener)
+        listener_free(w->listener);
+    if (w->server)
+        tunnel_server_free(w->server);
+    if (w->router)
+        router_free(w->router);
+    if (w->gate)
+        gate_free(w->gate);
+    if (w->loop)
+        loop_free(w->loop);
+    free(w->drain);
+    free(w);
+}
+
+static void *run(void *arg)
+{
+    struct worker *w = arg;
+
+    loop_run(w->loop);
+    return NULL;
+}
+
+/* Signals are for the control loop's thread. */
+int worker_start(struct worker *w)
+{
+    sigset_t all, before;
+    int r;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    r = -pthread_create(&w->thread, NULL, run, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    w->is_running = r == 0;
+    return r;
+}
+
+void worker_stop(struct worker *w)
+{
+    if (!w->is_running)
+        return;
+    loop_stop(w->loop);
+    pthread_join(w->thread, NULL);
+    w->is_running = false;
+}
+
+struct loop *worker_loop(struct worker *w)
+{
+    return w->loop;
+}
+
+struct router *worker_router(struct worker *w)
+{
+    return w->router;
+}
+
+struct endpoint worker_tunnel_endpoint(const struct worker *w)
+{
+    return listener_endpoint(w->listener);
+}
