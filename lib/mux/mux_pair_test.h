@@ -123,14 +123,6 @@ static void pair_settle(struct pair *p)
     }
 }
 
-static void pair_pass_ms(struct pair *p, uint64_t ms)
-{
-    p->now_ms += ms;
-    for (int i = 0; i < 2; i++)
-        (void)mux_link_tick(p->side[i].link, p->now_ms);
-    pair_settle(p);
-}
-
 static void pair_on_hello(void *user, struct mux_link *l, struct span json)
 {
     struct side *s = user;

@@ -137,6 +137,14 @@ static void finish(struct pair *p)
     pair_deinit(p);
 }
 
+static void pair_pass_ms(struct pair *p, uint64_t ms)
+{
+    p->now_ms += ms;
+    for (int i = 0; i < 2; i++)
+        (void)mux_link_tick(p->side[i].link, p->now_ms);
+    pair_settle(p);
+}
+
 static void test_complete(void **state)
 {
     struct pair p;
