@@ -12,12 +12,15 @@ struct thing {
 };
 
 static const struct json_field fields[] = {
-    { "name", J_STR, offsetof(struct thing, name), sizeof_field(struct thing, name), 0, 100, JSON_REQUIRED },
-    { "color", J_TEXT, offsetof(struct thing, color), sizeof_field(struct thing, color), 1, 20, JSON_NULLABLE },
+    { "name", J_STR, offsetof(struct thing, name), sizeof_field(struct thing, name), 0, 100,
+      JSON_REQUIRED },
+    { "color", J_TEXT, offsetof(struct thing, color), sizeof_field(struct thing, color), 1, 20,
+      JSON_NULLABLE },
     { "port", J_INT, offsetof(struct thing, port), sizeof_field(struct thing, port), 0, 65535, 0 },
     { "on", J_BOOL, offsetof(struct thing, is_on), sizeof_field(struct thing, is_on), 0, 0, 0 },
     { "hosts", J_STRS, offsetof(struct thing, hosts), sizeof_field(struct thing, hosts), 0, 9, 0 },
-    { "labels", J_OBJECT, offsetof(struct thing, labels), sizeof_field(struct thing, labels), 0, 0, 0 },
+    { "labels", J_OBJECT, offsetof(struct thing, labels), sizeof_field(struct thing, labels), 0, 0,
+      0 },
 };
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t n);

@@ -51,7 +51,12 @@ static void test_path_limit(void **state)
 
 static void test_authority(void **state)
 {
-    static const struct { const char *it, *text; uint16_t fallback; const char *host; uint16_t port; } rows[] = {
+    static const struct {
+        const char *it, *text;
+        uint16_t fallback;
+        const char *host;
+        uint16_t port;
+    } rows[] = {
         { "refuses nothing", "", 80, NULL, 0 },
         { "refuses a missing port", "host", 0, NULL, 0 },
         { "refuses port 0", "host:0", 80, NULL, 0 },

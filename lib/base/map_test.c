@@ -28,7 +28,8 @@ static void check_same(const struct map *m)
     size_t count = 0, seen = 0;
 
     for (size_t i = 0; i < ITEMS; i++) {
-        assert_ptr_equal(map_find(m, span_str(items[i].name)), items[i].is_in ? &items[i].node : NULL);
+        assert_ptr_equal(map_find(m, span_str(items[i].name)),
+                         items[i].is_in ? &items[i].node : NULL);
         count += items[i].is_in;
     }
     for (struct map_node *n; (n = map_next(m, &cursor)); seen++)

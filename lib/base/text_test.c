@@ -36,7 +36,8 @@ static void test_ulid(void **state)
         { "takes an id", "01ARZ3NDEKTSV4RRFFQ69G5FAV", true },
         { "takes the largest", "7ZZZZZZZZZZZZZZZZZZZZZZZZZ", true },
     };
-    static const unsigned char random[10] = { 0xd6, 0x76, 0x4c, 0x61, 0xef, 0xb9, 0x93, 0x02, 0xbd, 0x5b };
+    static const unsigned char random[10] = { 0xd6, 0x76, 0x4c, 0x61, 0xef,
+                                              0xb9, 0x93, 0x02, 0xbd, 0x5b };
     struct ulid id;
 
     (void)state;
@@ -59,9 +60,15 @@ struct codec {
 
 static void test_encodings(void **state)
 {
-    static const struct codec hex = { hex_encode, hex_decode }, b64 = { base64_encode, base64_decode },
+    static const struct codec hex = { hex_encode, hex_decode },
+                              b64 = { base64_encode, base64_decode },
                               url = { base64url_encode, base64url_decode };
-    static const struct { const char *it; const struct codec *codec; struct span text, bytes; bool is_good; } rows[] = {
+    static const struct {
+        const char *it;
+        const struct codec *codec;
+        struct span text, bytes;
+        bool is_good;
+    } rows[] = {
         { "refuses odd hex", &hex, { "abc", 3 }, { 0 }, false },
         { "refuses other letters in hex", &hex, { "0g", 2 }, { 0 }, false },
         { "codes hex", &hex, { "00ff1a", 6 }, { "\x00\xff\x1a", 3 }, true },
@@ -139,8 +146,9 @@ static void test_reasons(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_siphash), cmocka_unit_test(test_ulid),    cmocka_unit_test(test_encodings),
-        cmocka_unit_test(test_utf8),    cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_siphash),   cmocka_unit_test(test_ulid),
+        cmocka_unit_test(test_encodings), cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_reasons),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

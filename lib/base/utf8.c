@@ -68,7 +68,8 @@ static unsigned code_point(struct span c)
         return first;
     if (c.n == 2)
         return (first & 0x1f) << 6 | ((unsigned char)c.p[1] & 0x3fu);
-    return (first & 0x0f) << 12 | ((unsigned char)c.p[1] & 0x3fu) << 6 | ((unsigned char)c.p[2] & 0x3fu);
+    return (first & 0x0f) << 12 | ((unsigned char)c.p[1] & 0x3fu) << 6
+           | ((unsigned char)c.p[2] & 0x3fu);
 }
 
 static void put_escaped(struct buf *out, struct span c)

@@ -3,7 +3,8 @@
 #include <string.h>
 
 /* A shorter prefix of one program must not claim the variables of another. */
-static const char *const program_prefixes[] = { "ADIT_CONTROLPLANE_", "ADIT_RELAY_", "ADIT_AGENT_" };
+static const char *const program_prefixes[] = { "ADIT_CONTROLPLANE_", "ADIT_RELAY_",
+                                                "ADIT_AGENT_" };
 
 static bool is_of_another(const struct option_table *table, struct span variable)
 {
@@ -33,7 +34,8 @@ static int put_variable(struct option_origins *o, struct span variable, struct s
     bool is_path;
 
     if (!span_copy(variable, where, sizeof(where))
-        || !span_copy(span_skip(variable, strlen(o->table->env_prefix)), name_mem, sizeof(name_mem)))
+        || !span_copy(span_skip(variable, strlen(o->table->env_prefix)), name_mem,
+                      sizeof(name_mem)))
         return option_refuse_unknown(o->table, span_first(variable, 40), "environment", reterr);
     for (char *c = name_mem; *c; c++)
         *c = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;

@@ -42,7 +42,8 @@ bool option_list_next(struct span *rest, struct span *ret_item)
     return rest->n && span_cut(rest, '\n', ret_item);
 }
 
-const struct option_row *option_find(const struct option_table *table, struct span name, bool *ret_is_path)
+const struct option_row *option_find(const struct option_table *table, struct span name,
+                                     bool *ret_is_path)
 {
     struct span stem = span_ends(name, SPAN("_file")) ? span_first(name, name.n - 5) : SPAN_NONE;
 
@@ -66,7 +67,8 @@ int option_refuse_unknown(const struct option_table *table, struct span name, co
     for (size_t i = 0; i < count; i++)
         known[i] = table->rows[i].name;
     nearest = option_nearest(name, known, count);
-    buf_printf(reterr, "%s: no option is called " SPAN_FMT, where, SPAN_ARG(span_first(name, OPTION_NAME_MAX)));
+    buf_printf(reterr, "%s: no option is called " SPAN_FMT, where,
+               SPAN_ARG(span_first(name, OPTION_NAME_MAX)));
     if (nearest)
         buf_printf(reterr, "; did you mean %s?", nearest);
     return -EINVAL;
@@ -84,7 +86,8 @@ int option_bool(const struct option_claim *claim, bool *ret_value, struct buf *r
     return 0;
 }
 
-static int put_text(struct option_text *item, const struct option_claim *claim, bool is_path, bool is_list)
+static int put_text(struct option_text *item, const struct option_claim *claim, bool is_path,
+                    bool is_list)
 {
     AUTO(freep) char *text = span_dup(claim->text);
     AUTO(freep) char *where = span_dup(span_str(claim->where));
@@ -119,10 +122,12 @@ int option_put(struct option_origins *o, const struct option_claim *claim, struc
         return o->allows_env_secrets ? 0 : option_bool(claim, &o->allows_env_secrets, reterr);
     if (!row)
         return option_refuse_unknown(o->table, claim->name, claim->where, reterr);
-    if (claim->text.n > OPTION_VALUE_MAX || (claim->text.n && memchr(claim->text.p, 0, claim->text.n)))
+    if (claim->text.n > OPTION_VALUE_MAX
+        || (claim->text.n && memchr(claim->text.p, 0, claim->text.n)))
         return refuse_claim(claim, "is too long or holds a NUL", reterr);
     if (is_plain_secret && (claim->source == OPTION_FROM_FLAG || is_from_file))
-        return refuse_claim(claim, "is a secret: put it into a file and give that as …_file", reterr);
+        return refuse_claim(claim, "is a secret: put it into a file and give that as …_file",
+                            reterr);
     if (is_from_file && item->is_in_file)
         return refuse_claim(claim, "is there twice", reterr);
     item->is_in_file |= is_from_file;
@@ -137,7 +142,8 @@ int option_read_defaults(struct option_origins *o, struct buf *reterr)
 
     for (size_t i = 0; i < o->table->count && !r; i++) {
         const struct option_row *row = &o->table->rows[i];
-        struct option_claim claim = { OPTION_FROM_DEFAULT, span_str(row->name), span_str(row->fallback), "default" };
+        struct option_claim claim = { OPTION_FROM_DEFAULT, span_str(row->name),
+                                      span_str(row->fallback), "default" };
 
         r = option_put(o, &claim, reterr);
     }
@@ -150,11 +156,13 @@ static int check_secrets(const struct option_origins *o, struct buf *reterr)
     for (size_t i = 0; i < o->table->count; i++) {
         const struct option_text *item = &o->items[i];
 
-        if (!(o->table->rows[i].flags & OPTION_SECRET) || item->source != OPTION_FROM_ENV || item->is_path
-            || o->allows_env_secrets)
+        if (!(o->table->rows[i].flags & OPTION_SECRET) || item->source != OPTION_FROM_ENV
+            || item->is_path || o->allows_env_secrets)
             continue;
-        buf_printf(reterr, "%s: is a secret: give %s_FILE, the path of a file that holds it, or set "
-                   "allow_env_secrets", item->where, item->where);
+        buf_printf(reterr,
+                   "%s: is a secret: give %s_FILE, the path of a file that holds it, or set "
+                   "allow_env_secrets",
+                   item->where, item->where);
         return -EINVAL;
     }
     return 0;
@@ -176,11 +184,12 @@ static int read_sources(struct option_origins *o, struct buf *reterr)
     return r ? r : check_secrets(o, reterr);
 }
 
-static int check_required(const struct option_row *row, const struct option_table *table, const void *config,
-                          struct buf *reterr)
+static int check_required(const struct option_row *row, const struct option_table *table,
+                          const void *config, struct buf *reterr)
 {
     const char *suffix = row->flags & OPTION_SECRET ? "_file" : "";
-    const char *const *text = (const char *const *)(const void *)((const char *)config + row->offset);
+    const char *const *text =
+        (const char *const *)(const void *)((const char *)config + row->offset);
 
     if (!(row->flags & OPTION_REQUIRED) || !option_is_text(row->type) || **text)
         return 0;
@@ -206,7 +215,8 @@ static int parse_values(const struct option_origins *o, void *config, struct buf
 }
 
 int option_load(const struct option_table *table, int argc, char **argv, void *config,
-                enum option_action *ret_action, struct option_origins **ret_origins, struct buf *reterr)
+                enum option_action *ret_action, struct option_origins **ret_origins,
+                struct buf *reterr)
 {
     AUTO(origins_freep) struct option_origins *o =
         calloc(1, sizeof(*o) + table->count * sizeof(o->items[0]));

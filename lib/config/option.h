@@ -7,7 +7,7 @@
  *
  *     #define RELAY_OPTIONS(X)                                                             \
  *         X(STR,  tunnel_listen, "127.0.0.1:7443", 0, 0, 0, "address:port agents dial")    \
- *         X(MSEC, drain_ms,      "30s", 0, 3600000, OPTION_RELOAD, "how long streams may finish at stop")
+ *         X(MSEC, drain_ms,      "30s", 0, 3600000, OPTION_RELOAD, "streams may finish so long")
  *     struct relay_config { RELAY_OPTIONS(OPTION_FIELD) };
  *     #define RELAY_ROW(...) OPTION_ROW_OF(struct relay_config, __VA_ARGS__)
  *     static const struct option_row rows[] = { RELAY_OPTIONS(RELAY_ROW) };
@@ -32,7 +32,9 @@
  * Errors     a message for a person in `reterr` (what, where, cure), 0 or -EINVAL.
  * Threads    start-up and reload only.
  */
-enum option_type { OPTION_STR, OPTION_PATH, OPTION_LIST, OPTION_INT, OPTION_MSEC, OPTION_SIZE, OPTION_BOOL };
+enum option_type {
+    OPTION_STR, OPTION_PATH, OPTION_LIST, OPTION_INT, OPTION_MSEC, OPTION_SIZE, OPTION_BOOL
+};
 enum { OPTION_SECRET = 1, OPTION_RELOAD = 2, OPTION_REQUIRED = 4 };
 
 typedef char *option_c_STR;

@@ -38,13 +38,15 @@ struct option_claim {
 int option_read_flags(struct option_origins *o, int argc, char **argv, struct buf *reterr);
 int option_read_env(struct option_origins *o, char **environment, struct buf *reterr);
 int option_read_file(struct option_origins *o, struct buf *reterr);
-int option_read_yaml(struct option_origins *o, struct span text, const char *path, struct buf *reterr);
+int option_read_yaml(struct option_origins *o, struct span text, const char *path,
+                     struct buf *reterr);
 int option_read_defaults(struct option_origins *o, struct buf *reterr);
 
 /* Takes a claim to its row.  Unknown names and plain secrets are refused. */
 int option_put(struct option_origins *o, const struct option_claim *claim, struct buf *reterr);
 /* The row that `name` (as in YAML) means; `ret_is_path` for NAME_file of a secret. */
-const struct option_row *option_find(const struct option_table *table, struct span name, bool *ret_is_path);
+const struct option_row *option_find(const struct option_table *table, struct span name,
+                                     bool *ret_is_path);
 int option_refuse_unknown(const struct option_table *table, struct span name, const char *where,
                           struct buf *reterr);
 /* Whether the text of the claim is "true" or "false". */

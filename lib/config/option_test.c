@@ -91,39 +91,73 @@ static int load(const struct given *given, struct test_config *config, char *mem
 
 static void test_refusals(void **state)
 {
-    static const struct { const char *it; struct given given; const char *message; } rows[] = {
+    static const struct {
+        const char *it; struct given given; const char *message;
+    } rows[] = {
         { "refuses a positional argument", { { "x" } }, "x: is not an option" },
         { "refuses a lone dash", { { "--" } }, "is not an option" },
-        { "names the nearest flag", { { "--drain=5s" } }, "--drain: no option is called drain; did you mean drain_ms?" },
-        { "suggests nothing for what is far", { { "--quux", "1" } }, "--quux: no option is called quux" },
+        { "names the nearest flag",
+          { { "--drain=5s" } },
+          "--drain: no option is called drain; did you mean drain_ms?" },
+        { "suggests nothing for what is far",
+          { { "--quux", "1" } },
+          "--quux: no option is called quux" },
         { "refuses a missing value", { { "--listen" } }, "--listen: needs a value" },
-        { "refuses a secret as a flag", { { "--password=x" } }, "--password: password is a secret" },
-        { "refuses a plain secret variable", { .env = "ADIT_TEST_PASSWORD=x" }, "ADIT_TEST_PASSWORD: is a secret" },
+        { "refuses a secret as a flag",
+          { { "--password=x" } },
+          "--password: password is a secret" },
+        { "refuses a plain secret variable",
+          { .env = "ADIT_TEST_PASSWORD=x" },
+          "ADIT_TEST_PASSWORD: is a secret" },
         { "refuses a secret in the file", { .file = "password: x" }, ":1: password is a secret" },
-        { "names the nearest variable", { .env = "ADIT_TEST_DRAINMS=1" }, "ADIT_TEST_DRAINMS: no option is called drainms; did you mean drain_ms?" },
-        { "names line and nearest key", { .file = "tls: true\ndrainms: 5s\n" }, ":2: no option is called drainms; did you mean drain_ms?" },
-        { "refuses a key that is there twice", { .file = "tls: true\ntls: true" }, ":2: tls is there twice" },
+        { "names the nearest variable",
+          { .env = "ADIT_TEST_DRAINMS=1" },
+          "ADIT_TEST_DRAINMS: no option is called drainms; did you mean drain_ms?" },
+        { "names line and nearest key",
+          { .file = "tls: true\ndrainms: 5s\n" },
+          ":2: no option is called drainms; did you mean drain_ms?" },
+        { "refuses a key that is there twice",
+          { .file = "tls: true\ntls: true" },
+          ":2: tls is there twice" },
         { "refuses a nested mapping", { .file = "tls:\n  a: b" }, ":2: takes a value or a list" },
-        { "refuses a nested list", { .file = "hosts: [[a]]" }, ":1: a list holds plain values only" },
-        { "refuses an alias", { .file = "listen: &a x\nhosts: *a" }, ":2: takes a value or a list" },
-        { "refuses two documents", { .file = "tls: true\n---\ntls: false" }, "takes one document only" },
+        { "refuses a nested list",
+          { .file = "hosts: [[a]]" },
+          ":1: a list holds plain values only" },
+        { "refuses an alias",
+          { .file = "listen: &a x\nhosts: *a" },
+          ":2: takes a value or a list" },
+        { "refuses two documents",
+          { .file = "tls: true\n---\ntls: false" },
+          "takes one document only" },
         { "refuses a list at the top", { .file = "- a" }, ":1: must be a mapping" },
         { "refuses a key without value", { .file = "listen:" }, ":1: has no value" },
         { "refuses null", { .file = "listen: ~" }, ":1: has no value" },
-        { "refuses a list for a value", { .file = "listen: [a]" }, ":1: takes one value, not a list" },
+        { "refuses a list for a value",
+          { .file = "listen: [a]" },
+          ":1: takes one value, not a list" },
         { "refuses a value for a list", { .file = "hosts: a" }, ":1: takes a list" },
         { "refuses broken YAML", { .file = "listen: \"a" }, ":1: " },
-        { "refuses a control character", { .file = "listen: \x01" }, "control characters are not allowed" },
+        { "refuses a control character",
+          { .file = "listen: \x01" },
+          "control characters are not allowed" },
         { "refuses yes", { .file = "tls: yes" }, ":1: must be true or false" },
-        { "refuses a time without number", { { "--drain-ms=s" } }, "must be a time like 500ms, 30s, 5m, 2h from 0 to 1h" },
+        { "refuses a time without number",
+          { { "--drain-ms=s" } },
+          "must be a time like 500ms, 30s, 5m, 2h from 0 to 1h" },
         { "refuses an unknown unit", { { "--drain-ms=3y" } }, "must be a time" },
         { "refuses a long time", { { "--drain-ms=61m" } }, "from 0 to 1h" },
         { "refuses a negative time", { { "--drain-ms=-1s" } }, "from 0 to 1h" },
         { "refuses what overflows", { { "--drain-ms=9223372036854775807d" } }, "must be a time" },
-        { "refuses a small size", { { "--window=1K" } }, "must be a size like 4096, 64K, 16M from 64K to 16M" },
-        { "refuses a small number", { { "--workers=-5" } }, "must be a whole number from -4 to 64" },
+        { "refuses a small size",
+          { { "--window=1K" } },
+          "must be a size like 4096, 64K, 16M from 64K to 16M" },
+        { "refuses a small number",
+          { { "--workers=-5" } },
+          "must be a whole number from -4 to 64" },
         { "refuses a unit on a number", { { "--workers=2s" } }, "must be a whole number" },
-        { "refuses an absent secret file", { { "--password-file=/nonexistent" } }, "--password-file: /nonexistent: No such file" },
+        { "refuses an absent secret file",
+          { { "--password-file=/nonexistent" } },
+          "--password-file: /nonexistent: No such file" },
         { "refuses an absent file", { { "--config=/nonexistent" } }, "/nonexistent: No such file" },
     };
 
@@ -142,11 +176,17 @@ static void test_refusals(void **state)
 
 static void test_precedence(void **state)
 {
-    static const struct { const char *it; struct given given; int64_t want; } rows[] = {
+    static const struct {
+        const char *it; struct given given; int64_t want;
+    } rows[] = {
         { "takes the default", { .file = "" }, 30000 },
         { "takes the file before the default", { .file = "drain_ms: 1s" }, 1000 },
-        { "takes the environment before the file", { .env = "ADIT_TEST_DRAIN_MS=2s", .file = "drain_ms: 1s" }, 2000 },
-        { "takes the flag before the environment", { { "--drain-ms=3s" }, "ADIT_TEST_DRAIN_MS=2s", "drain_ms: 1s" }, 3000 },
+        { "takes the environment before the file",
+          { .env = "ADIT_TEST_DRAIN_MS=2s", .file = "drain_ms: 1s" },
+          2000 },
+        { "takes the flag before the environment",
+          { { "--drain-ms=3s" }, "ADIT_TEST_DRAIN_MS=2s", "drain_ms: 1s" },
+          3000 },
         { "takes the last of two flags", { { "--drain-ms=3s", "--drain-ms", "4s" } }, 4000 },
         { "takes milliseconds without a unit", { { "--drain-ms=1500" } }, 1500 },
         { "takes minutes", { { "--drain-ms", "5m" } }, 300000 },
@@ -168,7 +208,9 @@ static void test_precedence(void **state)
 
 static void test_values(void **state)
 {
-    static const struct given given = { { "--tls=false", "--hosts=a,b" }, NULL, "window: 64KiB\nlisten: ''\nworkers: -3" };
+    static const struct given given = { { "--tls=false", "--hosts=a,b" },
+                                        NULL,
+                                        "window: 64KiB\nlisten: ''\nworkers: -3" };
     struct test_config config = { 0 };
     struct span rest, item;
     char message[300];
@@ -192,9 +234,13 @@ static void test_values(void **state)
 
 static void test_secrets(void **state)
 {
-    static const struct given from_env = { { "--allow-env-secrets" }, "ADIT_TEST_PASSWORD=plain", NULL };
+    static const struct given from_env = { { "--allow-env-secrets" },
+                                           "ADIT_TEST_PASSWORD=plain",
+                                           NULL };
     struct given from_file = { { "--password-file", config_path }, NULL, NULL };
-    struct given from_credential = { { "--password-file", strrchr(config_path, '/') + 1 }, "CREDENTIALS_DIRECTORY=/tmp", NULL };
+    struct given from_credential = { { "--password-file", strrchr(config_path, '/') + 1 },
+                                     "CREDENTIALS_DIRECTORY=/tmp",
+                                     NULL };
     struct test_config config = { 0 };
     char message[300];
 
@@ -213,7 +259,8 @@ static void test_secrets(void **state)
 
 static void test_reload(void **state)
 {
-    char *argv[] = { ARG("adit-test"), ARG("--config"), config_path, NULL }, mem[500], report_mem[500];
+    char *argv[] = { ARG("adit-test"), ARG("--config"), config_path, NULL }, mem[500],
+         report_mem[500];
     struct option_origins *origins;
     struct test_config config = { 0 };
     enum option_action action;
@@ -277,7 +324,9 @@ static int load_all_sources(void *data)
 
 static void test_no_memory(void **state)
 {
-    struct given given = { { "--drain-ms=4s", "--workers", "4" }, "ADIT_TEST_WINDOW=64K", "hosts: [a, b]\ntls: false" };
+    struct given given = { { "--drain-ms=4s", "--workers", "4" },
+                           "ADIT_TEST_WINDOW=64K",
+                           "hosts: [a, b]\ntls: false" };
 
     (void)state;
     check_each_alloc(load_all_sources, &given);
@@ -286,8 +335,9 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_precedence), cmocka_unit_test(test_values),
-        cmocka_unit_test(test_secrets),  cmocka_unit_test(test_reload),     cmocka_unit_test(test_actions),
+        cmocka_unit_test(test_refusals),  cmocka_unit_test(test_precedence),
+        cmocka_unit_test(test_values),    cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_reload),    cmocka_unit_test(test_actions),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -5,8 +5,9 @@
 #define PRINT_MAX (256 * 1024)
 
 static const char *const placeholders[] = {
-    [OPTION_STR] = "TEXT", [OPTION_PATH] = "PATH", [OPTION_LIST] = "A,B,…", [OPTION_INT] = "NUMBER",
-    [OPTION_MSEC] = "TIME", [OPTION_SIZE] = "SIZE", [OPTION_BOOL] = "",
+    [OPTION_STR] = "TEXT",   [OPTION_PATH] = "PATH", [OPTION_LIST] = "A,B,…",
+    [OPTION_INT] = "NUMBER", [OPTION_MSEC] = "TIME", [OPTION_SIZE] = "SIZE",
+    [OPTION_BOOL] = "",
 };
 
 static const struct { const char *flag, *help; } common[] = {
@@ -27,7 +28,8 @@ static void put_flag(struct buf *out, const struct option_row *row)
     buf_put_str(out, row->flags & OPTION_SECRET ? "-file" : "");
 }
 
-static void put_variable(struct buf *out, const struct option_table *table, const struct option_row *row)
+static void put_variable(struct buf *out, const struct option_table *table,
+                         const struct option_row *row)
 {
     buf_put_str(out, table->env_prefix);
     for (const char *c = row->name; *c; c++)
@@ -40,11 +42,13 @@ static const char *placeholder(const struct option_row *row)
     return row->flags & OPTION_SECRET ? "PATH" : placeholders[row->type];
 }
 
-static void put_help_row(struct buf *out, const struct option_table *table, const struct option_row *row)
+static void put_help_row(struct buf *out, const struct option_table *table,
+                         const struct option_row *row)
 {
     buf_put_str(out, "  ");
     put_flag(out, row);
-    buf_printf(out, " %s\n      %s%s", placeholder(row), row->help, *row->fallback ? " (default " : "");
+    buf_printf(out, " %s\n      %s%s", placeholder(row), row->help,
+               *row->fallback ? " (default " : "");
     if (*row->fallback)
         buf_printf(out, "%s)", row->fallback);
     buf_put_str(out, "\n      ");
@@ -54,8 +58,10 @@ static void put_help_row(struct buf *out, const struct option_table *table, cons
 
 static void put_help(struct buf *out, const struct option_table *table)
 {
-    buf_printf(out, "Usage: %s [OPTION]…\n%s\n\nOptions (flag, then environment, then file, then default):\n",
-               table->program, table->summary);
+    buf_printf(
+        out,
+        "Usage: %s [OPTION]…\n%s\n\nOptions (flag, then environment, then file, then default):\n",
+        table->program, table->summary);
     for (size_t i = 0; i < table->count; i++)
         put_help_row(out, table, &table->rows[i]);
     buf_put_str(out, "\n");
@@ -75,7 +81,8 @@ static void put_reference(struct buf *out, const struct option_table *table)
         put_flag(out, row);
         buf_put_str(out, "` | `");
         put_variable(out, table, row);
-        buf_printf(out, "` | %s | %s%s%s | %s | %s |\n", row->type == OPTION_BOOL ? "true, false" : placeholder(row),
+        buf_printf(out, "` | %s | %s%s%s | %s | %s |\n",
+                   row->type == OPTION_BOOL ? "true, false" : placeholder(row),
                    *row->fallback ? "`" : "", row->fallback, *row->fallback ? "`" : "",
                    row->flags & OPTION_RELOAD ? "yes" : "no", row->help);
     }

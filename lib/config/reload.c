@@ -18,7 +18,8 @@ static size_t config_size(const struct option_table *table)
     return size;
 }
 
-static void take_over(const struct option_row *row, void *config, void *fresh, struct buf *ret_report)
+static void take_over(const struct option_row *row, void *config, void *fresh,
+                      struct buf *ret_report)
 {
     if (option_value_eq(row, config, fresh))
         return;

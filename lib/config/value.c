@@ -69,7 +69,8 @@ static bool number_parse(struct span text, enum option_type type, int64_t *ret_v
     for (size_t i = 0; i < list.count; i++) {
         if (!span_eq(unit, span_str(list.units[i].name)))
             continue;
-        if (!span_to_u64(span_first(digits, n), (uint64_t)(INT64_MAX / list.units[i].factor), &value))
+        if (!span_to_u64(span_first(digits, n), (uint64_t)(INT64_MAX / list.units[i].factor),
+                         &value))
             return false;
         *ret_value = (int64_t)value * list.units[i].factor * (is_negative ? -1 : 1);
         return true;
@@ -104,13 +105,14 @@ static int refuse_number(const struct option_row *row, const char *where, struct
     return -EINVAL;
 }
 
-static int parse_number(const struct option_row *row, struct span text, const char *where, void *field,
-                        struct buf *reterr)
+static int parse_number(const struct option_row *row, struct span text, const char *where,
+                        void *field, struct buf *reterr)
 {
     bool has_range = row->min || row->max;
     int64_t value;
 
-    if (!number_parse(text, row->type, &value) || value < row->min || (has_range && value > row->max))
+    if (!number_parse(text, row->type, &value) || value < row->min
+        || (has_range && value > row->max))
         return refuse_number(row, where, reterr);
     *(int64_t *)field = value;
     return 0;
@@ -167,7 +169,8 @@ static int parse_secret(const struct option_text *from, void *field, struct buf 
 int option_value_parse(const struct option_row *row, const struct option_text *from, void *config,
                        struct buf *reterr)
 {
-    struct option_claim claim = { from->source, span_str(row->name), span_str(from->text), from->where };
+    struct option_claim claim = { from->source, span_str(row->name), span_str(from->text),
+                                  from->where };
     void *field = field_of(row, config);
 
     if (from->is_path)

@@ -36,7 +36,8 @@ static int next(struct document *d, yaml_event_t *ret_event)
         return 0;
     if (d->parser.error == YAML_MEMORY_ERROR)
         return -ENOMEM;
-    return refuse(d, d->parser.problem_mark.line + 1, d->parser.problem ? d->parser.problem : "is not YAML");
+    return refuse(d, d->parser.problem_mark.line + 1,
+                  d->parser.problem ? d->parser.problem : "is not YAML");
 }
 
 static int expect(struct document *d, yaml_event_type_t type, const char *why)
@@ -158,7 +159,8 @@ static int read_document(struct document *d)
     return r;
 }
 
-int option_read_yaml(struct option_origins *o, struct span text, const char *path, struct buf *reterr)
+int option_read_yaml(struct option_origins *o, struct span text, const char *path,
+                     struct buf *reterr)
 {
     struct document d = { .origins = o, .path = path, .reterr = reterr };
     int r;

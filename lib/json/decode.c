@@ -20,8 +20,12 @@ static void pointer_set(struct json_error *e, const char *key, size_t index)
 
     buf_init_fixed(&out, e->pointer, sizeof(e->pointer) - 1);
     buf_put_str(&out, "/");
-    for (; *key && !buf_error(&out); key++)
-        buf_put(&out, *key == '~' ? "~0" : *key == '/' ? "~1" : key, *key == '~' || *key == '/' ? 2 : 1);
+    for (; *key && !buf_error(&out); key++) {
+        if (*key == '~' || *key == '/')
+            buf_put_str(&out, *key == '~' ? "~0" : "~1");
+        else
+            buf_put(&out, key, 1);
+    }
     if (index != NO_INDEX)
         buf_printf(&out, "/%zu", index);
     e->pointer[out.len] = 0;

@@ -45,9 +45,11 @@ static void encode_value(struct json_writer *w, const struct json_field *f, cons
         json_put_value(w, f->key, v);
 }
 
-static void (*const encoders[])(struct json_writer *w, const struct json_field *f, const void *from) = {
-    [J_STR] = encode_str, [J_TEXT] = encode_text, [J_INT] = encode_int, [J_BOOL] = encode_bool,
-    [J_STRS] = encode_strs, [J_OBJECT] = encode_value, [J_ANY] = encode_value,
+static void (*const encoders[])(struct json_writer *w, const struct json_field *f,
+                                const void *from) = {
+    [J_STR] = encode_str,   [J_TEXT] = encode_text, [J_INT] = encode_int,
+    [J_BOOL] = encode_bool, [J_STRS] = encode_strs, [J_OBJECT] = encode_value,
+    [J_ANY] = encode_value,
 };
 
 void json_encode(const void *in, const struct json_field *fields, size_t count, struct buf *out)

@@ -46,12 +46,13 @@ struct json_error {             /* the first thing that was wrong */
 struct json_value;              /* a parsed tree */
 
 /* -EINVAL with reterr; -ENOMEM, though the library may call a lack of memory a bad token. */
-MUST_CHECK int json_parse(struct span text, struct json_value **ret_value, struct json_error *reterr);
+MUST_CHECK int json_parse(struct span text, struct json_value **ret_value,
+                          struct json_error *reterr);
 void json_value_free(struct json_value *v);
 DEFINE_FREEP(json_value, json_value_free)
 /* Decodes an object into `out` (zeroed by the caller).  -EINVAL with reterr; -ENOMEM. */
-MUST_CHECK int json_decode(const struct json_value *v, const struct json_field *fields, size_t count,
-                           unsigned flags, void *out, struct json_error *reterr);
+MUST_CHECK int json_decode(const struct json_value *v, const struct json_field *fields,
+                           size_t count, unsigned flags, void *out, struct json_error *reterr);
 /* json_parse and json_decode in one. */
 MUST_CHECK int json_decode_text(struct span text, const struct json_field *fields, size_t count,
                                 unsigned flags, void *out, struct json_error *reterr);
@@ -62,7 +63,10 @@ void json_encode(const void *in, const struct json_field *fields, size_t count, 
 
 /* Reading a tree where no table fits.  Borrowed views; NULL or false when absent or of
  * another type. */
-enum json_kind { JSON_IS_NULL, JSON_IS_BOOL, JSON_IS_INT, JSON_IS_REAL, JSON_IS_STR, JSON_IS_ARRAY, JSON_IS_OBJECT };
+enum json_kind {
+    JSON_IS_NULL, JSON_IS_BOOL, JSON_IS_INT, JSON_IS_REAL, JSON_IS_STR, JSON_IS_ARRAY,
+    JSON_IS_OBJECT
+};
 enum json_kind json_kind_of(const struct json_value *v);
 const struct json_value *json_get(const struct json_value *object, const char *key);
 bool json_get_str(const struct json_value *object, const char *key, struct span *ret);
@@ -73,7 +77,8 @@ bool json_as_int(const struct json_value *v, int64_t *ret);
 size_t json_count(const struct json_value *array_or_object);
 const struct json_value *json_at(const struct json_value *array, size_t i);
 /* Member i of an object in its order; O(i). */
-const struct json_value *json_member(const struct json_value *object, size_t i, struct span *ret_key);
+const struct json_value *json_member(const struct json_value *object, size_t i,
+                                     struct span *ret_key);
 /* Compact, keys in their order. */
 void json_print(const struct json_value *v, struct buf *out);
 /* RFC 7396 merge patch: a new tree. */
@@ -87,7 +92,8 @@ struct json_writer {
     bool needs_comma;
 };
 void json_begin(struct json_writer *w, struct buf *out);
-void json_open_object(struct json_writer *w, const char *key);      /* key NULL in arrays and at the top */
+/* key: NULL in arrays and at the top. */
+void json_open_object(struct json_writer *w, const char *key);
 void json_close_object(struct json_writer *w);
 void json_open_array(struct json_writer *w, const char *key);
 void json_close_array(struct json_writer *w);

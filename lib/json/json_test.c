@@ -13,18 +13,23 @@ struct thing {
 };
 
 static const struct json_field thing_fields[] = {
-    { "name", J_STR, offsetof(struct thing, name), sizeof_field(struct thing, name), 1, 5, JSON_REQUIRED },
-    { "color", J_TEXT, offsetof(struct thing, color), sizeof_field(struct thing, color), 1, 20, JSON_NULLABLE },
+    { "name", J_STR, offsetof(struct thing, name), sizeof_field(struct thing, name), 1, 5,
+      JSON_REQUIRED },
+    { "color", J_TEXT, offsetof(struct thing, color), sizeof_field(struct thing, color), 1, 20,
+      JSON_NULLABLE },
     { "port", J_INT, offsetof(struct thing, port), sizeof_field(struct thing, port), 1, 65535, 0 },
     { "on", J_BOOL, offsetof(struct thing, is_on), sizeof_field(struct thing, is_on), 0, 0, 0 },
     { "hosts", J_STRS, offsetof(struct thing, hosts), sizeof_field(struct thing, hosts), 0, 2, 0 },
-    { "labels", J_OBJECT, offsetof(struct thing, labels), sizeof_field(struct thing, labels), 0, 0, 0 },
+    { "labels", J_OBJECT, offsetof(struct thing, labels), sizeof_field(struct thing, labels), 0, 0,
+      0 },
     { "extra", J_ANY, offsetof(struct thing, extra), sizeof_field(struct thing, extra), 0, 0, 0 },
 };
 
 static void test_refusals(void **state)
 {
-    static const struct { const char *it, *text, *pointer, *message; } rows[] = {
+    static const struct {
+        const char *it, *text, *pointer, *message;
+    } rows[] = {
         { "refuses nothing", "", "", "is not valid JSON" },
         { "refuses half an object", "{\"name\":", "", "is not valid JSON" },
         { "refuses bytes behind the value", "{\"name\":\"a\"} x", "", "is not valid JSON" },
@@ -32,24 +37,33 @@ static void test_refusals(void **state)
         { "refuses duplicate keys", "{\"name\":\"a\",\"name\":\"b\"}", "", "duplicate" },
         { "refuses what is not UTF-8", "{\"name\":\"\xff\"}", "", "unable to decode byte" },
         { "refuses NUL", "{\"name\":\"\\u0000\"}", "", "is not valid JSON" },
-        { "refuses an integer past 64 bits", "{\"name\":\"a\",\"port\":99999999999999999999}", "", "too big" },
+        { "refuses an integer past 64 bits", "{\"name\":\"a\",\"port\":99999999999999999999}", "",
+          "too big" },
         { "names the required field", "{}", "/name", "is required" },
-        { "names an unknown field", "{\"name\":\"a\",\"x/y~\":1}", "/x~1y~0", "is not a known field" },
+        { "names an unknown field", "{\"name\":\"a\",\"x/y~\":1}", "/x~1y~0",
+          "is not a known field" },
         { "refuses null", "{\"name\":null}", "/name", "must be a string" },
         { "refuses an empty string", "{\"name\":\"\"}", "/name", "must be 1 to 5 bytes long" },
         { "refuses a long string", "{\"name\":\"abcdef\"}", "/name", "must be 1 to 5 bytes long" },
-        { "refuses what the struct cannot hold", "{\"name\":\"a\",\"color\":\"12345678\"}", "/color",
-          "must be 7 bytes long at most" },
+        { "refuses what the struct cannot hold", "{\"name\":\"a\",\"color\":\"12345678\"}",
+          "/color", "must be 7 bytes long at most" },
         { "refuses a real", "{\"name\":\"a\",\"port\":1.0}", "/port", "must be an integer" },
-        { "refuses a number as text", "{\"name\":\"a\",\"port\":\"1\"}", "/port", "must be an integer" },
+        { "refuses a number as text", "{\"name\":\"a\",\"port\":\"1\"}", "/port",
+          "must be an integer" },
         { "refuses a small number", "{\"name\":\"a\",\"port\":0}", "/port", "must be 1 to 65535" },
-        { "refuses a large number", "{\"name\":\"a\",\"port\":65536}", "/port", "must be 1 to 65535" },
+        { "refuses a large number", "{\"name\":\"a\",\"port\":65536}", "/port",
+          "must be 1 to 65535" },
         { "refuses one for true", "{\"name\":\"a\",\"on\":1}", "/on", "must be true or false" },
-        { "refuses a string for a list", "{\"name\":\"a\",\"hosts\":\"a\"}", "/hosts", "must be a list" },
-        { "refuses too many items", "{\"name\":\"a\",\"hosts\":[\"a\",\"b\",\"c\"]}", "/hosts", "0 to 2 items" },
-        { "names the item", "{\"name\":\"a\",\"hosts\":[\"a\",1]}", "/hosts/1", "must be a string" },
-        { "refuses an empty item", "{\"name\":\"a\",\"hosts\":[\"\"]}", "/hosts/0", "must be 1 to 253" },
-        { "refuses an array for an object", "{\"name\":\"a\",\"labels\":[]}", "/labels", "must be an object" },
+        { "refuses a string for a list", "{\"name\":\"a\",\"hosts\":\"a\"}", "/hosts",
+          "must be a list" },
+        { "refuses too many items", "{\"name\":\"a\",\"hosts\":[\"a\",\"b\",\"c\"]}", "/hosts",
+          "0 to 2 items" },
+        { "names the item", "{\"name\":\"a\",\"hosts\":[\"a\",1]}", "/hosts/1",
+          "must be a string" },
+        { "refuses an empty item", "{\"name\":\"a\",\"hosts\":[\"\"]}", "/hosts/0",
+          "must be 1 to 253" },
+        { "refuses an array for an object", "{\"name\":\"a\",\"labels\":[]}", "/labels",
+          "must be an object" },
     };
 
     (void)state;
@@ -58,8 +72,9 @@ static void test_refusals(void **state)
         struct json_error e;
 
         check_row(rows[i].it);
-        assert_int_equal(json_decode_text(span_str(rows[i].text), thing_fields, ARRAY_LEN(thing_fields),
-                                          0, &t, &e), -EINVAL);
+        assert_int_equal(json_decode_text(span_str(rows[i].text), thing_fields,
+                                          ARRAY_LEN(thing_fields), 0, &t, &e),
+                         -EINVAL);
         assert_string_equal(e.pointer, rows[i].pointer);
         assert_non_null(strstr(e.message, rows[i].message));
         assert_ptr_equal(t.name, zero.name);
@@ -81,9 +96,12 @@ static void test_no_input_in_message(void **state)
 
 static void test_round_trip(void **state)
 {
-    static const struct { const char *it, *text; } rows[] = {
+    static const struct {
+        const char *it, *text;
+    } rows[] = {
         { "keeps the least", "{\"name\":\"a\",\"port\":0,\"on\":false,\"hosts\":[]}" },
-        { "keeps everything", "{\"name\":\"\xc3\xa4\\\"\\n\",\"color\":\"red\",\"port\":80,\"on\":true,"
+        { "keeps everything",
+          "{\"name\":\"\xc3\xa4\\\"\\n\",\"color\":\"red\",\"port\":80,\"on\":true,"
           "\"hosts\":[\"a\",\"b\"],\"labels\":{\"k\":[1,{}]},\"extra\":[null,\"x\"]}" },
     };
     struct json_field fields[ARRAY_LEN(thing_fields)];
@@ -98,7 +116,8 @@ static void test_round_trip(void **state)
 
         check_row(rows[i].it);
         buf_init_heap(&out, 1000);
-        assert_int_equal(json_decode_text(span_str(rows[i].text), fields, ARRAY_LEN(fields), 0, &t, &e), 0);
+        assert_int_equal(
+            json_decode_text(span_str(rows[i].text), fields, ARRAY_LEN(fields), 0, &t, &e), 0);
         json_encode(&t, fields, ARRAY_LEN(fields), &out);
         assert_string_equal(buf_text(&out), rows[i].text);
         json_free_fields(fields, ARRAY_LEN(fields), &t);
@@ -112,8 +131,10 @@ static void test_flags(void **state)
     struct json_error e;
 
     (void)state;
-    assert_int_equal(json_decode_text(SPAN("{\"name\":\"a\",\"color\":null,\"new\":1}"), thing_fields,
-                                      ARRAY_LEN(thing_fields), JSON_ALLOW_UNKNOWN, &t, &e), 0);
+    assert_int_equal(json_decode_text(SPAN("{\"name\":\"a\",\"color\":null,\"new\":1}"),
+                                      thing_fields, ARRAY_LEN(thing_fields), JSON_ALLOW_UNKNOWN, &t,
+                                      &e),
+                     0);
     assert_string_equal(t.color, "");
     json_free_fields(thing_fields, ARRAY_LEN(thing_fields), &t);
     json_free_fields(thing_fields, ARRAY_LEN(thing_fields), &t);
@@ -135,7 +156,8 @@ static void test_limits(void **state)
     assert_int_equal(json_parse(span_of(text + 1, 64), &v, &e), 0);
     json_value_free(v);
     check_row("counts no bracket in a string");
-    assert_int_equal(json_parse(SPAN("\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[\""), &v, &e), 0);
+    assert_int_equal(
+        json_parse(SPAN("\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[\""), &v, &e), 0);
     json_value_free(v);
 
     buf_init_heap(&out, 100000);
@@ -156,7 +178,8 @@ static void test_tree(void **state)
     bool b = false;
 
     (void)state;
-    assert_int_equal(json_parse(SPAN("{\"s\":\"x\",\"i\":-7,\"b\":true,\"a\":[1.5,null],\"o\":{}}"), &v, &e), 0);
+    assert_int_equal(
+        json_parse(SPAN("{\"s\":\"x\",\"i\":-7,\"b\":true,\"a\":[1.5,null],\"o\":{}}"), &v, &e), 0);
     assert_true(json_get_str(v, "s", &text) && span_eq(text, SPAN("x")));
     assert_true(json_get_int(v, "i", &n) && n == -7);
     assert_true(json_get_bool(v, "b", &b) && b);
@@ -176,14 +199,17 @@ static void test_tree(void **state)
 /* The examples of RFC 7396, appendix A. */
 static void test_merge(void **state)
 {
-    static const struct { const char *it, *target, *patch, *want; } rows[] = {
+    static const struct {
+        const char *it, *target, *patch, *want;
+    } rows[] = {
         { "replaces", "{\"a\":\"b\"}", "{\"a\":\"c\"}", "{\"a\":\"c\"}" },
         { "adds", "{\"a\":\"b\"}", "{\"b\":\"c\"}", "{\"a\":\"b\",\"b\":\"c\"}" },
         { "removes", "{\"a\":\"b\"}", "{\"a\":null}", "{}" },
         { "removes one of two", "{\"a\":\"b\",\"b\":\"c\"}", "{\"a\":null}", "{\"b\":\"c\"}" },
         { "replaces an array", "{\"a\":[\"b\"]}", "{\"a\":\"c\"}", "{\"a\":\"c\"}" },
         { "replaces by an array", "{\"a\":\"c\"}", "{\"a\":[\"b\"]}", "{\"a\":[\"b\"]}" },
-        { "goes down", "{\"a\":{\"b\":\"c\"}}", "{\"a\":{\"b\":\"d\",\"c\":null}}", "{\"a\":{\"b\":\"d\"}}" },
+        { "goes down", "{\"a\":{\"b\":\"c\"}}", "{\"a\":{\"b\":\"d\",\"c\":null}}",
+          "{\"a\":{\"b\":\"d\"}}" },
         { "does not merge arrays", "{\"a\":[{\"b\":\"c\"}]}", "{\"a\":[1]}", "{\"a\":[1]}" },
         { "replaces the whole by an array", "[\"a\",\"b\"]", "[\"c\",\"d\"]", "[\"c\",\"d\"]" },
         { "replaces the whole by null", "{\"a\":\"foo\"}", "null", "null" },
@@ -230,8 +256,9 @@ static void test_writer(void **state)
     json_put_text(&w, "t", NULL);
     json_put_raw(&w, "r", SPAN("[0]"));
     json_close_object(&w);
-    assert_string_equal(buf_text(&out), "{\"s\":\"a\\\"\\u0001\",\"a\":[-9223372036854775808,{},true],"
-                                        "\"t\":null,\"r\":[0]}");
+    assert_string_equal(buf_text(&out),
+                        "{\"s\":\"a\\\"\\u0001\",\"a\":[-9223372036854775808,{},true],"
+                        "\"t\":null,\"r\":[0]}");
 
     buf_init_fixed(&out, mem, 5);
     json_begin(&w, &out);
@@ -239,7 +266,9 @@ static void test_writer(void **state)
     assert_int_equal(buf_error(&out), -ENOBUFS);
 }
 
-#define FULL_TEXT "{\"name\":\"ab\",\"port\":80,\"hosts\":[\"a\",\"b\"],\"labels\":{\"k\":[1,{}]},\"extra\":[null,\"x\"]}"
+#define FULL_TEXT                                                                                  \
+    "{\"name\":\"ab\",\"port\":80,\"hosts\":[\"a\",\"b\"],\"labels\":{\"k\":[1,{}]},\"extra\":["   \
+    "null,\"x\"]}"
 
 /* The library gives some of its failures out as bad tokens. */
 static int parse_answer(int r)

@@ -28,7 +28,8 @@ int json_parse(struct span text, struct json_value **ret_value, struct json_erro
 
     if (!json_scan_limits(text, reterr))
         return -EINVAL;
-    tree = json_loadb(text.n ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    tree =
+        json_loadb(text.n ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (!tree) {
         error_set(reterr, &error);
         return is_no_memory(&error) ? -ENOMEM : -EINVAL;
@@ -117,7 +118,8 @@ const struct json_value *json_at(const struct json_value *array, size_t i)
     return tree_value(json_array_get(tree_of(array), i));
 }
 
-const struct json_value *json_member(const struct json_value *object, size_t i, struct span *ret_key)
+const struct json_value *json_member(const struct json_value *object, size_t i,
+                                     struct span *ret_key)
 {
     json_t *tree = tree_of(object);
     void *at = json_object_iter(tree);
@@ -140,7 +142,8 @@ static int on_dump(const char *bytes, size_t n, void *data)
 
 void json_print(const struct json_value *v, struct buf *out)
 {
-    if (json_dump_callback(tree_of(v), on_dump, out, JSON_COMPACT | JSON_ENCODE_ANY) && !buf_error(out))
+    if (json_dump_callback(tree_of(v), on_dump, out, JSON_COMPACT | JSON_ENCODE_ANY)
+        && !buf_error(out))
         out->error = -ENOMEM;
 }
 

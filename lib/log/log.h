@@ -28,11 +28,13 @@ struct log_field {
     };
 };
 
-#define S(key_, text_) ((struct log_field){ .key = (key_), .type = LOG_FIELD_SPAN, .s = span_str(text_) })
-#define SP(key_, span_) ((struct log_field){ .key = (key_), .type = LOG_FIELD_SPAN, .s = (span_) })
-#define N(key_, value_) ((struct log_field){ .key = (key_), .type = LOG_FIELD_INT, .i = (int64_t)(value_) })
-#define U(key_, value_) ((struct log_field){ .key = (key_), .type = LOG_FIELD_UINT, .u = (uint64_t)(value_) })
-#define B(key_, value_) ((struct log_field){ .key = (key_), .type = LOG_FIELD_BOOL, .u = (value_) })
+#define LOG_FIELD(key_, type_, ...) \
+    ((struct log_field){ .key = (key_), .type = LOG_FIELD_##type_, __VA_ARGS__ })
+#define S(key_, text_) LOG_FIELD(key_, SPAN, .s = span_str(text_))
+#define SP(key_, span_) LOG_FIELD(key_, SPAN, .s = (span_))
+#define N(key_, value_) LOG_FIELD(key_, INT, .i = (int64_t)(value_))
+#define U(key_, value_) LOG_FIELD(key_, UINT, .u = (uint64_t)(value_))
+#define B(key_, value_) LOG_FIELD(key_, BOOL, .u = (value_))
 #define R(key_, reason_) S(key_, reason_text(reason_))          /* enum reason */
 #define E(errno_) S("error", strerrordesc_np((errno_) < 0 ? -(errno_) : (errno_)))
 

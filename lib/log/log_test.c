@@ -8,23 +8,48 @@
 
 static void test_render(void **state)
 {
-    static const struct { const char *it; struct log_field field; const char *text, *json; } rows[] = {
-        { "writes a word plainly", { "a", LOG_FIELD_SPAN, .s = { "x.y", 3 } }, " a=x.y\n", ",\"a\":\"x.y\"}\n" },
-        { "quotes an empty value", { "a", LOG_FIELD_SPAN, .s = { "", 0 } }, " a=\"\"\n", ",\"a\":\"\"}\n" },
-        { "quotes a missing value", { "a", LOG_FIELD_SPAN, .s = { NULL, 0 } }, " a=\"\"\n", ",\"a\":\"\"}\n" },
-        { "quotes what looks like a field", { "a", LOG_FIELD_SPAN, .s = { "x b=1", 5 } },
-          " a=\"x b=1\"\n", ",\"a\":\"x b=1\"}\n" },
-        { "escapes line ends", { "a", LOG_FIELD_SPAN, .s = { "x\r\ny", 4 } },
-          " a=\"x\\r\\ny\"\n", ",\"a\":\"x\\r\\ny\"}\n" },
-        { "escapes terminal controls", { "a", LOG_FIELD_SPAN, .s = { "\x1b[2J", 4 } },
-          " a=\"\\u001b[2J\"\n", ",\"a\":\"\\u001b[2J\"}\n" },
-        { "escapes C1 controls", { "a", LOG_FIELD_SPAN, .s = { "\xc2\x9b", 2 } },
-          " a=\"\\u009b\"\n", ",\"a\":\"\\u009b\"}\n" },
-        { "replaces what is not UTF-8", { "a", LOG_FIELD_SPAN, .s = { "\xff", 1 } },
-          " a=\"\xef\xbf\xbd\"\n", ",\"a\":\"\xef\xbf\xbd\"}\n" },
+    static const struct {
+        const char *it;
+        struct log_field field;
+        const char *text, *json;
+    } rows[] = {
+        { "writes a word plainly",
+          { "a", LOG_FIELD_SPAN, .s = { "x.y", 3 } },
+          " a=x.y\n",
+          ",\"a\":\"x.y\"}\n" },
+        { "quotes an empty value",
+          { "a", LOG_FIELD_SPAN, .s = { "", 0 } },
+          " a=\"\"\n",
+          ",\"a\":\"\"}\n" },
+        { "quotes a missing value",
+          { "a", LOG_FIELD_SPAN, .s = { NULL, 0 } },
+          " a=\"\"\n",
+          ",\"a\":\"\"}\n" },
+        { "quotes what looks like a field",
+          { "a", LOG_FIELD_SPAN, .s = { "x b=1", 5 } },
+          " a=\"x b=1\"\n",
+          ",\"a\":\"x b=1\"}\n" },
+        { "escapes line ends",
+          { "a", LOG_FIELD_SPAN, .s = { "x\r\ny", 4 } },
+          " a=\"x\\r\\ny\"\n",
+          ",\"a\":\"x\\r\\ny\"}\n" },
+        { "escapes terminal controls",
+          { "a", LOG_FIELD_SPAN, .s = { "\x1b[2J", 4 } },
+          " a=\"\\u001b[2J\"\n",
+          ",\"a\":\"\\u001b[2J\"}\n" },
+        { "escapes C1 controls",
+          { "a", LOG_FIELD_SPAN, .s = { "\xc2\x9b", 2 } },
+          " a=\"\\u009b\"\n",
+          ",\"a\":\"\\u009b\"}\n" },
+        { "replaces what is not UTF-8",
+          { "a", LOG_FIELD_SPAN, .s = { "\xff", 1 } },
+          " a=\"\xef\xbf\xbd\"\n",
+          ",\"a\":\"\xef\xbf\xbd\"}\n" },
         { "writes negative numbers", { "n", LOG_FIELD_INT, .i = -5 }, " n=-5\n", ",\"n\":-5}\n" },
-        { "writes large numbers", { "n", LOG_FIELD_UINT, .u = UINT64_MAX },
-          " n=18446744073709551615\n", ",\"n\":18446744073709551615}\n" },
+        { "writes large numbers",
+          { "n", LOG_FIELD_UINT, .u = UINT64_MAX },
+          " n=18446744073709551615\n",
+          ",\"n\":18446744073709551615}\n" },
         { "writes truth", { "b", LOG_FIELD_BOOL, .u = 1 }, " b=true\n", ",\"b\":true}\n" },
     };
 
@@ -101,8 +126,9 @@ static void test_full_pipe(void **state)
     LOG(DEBUG, "not.on", N("n", 1));
     n = read(fds[0], got, sizeof(got));
     assert_true(n > 0);
-    assert_true(span_ends(span_of(got, (size_t)n),
-                          SPAN("\"stream.closed\",\"agent\":\"a\",\"reason\":\"no-grant\",\"ok\":false}\n")));
+    assert_true(span_ends(
+        span_of(got, (size_t)n),
+        SPAN("\"stream.closed\",\"agent\":\"a\",\"reason\":\"no-grant\",\"ok\":false}\n")));
 
     assert_int_equal(fcntl(fds[1], F_SETFL, O_NONBLOCK), 0);
     while (write(fds[1], filler, sizeof(filler)) > 0)

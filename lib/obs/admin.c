@@ -89,8 +89,11 @@ static void answer_plain(struct visitor *v, unsigned status, struct span body)
 static void answer_route(struct visitor *v, const struct route *route, bool is_head)
 {
     static const struct http1_field no_store = { { "Cache-Control", 13 }, { "no-store", 8 } };
-    struct http1_answer answer = { .content_type = route->content_type, .close = true, .head_only = is_head,
-                                   .set = &no_store, .set_count = 1 };
+    struct http1_answer answer = { .content_type = route->content_type,
+                                   .close = true,
+                                   .head_only = is_head,
+                                   .set = &no_store,
+                                   .set_count = 1 };
     struct buf body;
 
     buf_init_heap(&body, ANSWER_MAX - HEAD_MAX);

@@ -29,8 +29,8 @@ struct admin_config {
     uint32_t conn_ms;           /* 0: 10,000 */
 };
 
-MUST_CHECK int admin_open(struct loop *l, const struct admin_config *config, struct admin **ret_admin,
-                          struct buf *reterr);
+MUST_CHECK int admin_open(struct loop *l, const struct admin_config *config,
+                          struct admin **ret_admin, struct buf *reterr);
 void admin_free(struct admin *a);
 DEFINE_FREEP(admin, admin_free)
 struct endpoint admin_endpoint(const struct admin *a);  /* the real port */

@@ -58,7 +58,8 @@ static void on_client_failed(void *user, int error)
     ((struct scene *)user)->is_over = true;
 }
 
-static const struct conn_handlers client = { on_client_ready, on_client_readable, NULL, on_client_failed };
+static const struct conn_handlers client = { on_client_ready, on_client_readable, NULL,
+                                             on_client_failed };
 
 static bool is_over(void *arg)
 {
@@ -101,16 +102,27 @@ static void ask(struct scene *s, struct span request)
 
 static void test_answers(void **state)
 {
-    static const struct { const char *it, *request; bool is_ready; const char *starts, *ends; } rows[] = {
-        { "is healthy", "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", false, "HTTP/1.1 200 ", "\r\n\r\nok\n" },
-        { "is not ready and says why", "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n", false, "HTTP/1.1 503 ",
-          "\r\n\r\nno verified snapshot\n" },
-        { "is ready", "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n", true, "HTTP/1.1 200 ", "\r\n\r\nready\n" },
-        { "gives metrics", "GET /metrics?x=y HTTP/1.1\r\nHost: a\r\n\r\n", true, "HTTP/1.1 200 ", "\r\n\r\nadit_test 1\n" },
-        { "gives no body to HEAD", "HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n", true, "HTTP/1.1 200 ", "\r\n\r\n" },
-        { "takes HTTP/1.0", "GET /healthz HTTP/1.0\r\n\r\n", true, "HTTP/1.1 200 ", "\r\n\r\nok\n" },
+    static const struct {
+        const char *it, *request;
+        bool is_ready;
+        const char *starts, *ends;
+    } rows[] = {
+        { "is healthy", "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", false, "HTTP/1.1 200 ",
+          "\r\n\r\nok\n" },
+        { "is not ready and says why", "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n", false,
+          "HTTP/1.1 503 ", "\r\n\r\nno verified snapshot\n" },
+        { "is ready", "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n", true, "HTTP/1.1 200 ",
+          "\r\n\r\nready\n" },
+        { "gives metrics", "GET /metrics?x=y HTTP/1.1\r\nHost: a\r\n\r\n", true, "HTTP/1.1 200 ",
+          "\r\n\r\nadit_test 1\n" },
+        { "gives no body to HEAD", "HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n", true,
+          "HTTP/1.1 200 ", "\r\n\r\n" },
+        { "takes HTTP/1.0", "GET /healthz HTTP/1.0\r\n\r\n", true, "HTTP/1.1 200 ",
+          "\r\n\r\nok\n" },
         { "refuses other paths", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", true, "HTTP/1.1 404 ", "" },
-        { "refuses other methods", "POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx", true, "HTTP/1.1 405 ", "" },
+        { "refuses other methods",
+          "POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx", true, "HTTP/1.1 405 ",
+          "" },
         { "refuses what is no HTTP", "\x16\x03\x01 hello\r\n\r\n", true, "HTTP/1.1 400 ", "" },
     };
     struct scene s = { 0 };

@@ -61,7 +61,8 @@ static int values_new(struct metrics *m, unsigned series)
 int metrics_new(const struct metric_row *rows, unsigned row_count, unsigned slot_count,
                 struct metrics **ret_metrics)
 {
-    AUTO(metrics_freep) struct metrics *m = calloc(1, sizeof(*m) + slot_count * sizeof(m->slots[0]));
+    AUTO(metrics_freep) struct metrics *m =
+        calloc(1, sizeof(*m) + slot_count * sizeof(m->slots[0]));
     unsigned series = 0;
     int r;
 
@@ -114,7 +115,8 @@ static unsigned series_of(const struct metrics *m, unsigned row, unsigned a, uns
 void metric_add_at(struct metric_slot *slot, unsigned row, unsigned a, unsigned b, int64_t n)
 {
     if (slot)
-        atomic_fetch_add_explicit(&slot->values[series_of(slot->owner, row, a, b)], n, memory_order_relaxed);
+        atomic_fetch_add_explicit(&slot->values[series_of(slot->owner, row, a, b)], n,
+                                  memory_order_relaxed);
 }
 
 void metric_add(struct metric_slot *slot, unsigned row, int64_t n)
@@ -125,7 +127,8 @@ void metric_add(struct metric_slot *slot, unsigned row, int64_t n)
 void metric_set_at(struct metric_slot *slot, unsigned row, unsigned a, unsigned b, int64_t value)
 {
     if (slot)
-        atomic_store_explicit(&slot->values[series_of(slot->owner, row, a, b)], value, memory_order_relaxed);
+        atomic_store_explicit(&slot->values[series_of(slot->owner, row, a, b)], value,
+                              memory_order_relaxed);
 }
 
 void metric_set(struct metric_slot *slot, unsigned row, int64_t value)
@@ -153,14 +156,16 @@ static void put_escaped(struct buf *out, const char *text)
     }
 }
 
-static void put_label(struct buf *out, const struct metric_label *label, unsigned i, const char *sep)
+static void put_label(struct buf *out, const struct metric_label *label, unsigned i,
+                      const char *sep)
 {
     buf_printf(out, "%s%s=\"", sep, label->key);
     put_escaped(out, label->value(i));
     buf_put_str(out, "\"");
 }
 
-static void put_series(struct buf *out, const struct metrics *m, unsigned row, unsigned a, unsigned b)
+static void put_series(struct buf *out, const struct metrics *m, unsigned row, unsigned a,
+                       unsigned b)
 {
     const struct metric_row *r = &m->rows[row];
 

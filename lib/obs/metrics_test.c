@@ -63,7 +63,8 @@ static void test_labels(void **state)
     assert_int_equal(metrics_value(m, M_STREAMS, 0, 0), 9);
     buf_init_heap(&out, 100000);
     metrics_print(m, &out);
-    assert_non_null(strstr(buf_text(&out), "adit_test_refused_total{door=\"http\",reason=\"no-grant\"} 1\n"));
+    assert_non_null(
+        strstr(buf_text(&out), "adit_test_refused_total{door=\"http\",reason=\"no-grant\"} 1\n"));
     metrics_print_process("adit-test", &out);
     assert_non_null(strstr(buf_text(&out), "adit_build_info{program=\"adit-test\",version=\""));
     assert_null(strstr(buf_text(&out), "process_start_time_seconds 0\n"));
@@ -92,7 +93,8 @@ static void test_threads(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, add_many, metrics_slot(m, i % 2)), 0);
     for (unsigned i = 0; i < THREADS; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
-    assert_int_equal(metrics_value(m, M_OPENED, 0, 0) + metrics_value(m, M_OPENED, 1, 0), THREADS * ADDS);
+    assert_int_equal(metrics_value(m, M_OPENED, 0, 0) + metrics_value(m, M_OPENED, 1, 0),
+                     THREADS * ADDS);
 }
 
 static int make(void *data)

@@ -22,8 +22,12 @@ static double start_time_s(void)
         return 0;
     text[n] = 0;
     behind = strrchr(text, ')');
-    if (!behind || sscanf(behind + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d"
-                          " %*d %*d %llu", &ticks) != 1)
+    if (!behind
+        || sscanf(behind + 1,
+                  " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d"
+                  " %*d %*d %llu",
+                  &ticks)
+               != 1)
         return 0;
     clock_gettime(CLOCK_REALTIME, &now);
     clock_gettime(CLOCK_BOOTTIME, &boot);
@@ -80,11 +84,13 @@ void metrics_print_process(const char *program, struct buf *out)
     getrlimit(RLIMIT_NOFILE, &files);
     buf_printf(out, "# HELP adit_build_info The version that runs.\n# TYPE adit_build_info gauge\n"
                "adit_build_info{program=\"%s\",version=\"%s\"} 1\n", program, ADIT_VERSION);
-    put(out, "adit_log_dropped_total", "counter", "Log events lost for want of room.", (double)log_dropped());
+    put(out, "adit_log_dropped_total", "counter", "Log events lost for want of room.",
+        (double)log_dropped());
     put(out, "process_start_time_seconds", "gauge", "Start, in Unix time.", start_time_s());
     put(out, "process_cpu_seconds_total", "counter", "User and system time.",
         seconds(usage.ru_utime) + seconds(usage.ru_stime));
-    put(out, "process_resident_memory_bytes", "gauge", "Resident memory.", (double)resident_bytes());
+    put(out, "process_resident_memory_bytes", "gauge", "Resident memory.",
+        (double)resident_bytes());
     put(out, "process_open_fds", "gauge", "Open descriptors.", (double)open_fds());
     put(out, "process_max_fds", "gauge", "Limit of open descriptors.", (double)files.rlim_cur);
 }
