@@ -222,31 +222,47 @@ int key_load_or_make(const char *path, struct key **ret_key)
     return 0;
 }
 
-int key_sign(const struct key *k, struct span bytes, struct buf *out)
+int key_sign_parts(const struct key *k, const struct span *parts, size_t n, struct buf *out)
 {
     AUTO(md_ctx_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     unsigned char signature[KEY_SIGNATURE_MAX];
-    size_t n = sizeof(signature);
+    size_t len = sizeof(signature);
 
     if (!k->is_private)
         return -EINVAL;
-    if (!ctx || EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, k->pkey) != 1 ||
-        EVP_DigestSign(ctx, signature, &n, (const unsigned char *)bytes.p, bytes.n) != 1)
+    if (!ctx || EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, k->pkey) != 1)
         return -ENOMEM;
-    buf_put(out, signature, n);
+    for (size_t i = 0; i < n; i++) {
+        if (EVP_DigestSignUpdate(ctx, parts[i].p, parts[i].n) != 1)
+            return -ENOMEM;
+    }
+    if (EVP_DigestSignFinal(ctx, signature, &len) != 1)
+        return -ENOMEM;
+    buf_put(out, signature, len);
     return buf_error(out);
+}
+
+bool key_verify_parts(const struct key *k, const struct span *parts, size_t n,
+                      struct span signature)
+{
+    AUTO(md_ctx_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = ctx && EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, k->pkey) == 1;
+
+    for (size_t i = 0; i < n && ok; i++)
+        ok = EVP_DigestVerifyUpdate(ctx, parts[i].p, parts[i].n) == 1;
+    ok = ok && EVP_DigestVerifyFinal(ctx, (const unsigned char *)signature.p, signature.n) == 1;
+    ERR_clear_error();
+    return ok;
+}
+
+int key_sign(const struct key *k, struct span bytes, struct buf *out)
+{
+    return key_sign_parts(k, &bytes, 1, out);
 }
 
 bool key_verify(const struct key *k, struct span bytes, struct span signature)
 {
-    AUTO(md_ctx_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool ok;
-
-    ok = ctx && EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, k->pkey) == 1 &&
-         EVP_DigestVerify(ctx, (const unsigned char *)signature.p, signature.n,
-                          (const unsigned char *)bytes.p, bytes.n) == 1;
-    ERR_clear_error();
-    return ok;
+    return key_verify_parts(k, &bytes, 1, signature);
 }
 
 struct evp_pkey_st *key_openssl(const struct key *k)

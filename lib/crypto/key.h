@@ -42,5 +42,10 @@ MUST_CHECK int key_load_or_make(const char *path, struct key **ret_key);
 
 MUST_CHECK int key_sign(const struct key *k, struct span bytes, struct buf *out);
 bool key_verify(const struct key *k, struct span bytes, struct span signature);
+/* The same over parts, one behind the other, which are not copied together. */
+MUST_CHECK int key_sign_parts(const struct key *k, const struct span *parts, size_t n,
+                              struct buf *out);
+bool key_verify_parts(const struct key *k, const struct span *parts, size_t n,
+                      struct span signature);
 
 struct evp_pkey_st *key_openssl(const struct key *k);   /* borrowed */

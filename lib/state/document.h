@@ -46,10 +46,6 @@ struct document {                       /* spans point into what it was cut from
 };
 
 struct keyset;
-struct keyset_key {
-    struct key *key;                    /* public; of the caller in, borrowed out */
-    int64_t not_after_ms;               /* 0: as long as the set says so */
-};
 
 const char *document_kind_name(enum document_kind kind);        /* "agentpolicy" */
 /* Appends line and bytes to `out`. */
@@ -66,12 +62,12 @@ MUST_CHECK int document_verify(const struct document *d, enum document_kind expe
 
 /* A key set: the public keys that may sign state, signed by the root.  Its document's epoch
  * is its serial number, which only rises. */
-MUST_CHECK int keyset_sign(const char *cluster, uint64_t serial, const struct keyset_key *keys,
-                           size_t n, const struct key *root, struct buf *out);
+MUST_CHECK int keyset_sign(const char *cluster, uint64_t serial, struct key *const *keys, size_t n,
+                           const struct key *root, struct buf *out);
 MUST_CHECK int keyset_open(struct span text, const char *cluster, const struct key *root,
                            struct keyset **ret_keys, struct state_error *reterr);
 /* The root's key comes with its certificate, as PEM (the chain's last is taken), and must
- * have the pinned fingerprint. */
+ * have the pin. */
 MUST_CHECK int keyset_open_pinned(struct span text, const char *cluster, struct span chain_pem,
                                   const char *pin, struct keyset **ret_keys,
                                   struct state_error *reterr);
