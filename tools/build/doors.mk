@@ -9,6 +9,7 @@ help:
 #: make test       all tests (<= 20 minutes; root for network namespaces)
 #: make check      build, layers, lint, unit tests (4 minutes, no root)
 #: make long       soak, chaos, long fuzz
+#: make fuzz       each fuzzer for FUZZ_S seconds (20), from its corpus
 #: make bench      measurements
 #: make install    the programs, into $(DESTDIR)$(PREFIX)/bin
 #: make clean      removes what was built; make distclean: var/ too, after asking
