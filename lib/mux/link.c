@@ -128,9 +128,8 @@ bool mux_link_has_output(const struct mux_link *l)
 
 void link_wake(struct mux_link *l)
 {
-    if (l->is_awake || l->is_freed)
+    if (l->is_producing || l->is_freed)
         return;
-    l->is_awake = true;
     if (l->mux->on.on_want_send)
         l->mux->on.on_want_send(l->user, l);
 }
@@ -307,7 +306,16 @@ static uint64_t ping_due(const struct mux_link *l)
     return l->ping_sent_ms + interval * l->ping_jitter / JITTER_ONE;
 }
 
-void link_credit_tick(struct mux_link *l)
+void link_arm_credit(struct mux_link *l)
+{
+    if (l->credit_due_ms)
+        return;
+    l->credit_due_ms = l->mux->now_ms + MUX_CREDIT_TICK_MS;
+    if (l->credit_due_ms < l->tick_due_ms)
+        link_wake(l);
+}
+
+static void credit_tick(struct mux_link *l)
 {
     struct list *node;
 
@@ -327,7 +335,7 @@ static void tick_open(struct mux_link *l, uint64_t now)
     if (now >= ping_due(l))
         ping_now(l);
     if (l->credit_due_ms && now >= l->credit_due_ms)
-        link_credit_tick(l);
+        credit_tick(l);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)

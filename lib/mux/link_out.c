@@ -132,10 +132,10 @@ size_t mux_link_produce(struct mux_link *l, unsigned char *dst, size_t cap, uint
 
     buf_init_fixed(&out, dst, cap < MUX_MESSAGE_MAX ? cap : MUX_MESSAGE_MAX);
     mux_enter(m, now_ms);
+    l->is_producing = true;
     if (!l->is_freed)
         put_message(l, &out);
-    /* From here on output is new: a handler that makes some wakes the carrier again. */
-    l->is_awake = mux_link_has_output(l) && list_is_empty(&m->tell);
+    l->is_producing = false;
     mux_leave(m);
     return out.len;
 }

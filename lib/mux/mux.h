@@ -98,7 +98,8 @@ struct mux_handlers {
     void (*on_proved)(void *user, struct mux_link *l, uint32_t rtt_us); /* a PONG came back */
     void (*on_failed)(void *user, struct mux_link *l, enum reason why, const char *text);
                                     /* protocol fault or silence: flush (GOAWAY is queued), then free */
-    void (*on_want_send)(void *user, struct mux_link *l);       /* edge: produce() has something again */
+    void (*on_want_send)(void *user, struct mux_link *l);       /* produce() has something, or tick()
+                                    is due earlier; may come often, so only note it */
     /* stream; user of the stream, NULL before mux_stream_set_user */
     void (*on_open)(void *link_user, struct mux_stream *s, const struct mux_open *open);
     void (*on_opened)(void *user, struct mux_stream *s, const struct mux_opened *opened);

@@ -129,7 +129,7 @@ struct mux_link {
     uint32_t ping_jitter;       /* in 1/1024, for the next PING */
     bool is_ping_owed, is_pong_owed, is_pong_seen, is_goaway_seen;
     bool is_hello_sent, is_hello_seen;
-    bool is_awake;              /* on_want_send was called, and output is left since */
+    bool is_producing;          /* the carrier is asking already */
     bool is_in_message, is_freed;
 };
 
@@ -217,7 +217,7 @@ bool link_has_streams_out(const struct mux_link *l);
 bool bucket_take(struct bucket *b, uint32_t max, uint32_t per_s, uint64_t now_ms);
 void link_idle_frame(struct mux_link *l);   /* counts a frame that moved nothing */
 void link_refuse(struct mux_link *l, uint8_t type, uint32_t id, enum reason why);
-void link_credit_tick(struct mux_link *l);
+void link_arm_credit(struct mux_link *l);
 
 /* --- link_in.c ------------------------------------------------------------------------ */
 void link_frame(struct mux_link *l, const struct frame *f);

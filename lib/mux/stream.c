@@ -317,7 +317,7 @@ void mux_stream_accept(struct mux_stream *s, const struct mux_opened *opened)
     opened_encode(&b, opened, s->rx_limit);
     s->frame = buf_error(&b) ? NULL : frame_copy(&b);
     if (!s->frame) {
-        mux_stream_refuse(s, buf_error(&b) ? REASON_INTERNAL : REASON_OVERLOAD, SPAN_NONE, NULL);
+        stream_break(s, buf_error(&b) ? REASON_INTERNAL : REASON_OVERLOAD, "answer");
         return;
     }
     stream_step(s, STREAM_EV_ACCEPT);
@@ -333,6 +333,7 @@ void mux_stream_refuse(struct mux_stream *s, enum reason why, struct span text,
 
     if (!stream_step(s, STREAM_EV_REFUSE))
         return;
+    s->is_cut = true;
     s->how = (uint16_t)why;
     buf_init_fixed(&b, mem, sizeof(mem));
     refused_encode(&b, &w, tries);
@@ -451,6 +452,7 @@ void mux_stream_reset(struct mux_stream *s, enum reason why, struct span text, b
         mux_stream_refuse(s, why, text, NULL);
         return;
     }
+    s->told &= TELL_ENDED;      /* from now on the program hears only that */
     /* END is on its way, or the other side was first: that is how it ended. */
     if (s->owed & OWE_END || !stream_step(s, STREAM_EV_RESET)) {
         if (s->state == STREAM_SETTLED || s->state == STREAM_BROKEN ||

@@ -133,10 +133,9 @@ static void on_open_err(struct mux_stream *s, const struct frame *f)
     }
     stream_unlink(s);
     stream_step(s, STREAM_EV_REFUSED);
-    if (!was_reset) {
-        s->how = (uint16_t)w.reason;
+    s->how = (uint16_t)w.reason;        /* our RESET came too late, if there was one */
+    if (!was_reset)
         tell_refused(s, &w, &tries);
-    }
     stream_check_drained(s);
 }
 

@@ -30,8 +30,7 @@ void stream_owe_refresh(struct mux_stream *s)
         link_wake(s->link);
     } else if (want == LISTED_LAZY) {
         list_append(&s->link->lazy, &s->owing);
-        if (!s->link->credit_due_ms)
-            s->link->credit_due_ms = s->mux->now_ms + MUX_CREDIT_TICK_MS;
+        link_arm_credit(s->link);
     }
 }
 
