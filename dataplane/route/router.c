@@ -19,6 +19,8 @@ struct router {
     struct list waiting;            /* those that wait for an agent */
     uint32_t waiting_count;
     struct loop_timer tick, sweep;
+    uint64_t told_s;                /* second of the last refused log-in that was told */
+    uint32_t told;
     bool is_draining;
 };
 
@@ -34,12 +36,13 @@ struct route {
     struct target target;
     char trace[64];
     char agent_name[64];
-    struct loop_timer deadline;     /* of waiting */
+    struct loop_timer deadline;     /* of waiting; of the end after route_release() */
     struct live_entry live;
     struct mux_stream *stream;      /* NULL: not opened yet */
     struct pipe pipe;
     int64_t opened_ms;              /* 0: not connected */
     enum reason cut;                /* why we ended it, if we did */
+    bool is_waiting, is_released;
 };
 
 static const struct route_handlers nobody = { 0 };
@@ -86,9 +89,10 @@ static void tell_decision(const struct route *r, enum reason why, struct span te
 
 static void stop_waiting(struct route *r)
 {
-    if (!timer_is_on(&r->deadline))
-        return;
     timer_stop(&r->deadline);
+    if (!r->is_waiting)
+        return;
+    r->is_waiting = false;
     list_remove(&r->waiting);
     r->router->waiting_count--;
     metric_add(r->router->config.metrics, M_WAITING, -1);
@@ -256,9 +260,7 @@ static void on_waited(void *arg)
 {
     struct route *r = arg;
 
-    list_remove(&r->waiting);
-    r->router->waiting_count--;
-    metric_add(r->router->config.metrics, M_WAITING, -1);
+    stop_waiting(r);
     refuse_later(r, REASON_NO_AGENT, SPAN_NONE);
     route_free(r);
 }
@@ -269,6 +271,7 @@ static bool start_waiting(struct route *r)
 
     if (router->waiting_count >= ROUTE_WAITING_MAX)
         return false;
+    r->is_waiting = true;
     router->waiting_count++;
     metric_add(router->config.metrics, M_WAITING, 1);
     list_append(&router->waiting, &r->waiting);
@@ -313,6 +316,25 @@ enum reason router_login(struct router *router, struct span user_name, struct sp
               sizeof(ret_principal->credential.text));
     span_copy(span_str(user->name), ret_principal->user_name, sizeof(ret_principal->user_name));
     return REASON_NONE;
+}
+
+void router_tell_login_refused(struct router *router, const char *door, struct span user_name,
+                               const struct addr *source, enum reason why)
+{
+    uint64_t now_s = mono_ms() / 1000;
+    struct ulid id = random_ulid(wall_ms());
+    struct principal who = { .user_name = "" };
+    struct report report = { .id = &id, .door = door, .principal = &who, .source = source, .host = "",
+                             .reason = why };
+
+    metric_add_at(router->config.metrics, M_REFUSED, why, 0, 1);
+    if (now_s != router->told_s)
+        router->told = 0;
+    router->told_s = now_s;
+    if (router->told++ >= ROUTER_TOLD_PER_S)
+        return;
+    span_copy(span_first(user_name, sizeof(who.user_name) - 1), who.user_name, sizeof(who.user_name));
+    report_decision(router->config.events, &report);
 }
 
 static enum reason may_open(const struct router *router)
@@ -389,6 +411,17 @@ const struct ulid *route_id(const struct route *r)
     return &r->id;
 }
 
+static void throw_away(struct mux_stream *stream)
+{
+    struct span spans[8];
+    size_t count;
+
+    while ((count = mux_stream_peek(stream, spans, ARRAY_LEN(spans))) > 0) {
+        for (size_t i = 0; i < count; i++)
+            mux_stream_consume(stream, spans[i].n);
+    }
+}
+
 static void end_route(struct route *r, enum reason why, struct span text)
 {
     if (r->cut == REASON_NONE)
@@ -408,6 +441,22 @@ void route_abandon(struct route *r, enum reason why)
         return;
     }
     end_route(r, why, SPAN_NONE);
+}
+
+static void on_release_over(void *arg)
+{
+    struct route *r = arg;
+
+    mux_stream_reset(r->stream, REASON_CLIENT_GONE, SPAN("the exchange is over"), true);
+}
+
+void route_release(struct route *r)
+{
+    r->handlers = NULL;
+    r->is_released = true;
+    mux_stream_fin(r->stream);
+    throw_away(r->stream);
+    timer_start(r->router->config.loop, &r->deadline, ROUTE_RELEASE_MS, on_release_over, r);
 }
 
 /* --- the mux's side ------------------------------------------------------------------------------------ */
@@ -447,11 +496,12 @@ static void on_stream_readable(void *user, struct mux_stream *stream)
 {
     struct route *r = user;
 
-    (void)stream;
     if (!r)
         return;
     if (pipe_is_on(&r->pipe))
         pipe_on_readable(&r->pipe);
+    else if (r->is_released)
+        throw_away(stream);
     else if (handlers_of(r)->on_readable)
         handlers_of(r)->on_readable(r->user, r);
 }

@@ -82,6 +82,11 @@ void router_cut_all(struct router *r, enum reason why);
 /* REASON_NONE and who it is. */
 enum reason router_login(struct router *r, struct span user_name, struct span secret,
                          const struct addr *source, struct principal *ret_principal);
+/* Counts, logs and reports a log-in that failed; above ROUTER_TOLD_PER_S it only counts, so
+ * that strangers cannot fill logs and tables. */
+#define ROUTER_TOLD_PER_S 20
+void router_tell_login_refused(struct router *r, const char *door, struct span user_name,
+                               const struct addr *source, enum reason why);
 /* REASON_NONE: an answer comes by `handlers`.  Else refused, at once, and nothing follows. */
 enum reason route_open(struct router *r, const struct route_request *request,
                        const struct route_handlers *handlers, void *user, struct route **ret_route);
@@ -89,7 +94,10 @@ enum reason route_open(struct router *r, const struct route_request *request,
  * what the client sent behind its request, copied. */
 void route_pipe(struct route *r, struct conn *conn, struct span early);
 struct mux_stream *route_stream(struct route *r);
+/* The exchange is over for the door: our FIN goes, what still comes is thrown away, and a
+ * target that does not end within ROUTE_RELEASE_MS is reset.  No handler is called any more. */
+#define ROUTE_RELEASE_MS 5000
+void route_release(struct route *r);
 /* The door has lost interest: no handler is called any more, the stream is reset. */
 void route_abandon(struct route *r, enum reason why);
-/* For answers to people: "no-grant: No grant covers this target for this user." */
 const struct ulid *route_id(const struct route *r);

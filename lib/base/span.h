@@ -17,6 +17,7 @@ struct span {
 };
 
 #define SPAN(literal) ((struct span){ (literal), sizeof(literal) - 1 })
+#define SPAN_INIT(literal) { (literal), sizeof(literal) - 1 }     /* for static tables */
 #define SPAN_NONE ((struct span){ NULL, 0 })
 #define SPAN_FMT "%.*s"                       /* for printf with SPAN_ARG() */
 #define SPAN_ARG(s) (int)(s).n, (s).p

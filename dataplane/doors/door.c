@@ -1,0 +1,468 @@
+#include "dataplane/doors/door.h"
+#include "dataplane/doors/proxy_protocol.h"
+#include "lib/log/log.h"
+#include <errno.h>
+#include <string.h>
+
+#define READ_BYTES 16384
+#define SOURCES_MAX 65536
+
+struct source_count {
+    struct map_node node;
+    struct addr addr;
+    uint32_t visits;
+};
+
+struct door {
+    struct door_config config;
+    struct listener *listener;
+    struct list visits;
+    struct map sources;
+    uint32_t visit_count;
+    char name[16];                  /* protocol's, with an s under TLS */
+};
+
+struct visit {
+    struct list node;
+    struct loop_reap reap;
+    struct door *door;
+    struct conn *conn;
+    struct source_count *count;
+    struct addr source;
+    struct loop_timer deadline;
+    struct buf in, out;
+    bool needs_proxy_header, has_ended, is_closing, is_gone;
+    bool is_input_off;
+    max_align_t state[];
+};
+
+/* --- sources: how many visits one address has ------------------------------------------------- */
+
+static struct source_count *source_get(struct door *d, const struct addr *addr)
+{
+    struct span key = span_of(addr->ip, sizeof(addr->ip));
+    struct map_node *node = map_find(&d->sources, key);
+    struct source_count *c;
+
+    if (node)
+        return container_of(node, struct source_count, node);
+    c = calloc(1, sizeof(*c));
+    if (!c)
+        return NULL;
+    c->addr = *addr;
+    if (map_insert(&d->sources, &c->node, span_of(c->addr.ip, sizeof(c->addr.ip)))) {
+        free(c);
+        return NULL;
+    }
+    return c;
+}
+
+static bool source_enter(struct visit *v)
+{
+    struct door *d = v->door;
+    struct source_count *c = source_get(d, &v->source);
+
+    if (!c || c->visits >= d->config.visits_per_source_max)
+        return false;
+    c->visits++;
+    v->count = c;
+    return true;
+}
+
+static void source_leave(struct visit *v)
+{
+    struct source_count *c = TAKE(v->count);
+
+    if (!c || --c->visits)
+        return;
+    map_remove(&v->door->sources, &c->node);
+    free(c);
+}
+
+/* --- life of a visit ----------------------------------------------------------------------------- */
+
+static void visit_reap(struct loop_reap *reap)
+{
+    struct visit *v = container_of(reap, struct visit, reap);
+
+    buf_deinit(&v->in);
+    buf_deinit(&v->out);
+    free(v);
+}
+
+/* Leaves the door; the memory goes at the end of the turn, for we may be in its handler. */
+static void visit_leave(struct visit *v)
+{
+    if (v->is_gone)
+        return;
+    v->is_gone = true;
+    v->door->config.protocol->on_gone(v);
+    timer_stop(&v->deadline);
+    source_leave(v);
+    list_remove(&v->node);
+    v->door->visit_count--;
+    metric_add(v->door->config.metrics, M_CONNECTIONS, -1);
+    loop_reap(worker_loop(v->door->config.worker), &v->reap, visit_reap);
+}
+
+void visit_reset(struct visit *v)
+{
+    if (v->conn)
+        conn_reset(TAKE(v->conn));
+    visit_leave(v);
+}
+
+static void end_in_order(struct visit *v)
+{
+    if (v->conn)
+        conn_close(TAKE(v->conn));
+    visit_leave(v);
+}
+
+static void on_deadline(void *arg)
+{
+    struct visit *v = arg;
+
+    if (v->is_closing)
+        end_in_order(v);
+    else
+        v->door->config.protocol->on_deadline(v);
+}
+
+void visit_deadline(struct visit *v, uint32_t ms)
+{
+    if (ms)
+        timer_start(visit_loop(v), &v->deadline, ms, on_deadline, v);
+    else
+        timer_stop(&v->deadline);
+}
+
+static void want(struct visit *v)
+{
+    bool has_room = v->in.len < VISIT_IN_MAX && !v->is_input_off;
+    unsigned events = (!v->has_ended && (has_room || v->is_closing) ? CONN_READ : 0) | (v->out.len ? CONN_WRITE : 0);
+
+    if (conn_wanted(v->conn) != events)
+        conn_want(v->conn, events);
+}
+
+/* Everything is out: the FIN goes too, and what still comes in is thrown away for a while, so
+ * that no RST overtakes the answer. */
+static void begin_linger(struct visit *v)
+{
+    conn_shutdown_write(v->conn);
+    visit_deadline(v, VISIT_LINGER_MS);
+    if (v->has_ended)
+        end_in_order(v);
+    else
+        want(v);
+}
+
+void visit_flush(struct visit *v)
+{
+    while (v->out.len) {
+        ssize_t n = conn_write(v->conn, v->out.data, v->out.len);
+
+        if (n == -EAGAIN || n == 0)
+            break;
+        if (n < 0) {
+            visit_reset(v);
+            return;
+        }
+        buf_shift(&v->out, (size_t)n);
+    }
+    want(v);
+    if (v->out.len)
+        return;
+    if (v->is_closing)
+        begin_linger(v);
+    else
+        v->door->config.protocol->on_sent(v);
+}
+
+void visit_close(struct visit *v)
+{
+    if (v->is_gone || v->is_closing)
+        return;
+    if (!v->conn) {
+        visit_leave(v);
+        return;
+    }
+    v->is_closing = true;
+    buf_clear(&v->in);
+    visit_deadline(v, VISIT_LINGER_MS);
+    visit_flush(v);
+}
+
+/* --- input ------------------------------------------------------------------------------------------ */
+
+static void on_proxy_header(struct visit *v)
+{
+    struct proxy_protocol header;
+    int r = proxy_protocol_parse(buf_span(&v->in), &header);
+
+    if (r == PROXY_PROTOCOL_E_MORE)
+        return;
+    if (r) {
+        LOG(WARNING, "door.proxy_header", S("door", v->door->name), S("detail", proxy_protocol_error_text(r)));
+        visit_reset(v);
+        return;
+    }
+    v->needs_proxy_header = false;
+    visit_take(v, header.bytes);
+    if (header.source.kind == ENDPOINT_IP) {
+        source_leave(v);
+        v->source = header.source.addr;
+        if (!source_enter(v))
+            visit_reset(v);
+    }
+}
+
+static void pass_input(struct visit *v)
+{
+    if (v->needs_proxy_header)
+        on_proxy_header(v);
+    if (!v->is_gone && !v->needs_proxy_header && v->in.len)
+        v->door->config.protocol->on_input(v);
+}
+
+static void on_end(struct visit *v)
+{
+    v->has_ended = true;
+    if (v->is_closing) {
+        end_in_order(v);
+        return;
+    }
+    want(v);
+    v->door->config.protocol->on_end(v);
+}
+
+static void on_readable(void *user)
+{
+    struct visit *v = user;
+    unsigned char bytes[READ_BYTES];
+    size_t room = VISIT_IN_MAX - v->in.len;
+    ssize_t n = conn_read(v->conn, bytes, v->is_closing || room > sizeof(bytes) ? sizeof(bytes) : room);
+
+    if (n == -EAGAIN)
+        return;
+    if (n < 0) {
+        visit_reset(v);
+        return;
+    }
+    if (n == 0) {
+        on_end(v);
+        return;
+    }
+    if (v->is_closing)
+        return;
+    buf_put(&v->in, bytes, (size_t)n);
+    if (buf_error(&v->in)) {
+        visit_reset(v);
+        return;
+    }
+    want(v);
+    pass_input(v);
+}
+
+static void on_writable(void *user)
+{
+    visit_flush(user);
+}
+
+static void on_failed(void *user, int error)
+{
+    struct visit *v = user;
+
+    LOG(DEBUG, "door.handshake_failed", S("door", v->door->name), E(error));
+    conn_free(TAKE(v->conn));
+    visit_leave(v);
+}
+
+static void on_ready(void *user)
+{
+    struct visit *v = user;
+
+    want(v);
+}
+
+static const struct conn_handlers handlers = {
+    .on_ready = on_ready,
+    .on_readable = on_readable,
+    .on_writable = on_writable,
+    .on_failed = on_failed,
+};
+
+/* --- for protocols ------------------------------------------------------------------------------------ */
+
+void *visit_state(struct visit *v)
+{
+    return v->state;
+}
+
+struct router *visit_router(struct visit *v)
+{
+    return worker_router(v->door->config.worker);
+}
+
+struct loop *visit_loop(struct visit *v)
+{
+    return worker_loop(v->door->config.worker);
+}
+
+const char *visit_door_name(const struct visit *v)
+{
+    return v->door->name;
+}
+
+const struct addr *visit_source(const struct visit *v)
+{
+    return &v->source;
+}
+
+struct span visit_in(struct visit *v)
+{
+    return buf_span(&v->in);
+}
+
+void visit_take(struct visit *v, size_t n)
+{
+    buf_shift(&v->in, n);
+    if (v->conn)
+        want(v);
+}
+
+void visit_want_input(struct visit *v, bool is_wanted)
+{
+    v->is_input_off = !is_wanted;
+    if (v->conn)
+        want(v);
+}
+
+struct buf *visit_out(struct visit *v)
+{
+    return &v->out;
+}
+
+struct conn *visit_conn(struct visit *v)
+{
+    return v->conn;
+}
+
+uint32_t visit_head_ms(const struct visit *v)
+{
+    return v->door->config.head_ms;
+}
+
+/* An answer of a few bytes into an empty socket goes out whole; if it does not, the client is
+ * gone or worse, and there is nothing to carry on with. */
+void visit_send_and_hand_over(struct visit *v, struct route *r)
+{
+    ssize_t n = conn_write(v->conn, v->out.data, v->out.len);
+
+    if (n < 0 || (size_t)n != v->out.len) {
+        route_abandon(r, REASON_CLIENT_GONE);
+        visit_reset(v);
+        return;
+    }
+    conn_want(v->conn, 0);
+    route_pipe(r, TAKE(v->conn), buf_span(&v->in));
+    visit_leave(v);
+}
+
+/* --- the door ------------------------------------------------------------------------------------------- */
+
+static bool is_proxy(const struct door *d, const struct endpoint *peer)
+{
+    for (size_t i = 0; peer->kind == ENDPOINT_IP && i < d->config.proxy_count; i++) {
+        if (cidr_has(&d->config.proxies[i], &peer->addr))
+            return true;
+    }
+    return false;
+}
+
+static void on_accept(void *user, int fd, const struct endpoint *peer)
+{
+    struct door *d = user;
+    const struct conn_options options = { .tls = d->config.tls, .is_abortive = true };
+    struct visit *v = d->visit_count < d->config.visits_max
+                          ? calloc(1, sizeof(*v) + d->config.protocol->state_bytes)
+                          : NULL;
+
+    metric_add(d->config.metrics, M_CONNECTIONS_TOTAL, 1);
+    if (!v) {
+        metric_add_at(d->config.metrics, M_REFUSED, REASON_OVERLOAD, 0, 1);
+        close(fd);
+        return;
+    }
+    v->door = d;
+    v->source = peer->addr;
+    v->needs_proxy_header = is_proxy(d, peer);
+    buf_init_heap(&v->in, VISIT_IN_MAX);
+    buf_init_heap(&v->out, VISIT_OUT_MAX);
+    list_append(&d->visits, &v->node);
+    d->visit_count++;
+    metric_add(d->config.metrics, M_CONNECTIONS, 1);
+    visit_deadline(v, d->config.head_ms);
+
+    if (conn_adopt(visit_loop(v), fd, &options, &handlers, v, &v->conn)) {
+        v->conn = NULL;
+        visit_leave(v);
+    } else if (!v->needs_proxy_header && !source_enter(v)) {
+        metric_add_at(d->config.metrics, M_REFUSED, REASON_RATE_LIMITED, 0, 1);
+        visit_reset(v);
+    }
+}
+
+/* The drain begins: no new visits, and those that wait for a request end. */
+static void on_drain(void *user)
+{
+    struct door *d = user;
+
+    if (d->listener)
+        listener_free(TAKE(d->listener));
+}
+
+int door_open(const struct door_config *config, struct door **ret_door, struct buf *reterr)
+{
+    AUTO(door_freep) struct door *d = calloc(1, sizeof(*d));
+    struct listener_config listener = { .at = config->at, .is_shared = true, .on_accept = on_accept };
+    struct buf name;
+    int r;
+
+    if (!d)
+        return -ENOMEM;
+    d->config = *config;
+    d->config.visits_max = config->visits_max ? config->visits_max : 10000;
+    d->config.visits_per_source_max = config->visits_per_source_max ? config->visits_per_source_max : 1000;
+    d->config.head_ms = config->head_ms ? config->head_ms : 10000;
+    list_init(&d->visits);
+    map_init(&d->sources, SOURCES_MAX);
+    buf_init_fixed(&name, d->name, sizeof(d->name));
+    buf_printf(&name, "%s%s", config->protocol->name, config->tls ? "s" : "");
+    buf_text(&name);
+
+    listener.user = d;
+    r = listener_open(worker_loop(config->worker), &listener, &d->listener, reterr);
+    if (r)
+        return r;
+    worker_on_drain(config->worker, on_drain, d);
+    *ret_door = TAKE(d);
+    return 0;
+}
+
+/* Visits are reaped by the loop, which lives longer. */
+void door_free(struct door *d)
+{
+    if (d->listener)
+        listener_free(d->listener);
+    LIST_EACH(&d->visits, node)
+        visit_reset(container_of(node, struct visit, node));
+    map_deinit(&d->sources);
+    free(d);
+}
+
+struct endpoint door_endpoint(const struct door *d)
+{
+    return listener_endpoint(d->listener);
+}

@@ -1,0 +1,271 @@
+#include "dataplane/doors/http_door.h"
+#include "dataplane/doors/http_state.h"
+#include "lib/log/log.h"
+#include <stdio.h>
+
+#define REALM "Basic realm=\"adit\", charset=\"UTF-8\""
+#define SECRET_MAX 1024
+
+/* --- answers of ours --------------------------------------------------------------------------- */
+
+static void page(struct buf *out, enum reason why, struct span text)
+{
+    buf_printf(out, "%s\n\n%s\n", reason_text(why), reason_what(why));
+    if (text.n)
+        buf_printf(out, "(" SPAN_FMT ")\n", SPAN_ARG(text));
+    buf_printf(out, "\n%s\nMore: adit reason %s\n", reason_cure(why), reason_text(why));
+}
+
+/* Text from agents reaches a page only as printable ASCII. */
+static struct span printable(struct span text, char *mem, size_t size)
+{
+    size_t n = text.n < size ? text.n : size;
+
+    for (size_t i = 0; i < n; i++)
+        mem[i] = text.p[i] >= ' ' && text.p[i] < 0x7f ? text.p[i] : '?';
+    return span_of(mem, n);
+}
+
+void http_refuse(struct visit *v, enum reason why, struct span text, bool keep_alive)
+{
+    struct http_state *h = visit_state(v);
+    unsigned status = reason_http_status(why);
+    char mem[2048], clean[256];
+    struct buf body;
+    const struct http1_field fields[] = {
+        { SPAN("Adit-Reason"), span_str(reason_text(why)) },
+        { SPAN("Cache-Control"), SPAN("no-store") },
+        { SPAN("Proxy-Authenticate"), SPAN(REALM) },
+    };
+    const struct http1_answer answer = {
+        .status = status,
+        .set = fields,
+        .set_count = status == 407 ? 3 : 2,
+        .close = !keep_alive,
+        .head_only = h->is_head_request,
+    };
+    struct http1_answer whole = answer;
+
+    buf_init_fixed(&body, mem, sizeof(mem));
+    page(&body, why, printable(text, clean, sizeof(clean)));
+    whole.body = buf_span(&body);
+    http1_write_answer(visit_out(v), &whole);
+    h->phase = keep_alive ? HTTP_HEAD : HTTP_OVER;
+    if (keep_alive)
+        visit_flush(v);
+    else
+        visit_close(v);
+}
+
+static void refuse_head(struct visit *v, int error)
+{
+    struct http_state *h = visit_state(v);
+
+    LOG(INFO, "request.refused", S("door", visit_door_name(v)), R("reason", REASON_BAD_REQUEST),
+        S("detail", http1_error_text(error)));
+    http1_write_refusal(visit_out(v), error);
+    h->phase = HTTP_OVER;
+    visit_close(v);
+}
+
+/* --- who is it ----------------------------------------------------------------------------------- */
+
+/* REASON_NONE fills in h->principal. */
+static enum reason log_in(struct visit *v, const struct http1_head *head)
+{
+    struct http_state *h = visit_state(v);
+    struct span value, user, secret;
+    unsigned char mem[SECRET_MAX];
+    enum reason why = REASON_AUTH_FAILED;
+
+    if (!http1_find(head, SPAN("Proxy-Authorization"), &value))
+        return REASON_AUTH_REQUIRED;
+    if (http1_count(head, SPAN("Proxy-Authorization")) != 1)
+        return REASON_BAD_REQUEST;
+
+    user = SPAN_NONE;
+    if (http1_basic_parse(value, mem, sizeof(mem), &user, &secret) == 0)
+        why = router_login(visit_router(v), user, secret, visit_source(v), &h->principal);
+    if (why != REASON_NONE)
+        router_tell_login_refused(visit_router(v), visit_door_name(v), user, visit_source(v), why);
+    secret_wipe(mem, sizeof(mem));
+    return why;
+}
+
+/* --- CONNECT --------------------------------------------------------------------------------------- */
+
+static void on_connected(void *user, struct route *r)
+{
+    struct visit *v = user;
+    struct http_state *h = visit_state(v);
+
+    h->route = NULL;
+    h->phase = HTTP_OVER;
+    http1_write_connected(visit_out(v));
+    visit_send_and_hand_over(v, r);
+}
+
+static void on_connect_refused(void *user, struct route *r, enum reason why, struct span text)
+{
+    struct visit *v = user;
+    struct http_state *h = visit_state(v);
+
+    (void)r;
+    h->route = NULL;
+    visit_want_input(v, true);
+    http_refuse(v, why, text, false);
+}
+
+static const struct route_handlers connect_events = {
+    .on_opened = on_connected,
+    .on_refused = on_connect_refused,
+};
+
+static void connect_start(struct visit *v, const struct http1_head *head)
+{
+    struct http_state *h = visit_state(v);
+    struct route_request want = {
+        .door = visit_door_name(v),
+        .principal = h->principal,
+        .source = *visit_source(v),
+        .host = head->host,
+        .port = head->port,
+    };
+    enum reason why;
+
+    http1_find(head, SPAN("traceparent"), &want.trace);
+    h->phase = HTTP_CONNECTING;
+    visit_want_input(v, false);
+    why = route_open(visit_router(v), &want, &connect_events, v, &h->route);
+    if (why == REASON_NONE) {
+        visit_take(v, head->bytes);
+        return;
+    }
+    h->route = NULL;
+    visit_want_input(v, true);
+    http_refuse(v, why, SPAN_NONE, false);
+}
+
+/* --- heads -------------------------------------------------------------------------------------------- */
+
+/* A refusal may leave the connection open only if there is no body that would be taken for
+ * the next request. */
+static bool may_keep(const struct http1_head *head)
+{
+    return head->keep_alive && (head->framing == HTTP1_BODY_NONE || head->framing == HTTP1_BODY_TUNNEL);
+}
+
+static void on_head(struct visit *v, const struct http1_head *head)
+{
+    struct http_state *h = visit_state(v);
+    bool keep = may_keep(head);
+    enum reason why = log_in(v, head);
+
+    visit_deadline(v, 0);
+    h->is_head_request = span_eq(head->method, SPAN("HEAD"));
+    h->keep_alive = head->keep_alive;
+    if (why == REASON_NONE && head->form != HTTP1_FORM_AUTHORITY && head->form != HTTP1_FORM_ABSOLUTE)
+        why = REASON_METHOD_NOT_ALLOWED;
+    if (why != REASON_NONE) {
+        visit_take(v, head->bytes);
+        http_refuse(v, why, SPAN_NONE, keep && why == REASON_AUTH_REQUIRED);
+        if (h->phase == HTTP_HEAD)
+            http_next_request(v);
+        return;
+    }
+    if (head->form == HTTP1_FORM_AUTHORITY)
+        connect_start(v, head);
+    else
+        exchange_start(v, head);
+}
+
+static void read_head(struct visit *v)
+{
+    struct http_state *h = visit_state(v);
+    struct http1_head head;
+    int r = http1_request_parse(&h->scan, visit_in(v), &head);
+
+    if (r == HTTP1_E_MORE) {
+        if (h->has_ended)
+            visit_close(v);
+        return;
+    }
+    if (r)
+        refuse_head(v, r);
+    else
+        on_head(v, &head);
+}
+
+void http_next_request(struct visit *v)
+{
+    struct http_state *h = visit_state(v);
+
+    exchange_deinit(h);
+    h->phase = HTTP_HEAD;
+    h->scan = (struct http1_scan){ 0 };
+    h->is_head_request = false;
+    visit_want_input(v, true);
+    visit_deadline(v, visit_head_ms(v));
+    if (visit_in(v).n || h->has_ended)
+        read_head(v);
+}
+
+static void on_input(struct visit *v)
+{
+    struct http_state *h = visit_state(v);
+
+    if (h->phase == HTTP_HEAD)
+        read_head(v);
+    else if (h->phase == HTTP_EXCHANGE)
+        exchange_on_input(v);
+}
+
+static void on_sent(struct visit *v)
+{
+    struct http_state *h = visit_state(v);
+
+    if (h->phase == HTTP_EXCHANGE)
+        exchange_on_sent(v);
+}
+
+/* The client's FIN: between requests it is the end; behind a request its answer still goes. */
+static void on_end(struct visit *v)
+{
+    struct http_state *h = visit_state(v);
+
+    h->has_ended = true;
+    if (h->phase == HTTP_HEAD)
+        visit_close(v);
+    else if (h->phase == HTTP_EXCHANGE)
+        exchange_on_input(v);
+}
+
+/* Silence between requests just ends; half a head is told so. */
+static void on_deadline(struct visit *v)
+{
+    struct http_state *h = visit_state(v);
+
+    if (h->phase == HTTP_HEAD && visit_in(v).n)
+        refuse_head(v, HTTP1_E_TIMEOUT);
+    else
+        visit_close(v);
+}
+
+static void on_gone(struct visit *v)
+{
+    struct http_state *h = visit_state(v);
+
+    if (h->route)
+        route_abandon(TAKE(h->route), REASON_CLIENT_GONE);
+    exchange_deinit(h);
+}
+
+const struct door_protocol http_door = {
+    .name = "http",
+    .on_input = on_input,
+    .on_end = on_end,
+    .on_sent = on_sent,
+    .on_deadline = on_deadline,
+    .on_gone = on_gone,
+    .state_bytes = sizeof(struct http_state),
+};

@@ -1,0 +1,201 @@
+#include "dataplane/doors/socks_door.h"
+#include "dataplane/doors/socks5.h"
+#include "lib/log/log.h"
+
+enum phase { PHASE_GREETING, PHASE_PASSWORD, PHASE_REQUEST, PHASE_OPENING, PHASE_OVER };
+
+struct socks {
+    enum phase phase;
+    struct principal principal;
+    struct route *route;            /* PHASE_OPENING */
+};
+
+/* What the parsers refuse is told in one line and, where SOCKS has one, by a reply. */
+static void refuse_bytes(struct visit *v, int error)
+{
+    struct socks *s = visit_state(v);
+
+    LOG(INFO, "request.refused", S("door", visit_door_name(v)), R("reason", REASON_BAD_REQUEST),
+        S("detail", socks5_error_text(error)));
+    s->phase = PHASE_OVER;
+    if (socks5_error_reply(error) != SOCKS5_SILENT)
+        socks5_reply_write(visit_out(v), socks5_error_reply(error), NULL);
+    visit_close(v);
+}
+
+static void reply(struct visit *v, enum socks5_reply code)
+{
+    struct socks *s = visit_state(v);
+
+    s->phase = PHASE_OVER;
+    socks5_reply_write(visit_out(v), code, NULL);
+    visit_close(v);
+}
+
+static bool on_greeting(struct visit *v)
+{
+    struct socks *s = visit_state(v);
+    struct socks5_greeting greeting;
+    int r = socks5_greeting_parse(visit_in(v), &greeting);
+
+    if (r == SOCKS5_E_MORE)
+        return false;
+    if (r) {
+        refuse_bytes(v, r);
+        return false;
+    }
+    visit_take(v, greeting.bytes);
+    socks5_method_write(visit_out(v), greeting.has_password ? SOCKS5_METHOD_PASSWORD : SOCKS5_METHOD_REFUSED);
+    if (!greeting.has_password) {
+        LOG(INFO, "request.refused", S("door", visit_door_name(v)), R("reason", REASON_AUTH_REQUIRED));
+        s->phase = PHASE_OVER;
+        visit_close(v);
+        return false;
+    }
+    s->phase = PHASE_PASSWORD;
+    visit_flush(v);
+    return true;
+}
+
+static bool on_password(struct visit *v)
+{
+    struct socks *s = visit_state(v);
+    struct socks5_password password;
+    enum reason why;
+    int r = socks5_password_parse(visit_in(v), &password);
+
+    if (r == SOCKS5_E_MORE)
+        return false;
+    if (r) {
+        refuse_bytes(v, r);
+        return false;
+    }
+    why = router_login(visit_router(v), password.user, password.secret, visit_source(v), &s->principal);
+    if (why != REASON_NONE)
+        router_tell_login_refused(visit_router(v), visit_door_name(v), password.user, visit_source(v), why);
+    secret_wipe((void *)password.secret.p, password.secret.n);
+    visit_take(v, password.bytes);
+    socks5_password_write(visit_out(v), why == REASON_NONE);
+    if (why != REASON_NONE) {
+        s->phase = PHASE_OVER;
+        visit_close(v);
+        return false;
+    }
+    s->phase = PHASE_REQUEST;
+    visit_flush(v);
+    return true;
+}
+
+static void on_opened(void *user, struct route *r)
+{
+    struct visit *v = user;
+    struct socks *s = visit_state(v);
+
+    s->route = NULL;
+    s->phase = PHASE_OVER;
+    socks5_reply_write(visit_out(v), SOCKS5_SUCCEEDED, NULL);
+    visit_send_and_hand_over(v, r);
+}
+
+static void on_refused(void *user, struct route *r, enum reason why, struct span text)
+{
+    struct visit *v = user;
+    struct socks *s = visit_state(v);
+
+    (void)r;
+    (void)text;
+    s->route = NULL;
+    reply(v, reason_socks_reply(why));
+}
+
+static const struct route_handlers route_events = { .on_opened = on_opened, .on_refused = on_refused };
+
+static void open_route(struct visit *v, const struct socks5_request *request)
+{
+    struct socks *s = visit_state(v);
+    char text[ADDR_TEXT_MAX];
+    const struct route_request want = {
+        .door = visit_door_name(v),
+        .principal = s->principal,
+        .source = *visit_source(v),
+        .host = request->name.n ? request->name : span_str(addr_format(&request->addr, text)),
+        .port = request->port,
+    };
+    enum reason why = route_open(visit_router(v), &want, &route_events, v, &s->route);
+
+    if (why != REASON_NONE) {
+        s->route = NULL;
+        reply(v, reason_socks_reply(why));
+    }
+}
+
+static bool on_request(struct visit *v)
+{
+    struct socks *s = visit_state(v);
+    struct socks5_request request;
+    int r = socks5_request_parse(visit_in(v), &request);
+
+    if (r == SOCKS5_E_MORE)
+        return false;
+    if (r) {
+        refuse_bytes(v, r);
+        return false;
+    }
+    if (request.command != SOCKS5_CONNECT) {
+        LOG(INFO, "request.refused", S("door", visit_door_name(v)), R("reason", REASON_METHOD_NOT_ALLOWED));
+        reply(v, SOCKS5_COMMAND_UNKNOWN);
+        return false;
+    }
+    s->phase = PHASE_OPENING;
+    visit_deadline(v, 0);
+    visit_want_input(v, false);
+    open_route(v, &request);
+    if (s->phase == PHASE_OPENING)
+        visit_take(v, request.bytes);
+    return false;
+}
+
+static void on_input(struct visit *v)
+{
+    static bool (*const steps[])(struct visit *) = {
+        [PHASE_GREETING] = on_greeting,
+        [PHASE_PASSWORD] = on_password,
+        [PHASE_REQUEST] = on_request,
+    };
+    struct socks *s = visit_state(v);
+
+    while (s->phase < PHASE_OPENING && steps[s->phase](v))
+        ;
+}
+
+static void on_gone(struct visit *v)
+{
+    struct socks *s = visit_state(v);
+
+    if (s->route)
+        route_abandon(TAKE(s->route), REASON_CLIENT_GONE);
+}
+
+/* A client that ends before its request was whole has nothing to be told. */
+static void on_end(struct visit *v)
+{
+    struct socks *s = visit_state(v);
+
+    if (s->phase != PHASE_OPENING)
+        visit_close(v);
+}
+
+static void on_sent(struct visit *v)
+{
+    (void)v;
+}
+
+const struct door_protocol socks_door = {
+    .name = "socks5",
+    .on_input = on_input,
+    .on_end = on_end,
+    .on_sent = on_sent,
+    .on_deadline = visit_close,
+    .on_gone = on_gone,
+    .state_bytes = sizeof(struct socks),
+};
