@@ -139,6 +139,12 @@ static void tunnel_free(struct tunnel *t)
 }
 DEFINE_FREEP(tunnel, tunnel_free)
 
+void tunnel_discard(struct tunnel *t)
+{
+    if (t)
+        tunnel_free(t);
+}
+
 void tunnel_ended(struct tunnel *t, enum reason why, const char *text)
 {
     remember_why(t, why, text);

@@ -115,6 +115,8 @@ struct tunnel_config {
 };
 
 MUST_CHECK int tunnel_new(const struct tunnel_config *config, struct tunnel **ret_tunnel);
+/* Frees one that the program has not seen yet; NULL does nothing. */
+void tunnel_discard(struct tunnel *t);
 /* The pipe is open: makes the mux link, sends HELLO if accepting.  On an error call
  * tunnel_ended(). */
 MUST_CHECK int tunnel_start(struct tunnel *t, uint64_t now_ms);

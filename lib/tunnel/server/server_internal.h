@@ -1,0 +1,56 @@
+#pragma once
+#include "lib/tunnel/pace.h"
+#include "lib/tunnel/server/tunnel_server.h"
+#include <libwebsockets.h>
+/*
+ * server_internal.h - tunnel_server.c takes descriptors and counts, server_link.c is one link,
+ * server_lws.c what libwebsockets calls.
+ */
+#define SERVER_MESSAGE_OUT_MAX 65536
+#define SERVER_MESSAGE_IN_MAX (1u << 20)
+#define SERVER_TEXT_MAX 160
+
+struct tunnel_server {
+    struct tunnel_server_config config;
+    struct lws_context *context;
+    struct lws_vhost *vhost;
+    struct list links;
+    struct tunnel_server_stats stats;
+    bool is_draining, is_freed;
+    struct loop_reap reap;
+    unsigned char *scratch;     /* LWS_PRE and one message: libwebsockets copies what it keeps */
+};
+
+/*
+ * A connection and its tunnel.  The tunnel is made when the WebSocket is open; the link
+ * ends when either is gone, on a turn of its own.
+ */
+struct server_link {
+    struct tunnel_server *server;
+    struct list node;
+    struct lws *wsi;            /* NULL: libwebsockets has ended it */
+    struct tunnel *tunnel;
+    struct endpoint peer;
+    struct loop_task flush, held;
+    struct loop_timer tick, paced, deadline;
+    struct loop_reap reap;
+    struct pace pace;
+    uint64_t measured_ms, received, message_bytes;
+    bool is_counted;            /* among the handshakes */
+    bool is_finishing, is_gone;
+    enum reason why;
+    char text[SERVER_TEXT_MAX];
+};
+
+extern const struct lws_protocols server_protocols[];
+
+struct server_link *server_link_new(struct tunnel_server *s, const struct endpoint *peer);
+void server_link_free(struct server_link *k);       /* on_down, if there was a tunnel */
+void server_link_adopted(struct server_link *k, struct lws *wsi);
+/* For the callbacks: false closes the connection. */
+bool server_link_opened(struct server_link *k);
+bool server_link_received(struct server_link *k, struct span bytes, bool is_last);
+bool server_link_writable(struct server_link *k);
+/* The handshake is over: the link is judged good, or gone. */
+void server_link_settled(struct server_link *k);
+void server_link_gone(struct server_link *k, enum reason why, const char *text);

@@ -1,0 +1,294 @@
+#include "lib/tunnel/server/server_internal.h"
+
+#include "lib/net/socket.h"
+
+#include <openssl/ssl.h>
+#include <stdio.h>
+
+#define FINISH_MS 2000
+#define MESSAGES_PER_TURN 4     /* 256 KiB, then others have their turn */
+#define SERVICES_PER_TURN 8
+#define MEASURE_MS 20
+
+static void on_flush(void *arg);
+
+static void wake(struct server_link *k)
+{
+    loop_defer(k->server->config.loop, &k->flush, on_flush, k);
+}
+
+/* --- life -------------------------------------------------------------------------------------- */
+static void on_reap(struct loop_reap *reap)
+{
+    free(container_of(reap, struct server_link, reap));
+}
+
+void server_link_settled(struct server_link *k)
+{
+    if (!k->is_counted)
+        return;
+    k->is_counted = false;
+    k->server->stats.handshakes--;
+    timer_stop(&k->deadline);
+}
+
+/* libwebsockets closes it when it sees fit; we hear no more of it. */
+static void let_go(struct server_link *k)
+{
+    struct lws *wsi = TAKE(k->wsi);
+
+    if (!wsi)
+        return;
+    lws_set_opaque_user_data(wsi, NULL);
+    lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+}
+
+void server_link_free(struct server_link *k)
+{
+    struct tunnel_server *s = k->server;
+
+    server_link_settled(k);
+    timer_stop(&k->tick);
+    timer_stop(&k->paced);
+    timer_stop(&k->deadline);
+    loop_defer_cancel(&k->flush);
+    loop_defer_cancel(&k->held);
+    let_go(k);
+    list_remove(&k->node);
+    s->stats.links--;
+    if (k->tunnel)
+        tunnel_ended(TAKE(k->tunnel), k->why, k->text);
+    loop_reap(s->config.loop, &k->reap, on_reap);
+}
+
+void server_link_gone(struct server_link *k, enum reason why, const char *text)
+{
+    if (k->is_gone)
+        return;
+    k->is_gone = true;
+    k->why = why;
+    snprintf(k->text, sizeof(k->text), "%s", text);
+    wake(k);
+}
+
+static void on_handshake_late(void *arg)
+{
+    struct server_link *k = arg;
+
+    k->server->stats.timed_out++;
+    if (k->tunnel)
+        tunnel_close(k->tunnel, REASON_HELLO_TIMEOUT, "the handshake took too long");
+    else
+        server_link_gone(k, REASON_HELLO_TIMEOUT, "the handshake took too long");
+}
+
+struct server_link *server_link_new(struct tunnel_server *s, const struct endpoint *peer)
+{
+    struct server_link *k = calloc(1, sizeof(*k));
+
+    if (!k)
+        return NULL;
+    k->server = s;
+    k->peer = *peer;
+    k->is_counted = true;
+    list_append(&s->links, &k->node);
+    s->stats.links++;
+    s->stats.handshakes++;
+    timer_start(s->config.loop, &k->deadline, s->config.handshake_ms, on_handshake_late, k);
+    return k;
+}
+
+void server_link_adopted(struct server_link *k, struct lws *wsi)
+{
+    k->wsi = wsi;
+    lws_set_opaque_user_data(wsi, k);
+}
+
+/* --- out --------------------------------------------------------------------------------------- */
+static bool has_budget(struct server_link *k)
+{
+    int fd = lws_get_socket_fd(k->wsi);
+    uint64_t now_ms = loop_now_ms(k->server->config.loop), rate;
+    size_t unsent = socket_unsent(fd), budget;
+    uint32_t rtt_us;
+
+    if (now_ms - k->measured_ms >= MEASURE_MS && socket_path(fd, &rtt_us, &rate)) {
+        k->measured_ms = now_ms;
+        pace_measure(&k->pace, rtt_us, rate, now_ms);
+        mux_link_set_rate(tunnel_link(k->tunnel), k->pace.rate);
+    }
+    budget = pace_budget(&k->pace);
+    if (unsent < budget)
+        return true;
+    timer_start(k->server->config.loop, &k->paced, pace_wait_ms(&k->pace, unsent - budget), on_flush, k);
+    return false;
+}
+
+/* False: it went wrong. */
+static bool send_message(struct server_link *k)
+{
+    unsigned char *p = k->server->scratch + LWS_PRE;
+    size_t n = tunnel_produce(k->tunnel, p, SERVER_MESSAGE_OUT_MAX, loop_now_ms(k->server->config.loop));
+
+    if (!n || lws_write(k->wsi, p, n, LWS_WRITE_BINARY) >= (int)n)
+        return true;
+    server_link_gone(k, REASON_SESSION_LOST, "sending failed");
+    return false;
+}
+
+/* False: something will wake us. */
+static bool send_messages(struct server_link *k)
+{
+    for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+        /* A second write during a partial one would corrupt the stream. */
+        if (lws_partial_buffered(k->wsi)) {
+            lws_callback_on_writable(k->wsi);
+            return false;
+        }
+        if (!tunnel_has_output(k->tunnel))
+            return true;
+        if (!has_budget(k) || !send_message(k))
+            return false;
+    }
+    wake(k);
+    return false;
+}
+
+static void on_flush(void *arg)
+{
+    struct server_link *k = arg;
+
+    if (k->is_gone || !k->wsi) {
+        server_link_free(k);
+        return;
+    }
+    if (!k->tunnel)
+        return;
+    if (k->is_counted && tunnel_is_up(k->tunnel)) {
+        k->server->stats.up++;
+        server_link_settled(k);
+    }
+    tunnel_tick(k->tunnel, loop_now_ms(k->server->config.loop));
+    if (send_messages(k) && k->is_finishing)
+        lws_callback_on_writable(k->wsi);       /* closing is done from that callback */
+}
+
+bool server_link_writable(struct server_link *k)
+{
+    static unsigned char no_text[1];
+
+    if (k->is_gone || !k->tunnel)
+        return true;
+    if (!send_messages(k) || !k->is_finishing)
+        return true;
+    lws_close_reason(k->wsi, LWS_CLOSE_STATUS_NORMAL, no_text, 0);
+    server_link_gone(k, REASON_NONE, "");
+    return false;
+}
+
+/* --- the tunnel's carrier ------------------------------------------------------------------------ */
+static void want_send(void *carrier)
+{
+    wake(carrier);
+}
+
+static void on_tick(void *arg)
+{
+    on_flush(arg);
+}
+
+static void set_timer(void *carrier, uint64_t at_ms)
+{
+    struct server_link *k = carrier;
+    uint64_t now_ms = loop_now_ms(k->server->config.loop);
+
+    timer_start(k->server->config.loop, &k->tick, at_ms > now_ms ? at_ms - now_ms : 0, on_tick, k);
+}
+
+static void on_finish_late(void *arg)
+{
+    server_link_gone(arg, REASON_NONE, "");
+}
+
+static void finish(void *carrier)
+{
+    struct server_link *k = carrier;
+
+    k->is_finishing = true;
+    server_link_settled(k);
+    timer_start(k->server->config.loop, &k->deadline, FINISH_MS, on_finish_late, k);
+    wake(k);
+}
+
+static const struct tunnel_carrier carrier = {
+    .want_send = want_send, .set_timer = set_timer, .finish = finish,
+};
+
+/* --- in ---------------------------------------------------------------------------------------------- */
+static SSL *ssl_of(const struct server_link *k)
+{
+    return k->server->config.tls ? lws_get_ssl(k->wsi) : NULL;
+}
+
+bool server_link_opened(struct server_link *k)
+{
+    const struct tunnel_server_config *c = &k->server->config;
+    struct tunnel_config config = {
+        .is_accepting = true, .mux = c->mux, .self = c->self, .handlers = c->handlers,
+        .user = c->user, .carrier = &carrier, .carrier_arg = k,
+    };
+    struct identity shown;
+    bool has_shown = ssl_of(k) && tls_peer_of(ssl_of(k), &shown);
+
+    k->server->stats.upgraded++;
+    if (ssl_of(k))
+        SSL_set_read_ahead(ssl_of(k), 1);       /* not before: see on_input_held() */
+    if (tunnel_new(&config, &k->tunnel))
+        return false;
+    tunnel_set_shown(k->tunnel, has_shown ? &shown : NULL, &k->peer);
+    return tunnel_start(k->tunnel, loop_now_ms(c->loop)) == 0;
+}
+
+/*
+ * With read-ahead OpenSSL takes more from the socket than libwebsockets asks it for, and the
+ * socket then has nothing to say.  So the connection is served as if it had.
+ */
+static void on_input_held(void *arg)
+{
+    struct server_link *k = arg;
+    struct lws_pollfd event = { .events = LWS_POLLIN, .revents = LWS_POLLIN };
+
+    for (int i = 0; i < SERVICES_PER_TURN && !k->is_gone && k->wsi && SSL_has_pending(ssl_of(k)); i++) {
+        uint64_t before = k->received;
+
+        event.fd = lws_get_socket_fd(k->wsi);
+        event.revents = LWS_POLLIN;
+        lws_service_fd(k->server->context, &event);
+        if (k->received == before)
+            return;             /* a part of a record: the socket will bring the rest */
+    }
+    if (!k->is_gone && k->wsi && SSL_has_pending(ssl_of(k)))
+        loop_defer(k->server->config.loop, &k->held, on_input_held, k);
+}
+
+bool server_link_received(struct server_link *k, struct span bytes, bool is_last)
+{
+    struct loop *loop = k->server->config.loop;
+
+    k->received += bytes.n + 1;
+    if (k->is_gone || k->is_finishing)
+        return true;
+    k->message_bytes += bytes.n;
+    if (k->message_bytes > SERVER_MESSAGE_IN_MAX) {
+        k->server->stats.bad_messages++;
+        tunnel_close(k->tunnel, REASON_PROTOCOL_ERROR, "a message is larger than the limit");
+        return true;
+    }
+    if (is_last)
+        k->message_bytes = 0;
+    tunnel_take(k->tunnel, bytes, is_last, loop_now_ms(loop));
+    wake(k);
+    if (ssl_of(k))
+        loop_defer(loop, &k->held, on_input_held, k);
+    return true;
+}

@@ -1,0 +1,140 @@
+#include "lib/tunnel/server/server_internal.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#define LINKS_MAX 20000
+#define HANDSHAKES_MAX 1000
+#define HANDSHAKE_MS 10000
+#define HEAD_BYTES 8192
+#define HEADS_AT_A_TIME 256
+#define LWS_DEADLINE_S 20       /* of its own phases; ours is shorter */
+
+/* libwebsockets initialises global state when a context is made or ended. */
+static pthread_mutex_t lws_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void set_defaults(struct tunnel_server_config *c)
+{
+    if (!c->links_max)
+        c->links_max = LINKS_MAX;
+    if (!c->handshakes_max)
+        c->handshakes_max = HANDSHAKES_MAX;
+    if (!c->handshake_ms)
+        c->handshake_ms = HANDSHAKE_MS;
+}
+
+static int make_context(struct tunnel_server *s)
+{
+    void *loops[1] = { loop_uv(s->config.loop) };
+    struct lws_context_creation_info info = {
+        .port = CONTEXT_PORT_NO_LISTEN_SERVER,
+        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
+                   LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS,
+        .foreign_loops = loops,
+        .protocols = server_protocols,
+        .pt_serv_buf_size = SERVER_MESSAGE_OUT_MAX + 16,
+        .max_http_header_data = HEAD_BYTES,
+        .max_http_header_pool = HEADS_AT_A_TIME,
+        .timeout_secs = LWS_DEADLINE_S,
+        .gid = (gid_t)-1,
+        .uid = (uid_t)-1,
+    };
+
+    s->context = lws_create_context(&info);
+    if (!s->context)
+        return -EIO;
+    info.user = s;
+    if (s->config.tls)
+        info.options |= LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
+    s->vhost = lws_create_vhost(s->context, &info);
+    return s->vhost ? 0 : -EIO;
+}
+
+static void on_reap(struct loop_reap *reap)
+{
+    struct tunnel_server *s = container_of(reap, struct tunnel_server, reap);
+
+    free(s->scratch);
+    free(s);
+}
+
+int tunnel_server_new(const struct tunnel_server_config *config, struct tunnel_server **ret_server)
+{
+    struct tunnel_server *s = calloc(1, sizeof(*s));
+    int r;
+
+    if (!s)
+        return -ENOMEM;
+    s->config = *config;
+    set_defaults(&s->config);
+    list_init(&s->links);
+    if (s->config.tls)
+        tls_ctx_ref(s->config.tls);
+    s->scratch = malloc(LWS_PRE + SERVER_MESSAGE_OUT_MAX);
+    if (!s->scratch) {
+        tunnel_server_free(s);
+        return -ENOMEM;
+    }
+    pthread_mutex_lock(&lws_lock);
+    lws_set_log_level(0, NULL);         /* what goes wrong is counted; libraries do not log */
+    r = make_context(s);
+    pthread_mutex_unlock(&lws_lock);
+    if (r) {
+        tunnel_server_free(s);
+        return r;
+    }
+    *ret_server = s;
+    return 0;
+}
+
+void tunnel_server_adopt(struct tunnel_server *s, int fd, const struct endpoint *peer)
+{
+    struct server_link *k = NULL;
+    struct lws *wsi;
+
+    if (!s->is_draining && s->stats.links < s->config.links_max && s->stats.handshakes < s->config.handshakes_max)
+        k = server_link_new(s, peer);
+    if (!k) {
+        s->stats.refused_overload++;
+        close(fd);
+        return;
+    }
+    s->stats.adopted++;
+    wsi = lws_adopt_socket_vhost(s->vhost, fd);     /* closes it on failure */
+    if (wsi)
+        server_link_adopted(k, wsi);
+    else
+        server_link_gone(k, REASON_OVERLOAD, "");
+}
+
+void tunnel_server_drain(struct tunnel_server *s, enum reason why, uint32_t ms_left)
+{
+    s->is_draining = true;
+    LIST_EACH(&s->links, node) {
+        struct server_link *k = container_of(node, struct server_link, node);
+
+        if (k->tunnel)
+            tunnel_goaway(k->tunnel, why, "", ms_left);
+    }
+}
+
+const struct tunnel_server_stats *tunnel_server_stats(const struct tunnel_server *s)
+{
+    return &s->stats;
+}
+
+void tunnel_server_free(struct tunnel_server *s)
+{
+    if (!s || s->is_freed)
+        return;
+    s->is_freed = true;
+    while (!list_is_empty(&s->links))
+        server_link_free(container_of(list_first(&s->links), struct server_link, node));
+    pthread_mutex_lock(&lws_lock);
+    if (s->context)
+        lws_context_destroy(s->context);
+    pthread_mutex_unlock(&lws_lock);
+    if (s->config.tls)
+        tls_ctx_unref(s->config.tls);
+    loop_reap(s->config.loop, &s->reap, on_reap);
+}
