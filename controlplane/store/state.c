@@ -157,3 +157,41 @@ int store_epoch_raise(struct store_tx *tx)
         r = db_done(tx, db_bind(tx, Q_position_raise_epoch, ""), NULL);
     return r ? r : store_position(tx, &tx->position);
 }
+
+/* ---- what was published ---- */
+
+int store_publication_put(struct store_tx *tx, const struct store_publication *p)
+{
+    return db_done(tx, db_bind(tx, Q_publication_put, "iiitbi", (int64_t)p->epoch,
+                               (int64_t)p->revision, (int64_t)p->after, p->digest, p->document,
+                               (int64_t)store_now_ms(tx->store)), NULL);
+}
+
+static int give_publication(sqlite3_stmt *row, store_publication_fn fn, void *ctx)
+{
+    struct store_publication p = { .epoch = (uint64_t)column_int(row, 0),
+                                   .revision = (uint64_t)column_int(row, 1),
+                                   .after = (uint64_t)column_int(row, 2),
+                                   .document = column_span(row, 4) };
+
+    column_copy(row, 3, p.digest, sizeof(p.digest));
+    return fn(ctx, &p);
+}
+
+int store_publications(struct store_tx *tx, size_t limit, store_publication_fn fn, void *ctx)
+{
+    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_publications, "i", (int64_t)limit);
+    int r;
+
+    while ((r = db_step(tx, row)) == DB_ROW) {
+        r = give_publication(row, fn, ctx);
+        if (r)
+            return r;
+    }
+    return r;
+}
+
+int store_publications_trim(struct store_tx *tx, size_t keep)
+{
+    return keep ? db_done(tx, db_bind(tx, Q_publications_trim, "i", (int64_t)keep), NULL) : -EINVAL;
+}

@@ -116,6 +116,16 @@ ORDER BY kind, id;
 -- name: state_trim
 DELETE FROM state_changes WHERE revision <= ?1;
 
+-- name: publication_put
+INSERT INTO publications (epoch, revision, after, digest, document, at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6);
+-- name: publications
+SELECT epoch, revision, after, digest, document FROM publications
+ORDER BY epoch DESC, revision DESC LIMIT ?1;
+-- name: publications_trim
+DELETE FROM publications WHERE (epoch, revision) < (
+    SELECT epoch, revision FROM publications ORDER BY epoch DESC, revision DESC LIMIT 1 OFFSET ?1 - 1);
+
 -- name: answer_get
 SELECT body_hash, status, location, etag, body FROM answers
 WHERE principal = ?1 AND key = ?2 AND operation = ?3;

@@ -299,6 +299,17 @@ MUST_CHECK int store_state_each(struct store_tx *tx, store_change_fn fn, void *c
 MUST_CHECK int store_state_changes(struct store_tx *tx, uint64_t revision, store_change_fn fn,
                                    void *ctx);
 MUST_CHECK int store_state_trim(struct store_tx *tx, uint64_t up_to_revision);
+struct store_publication {      /* a signed delta, as relays get it */
+    uint64_t epoch, revision, after;
+    char digest[65];
+    struct span document;
+};
+MUST_CHECK int store_publication_put(struct store_tx *tx, const struct store_publication *publication);
+typedef int (*store_publication_fn)(void *ctx, const struct store_publication *publication);
+/* The newest first, at most `limit`. */
+MUST_CHECK int store_publications(struct store_tx *tx, size_t limit, store_publication_fn fn, void *ctx);
+/* Keeps the newest `keep`. */
+MUST_CHECK int store_publications_trim(struct store_tx *tx, size_t keep);
 /* After a restore: the only way that a revision becomes smaller. */
 MUST_CHECK int store_epoch_raise(struct store_tx *tx);
 

@@ -20,7 +20,7 @@
     X(audit_head) X(audit_append) X(audit_get) X(audit_walk)                                   \
     X(record_put) X(record_get) X(records_trim) X(report_put) X(report_get) X(reports)         \
     X(state_get) X(state_put) X(state_remove) X(state_change) X(state_each) X(state_changes)   \
-    X(state_trim) X(answer_get) X(answer_put) X(answers_trim)                                  \
+    X(state_trim) X(publication_put) X(publications) X(publications_trim) X(answer_get) X(answer_put) X(answers_trim)                                  \
     X(penalty_get) X(penalty_put) X(penalties_trim)                                            \
     X(key_put) X(key_set_status) X(keys)                                                       \
     X(join_repeat) X(join_count) X(join_add) X(join_answer)                                    \

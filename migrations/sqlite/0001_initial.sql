@@ -85,6 +85,16 @@ CREATE TABLE state_changes (
 ) WITHOUT ROWID;
 CREATE INDEX state_changes_by_record ON state_changes (kind, id, revision);
 
+CREATE TABLE publications (             -- signed deltas: a chain by digest
+    epoch INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    after INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    document BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (epoch, revision)
+);
+
 CREATE TABLE records (
     source INTEGER NOT NULL,
     id TEXT NOT NULL,

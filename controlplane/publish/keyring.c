@@ -1,0 +1,448 @@
+#include "controlplane/publish/keyring.h"
+#include "lib/base/encode.h"
+#include "lib/crypto/random.h"
+#include "lib/state/document.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DAY_S 86400
+#define BACKDATE_S 300                  /* clocks differ */
+#define ROOT_DAYS 3650
+#define ISSUING_DAYS 1825
+#define KEYSET_MAX 8192
+
+struct keyring {
+    char cluster[CERT_CLUSTER_MAX + 1];
+    char pin[SHA256_HEX];
+    struct ca *root, *issuing[CERT_KIND_COUNT];
+    struct key *state;
+    unsigned char credential[CREDENTIAL_KEY_LEN];
+    struct buf root_pem, keyset;
+};
+
+static const struct {
+    int days;
+} leaf_lives[CERT_KIND_COUNT] = {
+    [CERT_AGENT] = { KEYRING_AGENT_DAYS },
+    [CERT_RELAY] = { KEYRING_RELAY_DAYS },
+    [CERT_CONTROL] = { KEYRING_CONTROL_DAYS },
+    [CERT_USER] = { 1 },
+};
+
+void keyring_free(struct keyring *k)
+{
+    for (int i = 0; i < CERT_KIND_COUNT; i++)
+        if (k->issuing[i])
+            ca_free(k->issuing[i]);
+    if (k->root)
+        ca_free(k->root);
+    if (k->state)
+        key_free(k->state);
+    buf_deinit(&k->root_pem);
+    buf_deinit(&k->keyset);
+    secret_wipe(k, sizeof(*k));
+    free(k);
+}
+
+const char *keyring_cluster(const struct keyring *k)
+{
+    return k->cluster;
+}
+
+const char *keyring_pin(const struct keyring *k)
+{
+    return k->pin;
+}
+
+struct span keyring_root_pem(const struct keyring *k)
+{
+    return buf_span(&k->root_pem);
+}
+
+struct span keyring_keyset(const struct keyring *k)
+{
+    return buf_span(&k->keyset);
+}
+
+const struct key *keyring_state_key(const struct keyring *k)
+{
+    return k->state;
+}
+
+const unsigned char *keyring_credential_key(const struct keyring *k)
+{
+    return k->credential;
+}
+
+/* ---- kept keys ---- */
+
+struct kept {                           /* one active key as the store has it */
+    bool is_found;
+    struct buf public_part, sealed;
+};
+
+struct context {
+    struct store_tx *tx;
+    const struct kek *kek;
+    struct keyring *keys;
+    int64_t now_s;
+};
+
+static void kept_deinit(struct kept *kept)
+{
+    buf_deinit(&kept->public_part);
+    buf_deinit(&kept->sealed);
+}
+
+static int take_active(void *ctx, const struct store_key *key)
+{
+    struct kept *kept = ctx;
+
+    if (strcmp(key->status, "active") != 0)
+        return 0;
+    buf_clear(&kept->public_part);
+    buf_clear(&kept->sealed);
+    buf_put_span(&kept->public_part, key->public_part);
+    buf_put_span(&kept->sealed, key->sealed);
+    kept->is_found = true;
+    return buf_error(&kept->public_part) ? buf_error(&kept->public_part) : buf_error(&kept->sealed);
+}
+
+static int kept_read(struct context *c, const char *purpose, struct kept *ret_kept)
+{
+    buf_init_heap(&ret_kept->public_part, CERT_PEM_MAX);
+    buf_init_heap(&ret_kept->sealed, 8192);
+    return store_keys(c->tx, purpose, take_active, ret_kept);
+}
+
+static int keep(struct context *c, const char *purpose, struct span public_part, struct span secret)
+{
+    AUTO(buf_deinit) struct buf sealed;
+    struct store_key row = { .purpose = purpose, .number = 1, .status = "active",
+                             .public_part = public_part, .created_ms = c->now_s * 1000 };
+    int r;
+
+    buf_init_heap(&sealed, 8192);
+    r = seal(c->kek, span_str(purpose), secret, &sealed);
+    if (r)
+        return r;
+    row.sealed = buf_span(&sealed);
+    return store_key_put(c->tx, &row);
+}
+
+static int open_kept(struct context *c, const char *purpose, const struct kept *kept,
+                     struct buf *ret_secret)
+{
+    return unseal(c->kek, span_str(purpose), buf_span(&kept->sealed), ret_secret);
+}
+
+static void secret_buf_deinit(struct buf *b)
+{
+    if (b->data)
+        secret_wipe(b->data, b->room);
+    buf_deinit(b);
+}
+
+/* ---- CAs ---- */
+
+static int keep_ca(struct context *c, const char *purpose, const struct ca *ca)
+{
+    AUTO(secret_buf_deinit) struct buf secret;
+    AUTO(buf_deinit) struct buf chain;
+    int r;
+
+    buf_init_heap(&secret, KEY_PEM_MAX);
+    buf_init_heap(&chain, CERT_PEM_MAX);
+    r = key_private_pem(ca_key(ca), &secret);
+    if (!r)
+        r = chain_pem(ca_chain(ca), &chain);
+    return r ? r : keep(c, purpose, buf_span(&chain), buf_span(&secret));
+}
+
+static int open_ca(struct context *c, const char *purpose, const struct kept *kept, struct ca **ret_ca)
+{
+    AUTO(secret_buf_deinit) struct buf secret;
+    AUTO(key_freep) struct key *key = NULL;
+    AUTO(chain_freep) struct chain *chain = NULL;
+    int r;
+
+    buf_init_heap(&secret, KEY_PEM_MAX);
+    r = open_kept(c, purpose, kept, &secret);
+    if (!r)
+        r = key_parse_private_pem(buf_span(&secret), &key);
+    if (!r)
+        r = chain_parse_pem(buf_span(&kept->public_part), &chain);
+    return r ? r : ca_load(key, chain, ret_ca);
+}
+
+/* `kind` CERT_KIND_COUNT: the root. */
+static int make_ca(struct context *c, enum cert_kind kind, struct ca **ret_ca)
+{
+    int64_t from = c->now_s - BACKDATE_S;
+
+    if (kind == CERT_KIND_COUNT)
+        return ca_new_root(c->keys->cluster, from, c->now_s + (int64_t)ROOT_DAYS * DAY_S, ret_ca);
+    return ca_new_issuing(c->keys->root, kind, from, c->now_s + (int64_t)ISSUING_DAYS * DAY_S, ret_ca);
+}
+
+static int load_ca(struct context *c, enum cert_kind kind, struct ca **ret_ca)
+{
+    AUTO(kept_deinit) struct kept kept = { .is_found = false };
+    char purpose[32];
+    int r;
+
+    snprintf(purpose, sizeof(purpose), "ca/%s", kind == CERT_KIND_COUNT ? "root" : cert_kind_name(kind));
+    r = kept_read(c, purpose, &kept);
+    if (r)
+        return r;
+    if (kept.is_found)
+        return open_ca(c, purpose, &kept, ret_ca);
+    r = make_ca(c, kind, ret_ca);
+    return r ? r : keep_ca(c, purpose, *ret_ca);
+}
+
+static int load_cas(struct context *c)
+{
+    int r;
+
+    r = load_ca(c, CERT_KIND_COUNT, &c->keys->root);
+    for (int i = 0; !r && i < CERT_KIND_COUNT; i++)
+        r = load_ca(c, (enum cert_kind)i, &c->keys->issuing[i]);
+    if (!r)
+        r = chain_root_pin(ca_chain(c->keys->root), c->keys->pin);
+    return r ? r : chain_root_pem(ca_chain(c->keys->root), &c->keys->root_pem);
+}
+
+/* ---- the state key, its set, the credential key ---- */
+
+static int make_state_key(struct context *c)
+{
+    AUTO(secret_buf_deinit) struct buf secret;
+    AUTO(buf_deinit) struct buf public_part;
+    int r;
+
+    buf_init_heap(&secret, KEY_PEM_MAX);
+    buf_init_heap(&public_part, KEY_PEM_MAX);
+    r = key_generate(&c->keys->state);
+    if (!r)
+        r = key_private_pem(c->keys->state, &secret);
+    if (!r)
+        r = key_public_pem(c->keys->state, &public_part);
+    return r ? r : keep(c, "state", buf_span(&public_part), buf_span(&secret));
+}
+
+static int load_state_key(struct context *c)
+{
+    AUTO(kept_deinit) struct kept kept = { .is_found = false };
+    AUTO(secret_buf_deinit) struct buf secret;
+    int r;
+
+    buf_init_heap(&secret, KEY_PEM_MAX);
+    r = kept_read(c, "state", &kept);
+    if (r)
+        return r;
+    if (!kept.is_found)
+        return make_state_key(c);
+    r = open_kept(c, "state", &kept, &secret);
+    return r ? r : key_parse_private_pem(buf_span(&secret), &c->keys->state);
+}
+
+/* Signed once and kept: the same serial number always stands for the same bytes. */
+static int load_keyset(struct context *c)
+{
+    int r;
+
+    r = store_meta_get(c->tx, "keyset", &c->keys->keyset);
+    if (r != STORE_E_NOT_FOUND)
+        return r;
+    r = keyset_sign(c->keys->cluster, 1, &c->keys->state, 1, ca_key(c->keys->root), &c->keys->keyset);
+    return r ? r : store_meta_put(c->tx, "keyset", buf_span(&c->keys->keyset));
+}
+
+static int load_credential_key(struct context *c)
+{
+    AUTO(kept_deinit) struct kept kept = { .is_found = false };
+    AUTO(secret_buf_deinit) struct buf secret;
+    int r;
+
+    buf_init_heap(&secret, 256);
+    r = kept_read(c, "credential", &kept);
+    if (r)
+        return r;
+    if (!kept.is_found) {
+        random_bytes(c->keys->credential, CREDENTIAL_KEY_LEN);
+        return keep(c, "credential", SPAN(""), span_of(c->keys->credential, CREDENTIAL_KEY_LEN));
+    }
+    r = open_kept(c, "credential", &kept, &secret);
+    if (!r && secret.len != CREDENTIAL_KEY_LEN)
+        r = -EBADMSG;
+    if (!r)
+        memcpy(c->keys->credential, secret.data, CREDENTIAL_KEY_LEN);
+    return r;
+}
+
+static int check_cluster(struct context *c, struct buf *reterr)
+{
+    AUTO(buf_deinit) struct buf known;
+    int r;
+
+    buf_init_heap(&known, 256);
+    r = store_meta_get(c->tx, "cluster", &known);
+    if (r == STORE_E_NOT_FOUND)
+        return store_meta_put(c->tx, "cluster", span_str(c->keys->cluster));
+    if (!r && !span_eq(buf_span(&known), span_str(c->keys->cluster))) {
+        buf_printf(reterr, "the database belongs to cluster %s, not %s: change the option cluster",
+                   buf_text(&known), c->keys->cluster);
+        return -EINVAL;
+    }
+    return r;
+}
+
+static int load_all(struct context *c, struct buf *reterr)
+{
+    int r;
+
+    r = check_cluster(c, reterr);
+    if (!r)
+        r = load_cas(c);
+    if (!r)
+        r = load_state_key(c);
+    if (!r)
+        r = load_keyset(c);
+    return r ? r : load_credential_key(c);
+}
+
+int keyring_load(struct store *store, const char *cluster, const struct kek *kek,
+                 struct keyring **ret_keys, struct buf *reterr)
+{
+    AUTO(keyring_freep) struct keyring *keys = calloc(1, sizeof(*keys));
+    AUTO(store_rollbackp) struct store_tx *tx = NULL;
+    struct context c = { .kek = kek, .keys = keys, .now_s = (int64_t)(store_now_ms(store) / 1000) };
+    int r;
+
+    if (!keys)
+        return -ENOMEM;
+    buf_init_heap(&keys->root_pem, CERT_PEM_MAX);
+    buf_init_heap(&keys->keyset, KEYSET_MAX);
+    snprintf(keys->cluster, sizeof(keys->cluster), "%s", cluster);
+    r = store_begin(store, STORE_WRITE, &tx);
+    c.tx = tx;
+    if (!r)
+        r = load_all(&c, reterr);
+    if (!r)
+        r = store_commit(&tx, NULL);
+    if (r) {
+        if (!reterr->len)
+            buf_printf(reterr, "the keys cannot be opened: %s",
+                       r == -EBADMSG ? "they are sealed under another key file" :
+                       strerrordesc_np(r < 0 ? -r : EBUSY));
+        return r > 0 ? -EBUSY : r;
+    }
+    *ret_keys = TAKE(keys);
+    return 0;
+}
+
+/* ---- issuing ---- */
+
+static int describe(const struct chain *chain, struct issued *ret_issued)
+{
+    AUTO(key_freep) struct key *key = NULL;
+    AUTO(buf_deinit) struct buf pem;
+    struct identity id;
+    int r;
+
+    buf_init_heap(&pem, CERT_PEM_MAX);
+    r = chain_pem(chain, &pem);
+    if (!r && !span_copy(buf_span(&pem), ret_issued->pem, sizeof(ret_issued->pem)))
+        r = -ENOBUFS;
+    if (!r)
+        r = chain_identity(chain, &id);
+    if (!r)
+        r = chain_public_key(chain, 0, &key);
+    if (!r)
+        r = key_fingerprint(key, ret_issued->row.key_hash);
+    if (r)
+        return r;
+    ret_issued->row.subject = id.id;
+    ret_issued->row.generation = id.generation;
+    ret_issued->row.not_after_ms = id.not_after_s * 1000;
+    snprintf(ret_issued->row.kind, sizeof(ret_issued->row.kind), "%s", cert_kind_name(id.kind));
+    snprintf(ret_issued->row.fingerprint, sizeof(ret_issued->row.fingerprint), "%s", id.fingerprint);
+    return 0;
+}
+
+int keyring_issue(const struct keyring *keys, enum cert_kind kind, const struct ulid *id,
+                  uint32_t generation, struct span csr_der, int64_t now_s, struct issued *ret_issued)
+{
+    AUTO(chain_freep) struct chain *chain = NULL;
+    struct ca_leaf leaf = { .kind = kind, .id = *id, .generation = generation,
+                            .not_before_s = now_s - BACKDATE_S,
+                            .not_after_s = now_s + (int64_t)leaf_lives[kind].days * DAY_S };
+    int r;
+
+    r = ca_issue(keys->issuing[kind], csr_der, &leaf, &chain);
+    if (r)
+        return r;
+    ret_issued->row.issued_ms = now_s * 1000;
+    return describe(chain, ret_issued);
+}
+
+struct hosts {                          /* alternative names of the listeners' certificate */
+    const char *names[CA_ALT_NAMES_MAX / 2];
+    struct addr addrs[CA_ALT_NAMES_MAX / 2];
+    char text[CA_ALT_NAMES_MAX / 2][254];
+    size_t name_count, addr_count;
+};
+
+static void hosts_add(struct hosts *h, struct span host)
+{
+    struct addr a;
+
+    if (addr_parse(host, &a)) {
+        if (h->addr_count < ARRAY_LEN(h->addrs))
+            h->addrs[h->addr_count++] = a;
+        return;
+    }
+    if (h->name_count == ARRAY_LEN(h->names) || !host_canonical(host, h->text[h->name_count]))
+        return;
+    h->names[h->name_count] = h->text[h->name_count];
+    h->name_count++;
+}
+
+static void hosts_fill(struct hosts *h, struct span hosts)
+{
+    struct span host;
+
+    hosts_add(h, SPAN("localhost"));
+    hosts_add(h, SPAN("127.0.0.1"));
+    hosts_add(h, SPAN("::1"));
+    while (span_cut(&hosts, '\n', &host))
+        if (host.n)
+            hosts_add(h, host);
+}
+
+int keyring_issue_own(const struct keyring *keys, const struct ulid *id, struct span host_list,
+                      int64_t now_s, struct buf *ret_chain_pem, struct buf *ret_key_pem)
+{
+    AUTO(key_freep) struct key *key = NULL;
+    AUTO(chain_freep) struct chain *chain = NULL;
+    struct hosts hosts = { .name_count = 0 };
+    struct ca_leaf leaf = { .kind = CERT_CONTROL, .id = *id, .generation = 1,
+                            .not_before_s = now_s - BACKDATE_S,
+                            .not_after_s = now_s + (int64_t)KEYRING_CONTROL_DAYS * DAY_S };
+    int r;
+
+    hosts_fill(&hosts, host_list);
+    leaf.dns_names = hosts.names;
+    leaf.dns_count = hosts.name_count;
+    leaf.addrs = hosts.addrs;
+    leaf.addr_count = hosts.addr_count;
+    r = key_generate(&key);
+    if (!r)
+        r = ca_issue_for_key(keys->issuing[CERT_CONTROL], key, &leaf, &chain);
+    if (!r)
+        r = chain_pem(chain, ret_chain_pem);
+    return r ? r : key_private_pem(key, ret_key_pem);
+}

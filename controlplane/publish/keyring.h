@@ -1,0 +1,48 @@
+#pragma once
+#include "controlplane/store/store.h"
+#include "lib/crypto/ca.h"
+#include "lib/crypto/seal.h"
+#include "lib/crypto/secret.h"
+/*
+ * keyring.h - every key that the control plane holds, unsealed in memory, sealed in the store.
+ *
+ * One root, an issuing CA for each kind, the state-signing key, the key of the proxy
+ * credentials' hashes.  Loading makes what is missing, in one transaction, so it may be
+ * repeated; what is there is never replaced.
+ *
+ * Units      Unix seconds.
+ * Ownership  everything handed out is the keyring's and lives as long as it does.
+ * Threads    a keyring never changes: any.
+ * Errors     -errno with a sentence in reterr.
+ */
+#define KEYRING_AGENT_DAYS 7
+#define KEYRING_RELAY_DAYS 30
+#define KEYRING_CONTROL_DAYS 90
+
+struct keyring;
+
+/* `cluster` must be the one that the keys were made for. */
+MUST_CHECK int keyring_load(struct store *store, const char *cluster, const struct kek *kek,
+                            struct keyring **ret_keys, struct buf *reterr);
+void keyring_free(struct keyring *keys);
+DEFINE_FREEP(keyring, keyring_free)
+
+const char *keyring_cluster(const struct keyring *keys);
+const char *keyring_pin(const struct keyring *keys);            /* of the root, hex */
+struct span keyring_root_pem(const struct keyring *keys);
+struct span keyring_keyset(const struct keyring *keys);         /* signed text */
+const struct key *keyring_state_key(const struct keyring *keys);
+const unsigned char *keyring_credential_key(const struct keyring *keys);        /* CREDENTIAL_KEY_LEN */
+
+/* A certificate of the kind's usual life for the request's key.  -EINVAL: a bad request. */
+struct issued {
+    char pem[CERT_PEM_MAX];             /* leaf, issuing CA, root */
+    struct store_certificate row;       /* for store_certificate_put() */
+};
+MUST_CHECK int keyring_issue(const struct keyring *keys, enum cert_kind kind, const struct ulid *id,
+                             uint32_t generation, struct span csr_der, int64_t now_s,
+                             struct issued *ret_issued);
+/* A certificate and key for the control plane's own listeners; `hosts`: addresses and
+ * names, '\n'-separated, "localhost" and loopback come by themselves. */
+MUST_CHECK int keyring_issue_own(const struct keyring *keys, const struct ulid *id, struct span hosts,
+                                 int64_t now_s, struct buf *ret_chain_pem, struct buf *ret_key_pem);

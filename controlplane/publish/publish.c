@@ -1,0 +1,196 @@
+#include "controlplane/publish/publish_internal.h"
+#include "lib/log/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+
+#define RETRY_MS 1000           /* after a step that failed */
+
+static uint64_t monotonic_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* With the lock held. */
+static void wait_until(struct publisher *p, uint64_t until_ms, bool is_ring_enough)
+{
+    struct timespec until = { .tv_sec = (time_t)(until_ms / 1000),
+                              .tv_nsec = (long)(until_ms % 1000) * 1000000 };
+
+    while (!p->is_stopping && !(is_ring_enough && p->is_rung) &&
+           pthread_cond_timedwait(&p->has_work, &p->lock, &until) != ETIMEDOUT)
+        ;
+}
+
+/* With the lock held: until there is work or the beat is due; false at the end. */
+static bool wait_for_work(struct publisher *p, uint64_t beat_at_ms)
+{
+    wait_until(p, beat_at_ms, true);
+    if (p->is_rung)
+        wait_until(p, p->published_ms + PUBLISH_GATHER_MS, false);
+    p->is_rung = p->is_rung && p->trouble;
+    return !p->is_stopping;
+}
+
+static void one_turn(struct publisher *p)
+{
+    bool is_news = false;
+    int r;
+
+    r = publish_step(p, &is_news);
+    if (!r && !is_news)
+        r = publish_head(p);    /* a new beat */
+    if (r)
+        LOG(ERROR, "publish.failed", E(r), S("detail", p->trouble_text));
+    if (is_news && p->options.ring)
+        p->options.ring(p->options.ring_ctx);
+    pthread_mutex_lock(&p->lock);
+    p->trouble = r;
+    p->published_ms = monotonic_ms();
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void *publisher_main(void *arg)
+{
+    struct publisher *p = arg;
+    uint64_t next_ms;
+
+    for (;;) {
+        next_ms = monotonic_ms() + (p->trouble ? RETRY_MS : p->options.beat_ms);
+        pthread_mutex_lock(&p->lock);
+        if (!wait_for_work(p, next_ms)) {
+            pthread_mutex_unlock(&p->lock);
+            return NULL;
+        }
+        pthread_mutex_unlock(&p->lock);
+        one_turn(p);
+    }
+}
+
+void publisher_wake(void *publisher)
+{
+    struct publisher *p = publisher;
+
+    pthread_mutex_lock(&p->lock);
+    p->is_rung = true;
+    pthread_cond_signal(&p->has_work);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static struct publisher *publisher_new(const struct publisher_options *options)
+{
+    struct publisher *p = calloc(1, sizeof(*p));
+    pthread_condattr_t attr;
+
+    if (!p)
+        return NULL;
+    p->options = *options;
+    if (!p->options.beat_ms)
+        p->options.beat_ms = 5000;
+    p->at = p->snapshot_at = STATE_POSITION_NONE;
+    deltas_init(&p->deltas);
+    buf_init_heap(&p->snapshot, DOCUMENT_SIZE_MAX);
+    buf_init_heap(&p->head, 4096);
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&p->has_work, &attr);
+    pthread_condattr_destroy(&attr);
+    return p;
+}
+
+int publisher_start(const struct publisher_options *options, struct publisher **ret_publisher,
+                    struct buf *reterr)
+{
+    AUTO(publisher_freep) struct publisher *p = publisher_new(options);
+    int r;
+
+    if (!p)
+        return -ENOMEM;
+    r = publish_load(p);
+    if (!r)
+        r = -pthread_create(&p->thread, NULL, publisher_main, p);
+    if (r) {
+        buf_printf(reterr, "the state cannot be published: %s %s", strerrordesc_np(-r), p->trouble_text);
+        return r;
+    }
+    p->has_thread = true;
+    *ret_publisher = TAKE(p);
+    return 0;
+}
+
+void publisher_free(struct publisher *p)
+{
+    if (p->has_thread) {
+        pthread_mutex_lock(&p->lock);
+        p->is_stopping = true;
+        pthread_cond_signal(&p->has_work);
+        pthread_mutex_unlock(&p->lock);
+        pthread_join(p->thread, NULL);
+    }
+    deltas_clear(&p->deltas);
+    buf_deinit(&p->snapshot);
+    buf_deinit(&p->head);
+    policy_unref(p->policy);
+    pthread_cond_destroy(&p->has_work);
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}
+
+struct policy *publisher_policy(struct publisher *p)
+{
+    struct policy *policy;
+
+    pthread_mutex_lock(&p->lock);
+    policy = policy_ref(p->policy);
+    pthread_mutex_unlock(&p->lock);
+    return policy;
+}
+
+struct store_position publisher_position(struct publisher *p)
+{
+    struct store_position position;
+
+    pthread_mutex_lock(&p->lock);
+    position = (struct store_position){ p->at.epoch, p->at.revision };
+    pthread_mutex_unlock(&p->lock);
+    return position;
+}
+
+/* With the lock held. */
+static void put_news(struct publisher *p, struct store_position at, struct buf *out)
+{
+    if (at.epoch == p->at.epoch &&
+        deltas_from(&p->deltas, at.epoch, at.revision, PUBLISH_ANSWER_MAX, out))
+        return;
+    buf_put_span(out, buf_span(&p->snapshot));
+    (void)deltas_from(&p->deltas, p->at.epoch, p->snapshot_at.revision, PUBLISH_ANSWER_MAX, out);
+}
+
+int publisher_answer(struct publisher *p, struct store_position at, struct buf *out,
+                     bool *ret_is_news)
+{
+    pthread_mutex_lock(&p->lock);
+    buf_put_span(out, buf_span(&p->head));
+    *ret_is_news = at.epoch != p->at.epoch || at.revision != p->at.revision;
+    if (*ret_is_news)
+        put_news(p, at, out);
+    pthread_mutex_unlock(&p->lock);
+    return buf_error(out);
+}
+
+bool publisher_is_well(struct publisher *p, struct buf *ret_why)
+{
+    bool is_well;
+
+    pthread_mutex_lock(&p->lock);
+    is_well = !p->trouble;
+    if (!is_well)
+        buf_printf(ret_why, "publication fails: %s %s\n", strerrordesc_np(-p->trouble), p->trouble_text);
+    pthread_mutex_unlock(&p->lock);
+    return is_well;
+}

@@ -1,0 +1,345 @@
+#include "controlplane/publish/publish_internal.h"
+#include "lib/check/check.h"
+#include "lib/crypto/random.h"
+#include "lib/state/agentpolicy.h"
+
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define AGENT "01ARZ3NDEKTSV4RRFFQ69G5FA1"
+#define GROUP "01ARZ3NDEKTSV4RRFFQ69G5FG1"
+#define PROFILE "01ARZ3NDEKTSV4RRFFQ69G5FP1"
+#define GRANT "01ARZ3NDEKTSV4RRFFQ69G5FR1"
+#define USER "01ARZ3NDEKTSV4RRFFQ69G5FV1"
+#define RULE "01ARZ3NDEKTSV4RRFFQ69G5FD1"
+
+struct fixture {
+    char dir[64], path[96];
+    struct kek kek;
+    struct store *store;
+    struct keyring *keys;
+    struct publisher *publisher;
+};
+
+static void open_all(struct fixture *f)
+{
+    struct store_options options = { .path = f->path, .readers = 2, .writer = "cp" };
+    struct publisher_options publisher = { .beat_ms = 100 };
+    AUTO(buf_deinit) struct buf err;
+
+    buf_init_heap(&err, 4096);
+    assert_int_equal(store_open(&options, &f->store, &err), 0);
+    assert_int_equal(keyring_load(f->store, "test", &f->kek, &f->keys, &err), 0);
+    publisher.store = f->store;
+    publisher.keys = f->keys;
+    assert_int_equal(publisher_start(&publisher, &f->publisher, &err), 0);
+    store_on_commit(f->store, publisher_wake, f->publisher);
+}
+
+static void close_all(struct fixture *f)
+{
+    store_on_commit(f->store, NULL, NULL);
+    publisher_free(f->publisher);
+    keyring_free(f->keys);
+    store_close(f->store);
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+
+    snprintf(f->dir, sizeof(f->dir), "/tmp/adit-publish-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    snprintf(f->path, sizeof(f->path), "%s/adit.db", f->dir);
+    random_bytes(f->kek.bytes, sizeof(f->kek.bytes));
+    open_all(f);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    static const char *const suffixes[] = { "", "-wal", "-shm" };
+    struct fixture *f = *state;
+    char file[128];
+
+    close_all(f);
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+        snprintf(file, sizeof(file), "%s%s", f->path, suffixes[i]);
+        unlink(file);
+    }
+    rmdir(f->dir);
+    free(f);
+    return 0;
+}
+
+struct put {
+    const char *kind, *id, *json;
+};
+
+/* Commits, and waits until that is published. */
+static void commit(struct fixture *f, const struct put *puts, size_t n)
+{
+    struct store_position want = { 0 }, have;
+    struct store_tx *tx = NULL;
+
+    assert_int_equal(store_begin(f->store, STORE_WRITE, &tx), 0);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(store_state_put(tx, puts[i].kind, span_str(puts[i].id), span_str(puts[i].json)), 0);
+    assert_int_equal(store_commit(&tx, &want), 0);
+    do {
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){ .tv_nsec = 1000000 }, NULL);
+        have = publisher_position(f->publisher);
+    } while (have.revision < want.revision);
+}
+
+/* What a relay does with an answer. */
+struct relay {
+    struct keyset *keys;
+    struct policy *policy;
+    struct state_position at;
+    struct state_head head;
+    int snapshots, deltas;
+};
+
+static void relay_pull(struct fixture *f, struct relay *relay)
+{
+    AUTO(buf_deinit) struct buf out;
+    struct state_error error = { "" };
+    struct span rest;
+    struct document d;
+    struct state_head head;
+    bool is_news = false;
+
+    if (!relay->keys) {
+        relay->at = STATE_POSITION_NONE;
+        assert_int_equal(keyset_open_pinned(keyring_keyset(f->keys), "test", keyring_root_pem(f->keys),
+                                            keyring_pin(f->keys), &relay->keys, &error), 0);
+    }
+    buf_init_heap(&out, 64u << 20);
+    assert_int_equal(publisher_answer(f->publisher, (struct store_position){ relay->at.epoch,
+                                      relay->at.revision }, &out, &is_news), 0);
+    rest = buf_span(&out);
+    assert_int_equal(document_cut(&rest, &d, &error), 0);
+    assert_int_equal(state_head_open(&d, relay->keys, &head, &error), 0);
+    assert_int_equal(state_head_check(&relay->head, &head, &error), 0);
+    relay->head = head;
+    while (document_cut(&rest, &d, &error) == 0) {
+        struct policy *next = NULL;
+        int r;
+
+        relay->snapshots += d.kind == DOCUMENT_SNAPSHOT;
+        relay->deltas += d.kind == DOCUMENT_DELTA;
+        r = state_apply(&d, relay->keys, relay->policy, &relay->at, &next, &relay->at, &error);
+        if (r == STATE_E_HAVE)
+            continue;
+        if (r)
+            print_message("%s\n", error.text);
+        assert_int_equal(r, 0);
+        policy_unref(relay->policy);
+        relay->policy = next;
+    }
+    assert_int_equal(relay->at.revision, head.revision);
+    assert_string_equal(relay->at.digest, head.digest);
+}
+
+static void relay_deinit(struct relay *relay)
+{
+    policy_unref(relay->policy);
+    if (relay->keys)
+        keyset_unref(relay->keys);
+}
+
+static const struct put world[] = {
+    { "user", USER, "{\"name\":\"ann\",\"active\":true}" },
+    { "agent", AGENT, "{\"name\":\"a1\",\"active\":true}" },
+    { "agentgroup", GROUP, "{\"name\":\"g1\",\"mode\":\"priority\",\"members\":[{\"agent\":\"" AGENT "\",\"priority\":1,\"weight\":1,\"enabled\":true}]}" },
+    { "profile", PROFILE, "{\"name\":\"p1\",\"hosts\":[\"*.corp.example\"],\"ports\":[\"80\"],"
+      "\"allow_special\":true,\"agentgroup\":\"" GROUP "\"}" },
+    { "grant", GRANT, "{\"subject_kind\":\"user\",\"subject\":\"" USER "\",\"profile\":\"" PROFILE "\"}" },
+};
+
+static bool reaches(struct fixture *f, struct relay *relay, const char *name, uint16_t port)
+{
+    const struct agentpolicy_record *record;
+    AUTO(agent_reach_freep) struct agent_reach *reach = NULL;
+    struct agentpolicy_header header = { 0 };
+    struct state_error error = { "" };
+    struct target t;
+    struct addr a = addr_v4(10, 0, 0, 1);
+
+    (void)f;
+    record = RECORD_AS(policy_find(relay->policy, RECORD_AGENTPOLICY, SPAN(AGENT)), AGENTPOLICY, agentpolicy_record);
+    assert_non_null(record);
+    assert_int_equal(agentpolicy_open(span_str(record->document), relay->keys, AGENT, NULL, &header,
+                                      &reach, &error), 0);
+    if (name[0] == '/')
+        return agent_reach_allows_unix(reach, span_str(name));
+    assert_true(target_parse(span_str(name), port, &t));
+    return agent_reach_allows(reach, &t, &a, NULL);
+}
+
+static void test_follow(void **state)
+{
+    struct fixture *f = *state;
+    AUTO(relay_deinit) struct relay relay = { .keys = NULL };
+    static const struct put more = { "user", USER, "{\"name\":\"ann\",\"active\":false}" };
+    static const struct put gone = { "user", USER, "" };
+
+    relay_pull(f, &relay);
+    assert_true(relay.at.revision >= 1);
+    commit(f, world, ARRAY_LEN(world));
+    relay_pull(f, &relay);
+    assert_int_equal(relay.snapshots, 1);
+    assert_int_equal(relay.deltas, 1);
+    assert_non_null(policy_find(relay.policy, RECORD_USER, SPAN(USER)));
+    commit(f, &more, 1);
+    commit(f, &gone, 1);
+    relay_pull(f, &relay);
+    assert_int_equal(relay.deltas, 3);
+    assert_null(policy_find(relay.policy, RECORD_USER, SPAN(USER)));
+    relay_pull(f, &relay);
+    assert_int_equal(relay.deltas, 3);          /* nothing new: only the head */
+}
+
+static void test_agent_policies(void **state)
+{
+    static const struct {
+        const char *it;
+        struct put put;
+        bool corp_80, corp_81, socket;
+    } rows[] = {
+        { "covers the profile", { "setting", "x", "{\"value\":\"1\"}" }, true, false, false },
+        { "covers a socket that an override names",
+          { "override", RULE, "{\"host\":\"x.corp.example\",\"scope\":\"all\",\"unix\":\"/run/x\"}" },
+          true, false, true },
+        { "follows the profile's ports",
+          { "profile", PROFILE, "{\"name\":\"p1\",\"hosts\":[\"*.corp.example\"],\"ports\":[\"81\"],"
+            "\"agentgroup\":\"" GROUP "\"}" }, false, true, false },
+        { "follows the group", { "agentgroup", GROUP, "{\"name\":\"g1\",\"mode\":\"priority\",\"members\":[]}" },
+          false, false, false },
+        { "follows the group back", { "agentgroup", GROUP, "{\"name\":\"g1\",\"mode\":\"priority\","
+          "\"members\":[{\"agent\":\"" AGENT "\",\"priority\":1,\"weight\":1,\"enabled\":true}]}" }, false, true, false },
+        { "forgets grants that ended", { "grant", GRANT, "{\"subject_kind\":\"user\",\"subject\":\"" USER "\","
+          "\"profile\":\"" PROFILE "\",\"end_ms\":1000}" }, false, false, false },
+        { "covers all by a grant on the group", { "grant", GRANT, "{\"subject_kind\":\"user\",\"subject\":\"" USER
+          "\",\"agentgroup\":\"" GROUP "\"}" }, true, true, false },
+        { "forgets grants that are gone", { "grant", GRANT, "" }, false, false, false },
+    };
+    struct fixture *f = *state;
+    AUTO(relay_deinit) struct relay relay = { .keys = NULL };
+
+    commit(f, world, ARRAY_LEN(world));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        check_row(rows[i].it);
+        commit(f, &rows[i].put, 1);
+        relay_pull(f, &relay);
+        assert_int_equal(reaches(f, &relay, "w.corp.example", 80), rows[i].corp_80);
+        assert_int_equal(reaches(f, &relay, "w.corp.example", 81), rows[i].corp_81);
+        assert_int_equal(reaches(f, &relay, "/run/x", 0), rows[i].socket);
+    }
+    commit(f, &(struct put){ "agent", AGENT, "" }, 1);
+    relay_pull(f, &relay);
+    assert_null(policy_find(relay.policy, RECORD_AGENTPOLICY, SPAN(AGENT)));
+}
+
+/* After a restart the chain goes on; work that was committed meanwhile is published. */
+static void test_restart(void **state)
+{
+    struct fixture *f = *state;
+    AUTO(relay_deinit) struct relay relay = { .keys = NULL };
+    struct store_tx *tx = NULL;
+
+    commit(f, world, ARRAY_LEN(world));
+    relay_pull(f, &relay);
+    close_all(f);
+    open_all(f);
+    relay_pull(f, &relay);
+    assert_int_equal(relay.snapshots, 1);
+
+    store_on_commit(f->store, NULL, NULL);
+    publisher_free(f->publisher);
+    assert_int_equal(store_begin(f->store, STORE_WRITE, &tx), 0);
+    assert_int_equal(store_state_put(tx, "grant", SPAN(GRANT), SPAN_NONE), 0);
+    assert_int_equal(store_commit(&tx, NULL), 0);
+    keyring_free(f->keys);
+    store_close(f->store);
+    open_all(f);
+    relay_pull(f, &relay);
+    assert_int_equal(relay.snapshots, 1);
+    assert_null(policy_find(relay.policy, RECORD_GRANT, SPAN(GRANT)));
+    assert_false(reaches(f, &relay, "w.corp.example", 80));
+}
+
+static void test_epoch(void **state)
+{
+    struct fixture *f = *state;
+    AUTO(relay_deinit) struct relay relay = { .keys = NULL };
+    struct store_position position = { 0 };
+    struct store_tx *tx = NULL;
+
+    commit(f, world, ARRAY_LEN(world));
+    relay_pull(f, &relay);
+    assert_int_equal(store_begin(f->store, STORE_WRITE, &tx), 0);
+    assert_int_equal(store_epoch_raise(tx), 0);
+    assert_int_equal(store_commit(&tx, &position), 0);
+    while (publisher_position(f->publisher).epoch < position.epoch)
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    relay_pull(f, &relay);
+    assert_int_equal(relay.snapshots, 2);
+    assert_int_equal(relay.at.epoch, 2);
+    commit(f, &(struct put){ "user", USER, "" }, 1);
+    relay_pull(f, &relay);
+    assert_int_equal(relay.snapshots, 2);
+    close_all(f);
+    open_all(f);
+    relay_pull(f, &relay);
+    assert_int_equal(relay.snapshots, 2);
+}
+
+/* A record that no relay could read is not sent, and what it replaced goes. */
+static void test_withheld(void **state)
+{
+    struct fixture *f = *state;
+    AUTO(relay_deinit) struct relay relay = { .keys = NULL };
+    AUTO(buf_deinit) struct buf why;
+
+    buf_init_heap(&why, 1024);
+    commit(f, world, ARRAY_LEN(world));
+    commit(f, &(struct put){ "user", USER, "{\"name\":7}" }, 1);
+    relay_pull(f, &relay);
+    assert_null(policy_find(relay.policy, RECORD_USER, SPAN(USER)));
+    assert_true(publisher_is_well(f->publisher, &why));
+}
+
+static void test_foreign_keys(void **state)
+{
+    struct fixture *f = *state;
+    struct keyring *keys = NULL;
+    struct kek other = f->kek;
+    AUTO(buf_deinit) struct buf err;
+
+    buf_init_heap(&err, 1024);
+    other.bytes[0] ^= 1;
+    assert_int_equal(keyring_load(f->store, "test", &other, &keys, &err), -EBADMSG);
+    assert_non_null(strstr(buf_text(&err), "another key file"));
+    buf_clear(&err);
+    assert_int_equal(keyring_load(f->store, "other", &f->kek, &keys, &err), -EINVAL);
+    assert_non_null(strstr(buf_text(&err), "cluster"));
+    buf_clear(&err);
+    assert_int_equal(keyring_load(f->store, "test", &f->kek, &keys, &err), 0);
+    assert_string_equal(keyring_pin(keys), keyring_pin(f->keys));
+    keyring_free(keys);
+}
+
+#define PUBLISH_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PUBLISH_TEST(test_follow), PUBLISH_TEST(test_agent_policies), PUBLISH_TEST(test_restart),
+        PUBLISH_TEST(test_epoch),  PUBLISH_TEST(test_withheld),       PUBLISH_TEST(test_foreign_keys),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,550 @@
+#include "controlplane/publish/publish_internal.h"
+#include "lib/log/log.h"
+#include "lib/state/agentpolicy.h"
+#include "lib/state/record_codec.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define CHANGES_KEPT 10000      /* revisions whose changes stay in the store */
+
+/* Records on their way into a delta or snapshot: as lines, and as changes of a policy. */
+struct batch {
+    struct buf lines;
+    struct policy_change *changes;
+    size_t count, room;
+    struct ids {
+        char text[RECORD_ID_MAX + 1];
+    } *ids;                     /* of removed ones: the changes point here */
+    bool is_full;               /* a snapshot: nothing is removed */
+};
+
+static void batch_init(struct batch *b, bool is_full)
+{
+    *b = (struct batch){ .is_full = is_full };
+    buf_init_heap(&b->lines, DOCUMENT_SIZE_MAX);
+}
+
+static void batch_deinit(struct batch *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        record_unref(b->changes[i].put);
+    free(b->changes);
+    free(b->ids);
+    buf_deinit(&b->lines);
+}
+
+static int batch_grow(struct batch *b)
+{
+    size_t room = b->room ? 2 * b->room : 64;
+    struct policy_change *changes;
+    struct ids *ids;
+
+    if (b->count < b->room)
+        return 0;
+    changes = realloc(b->changes, room * sizeof(*changes));
+    if (!changes)
+        return -ENOMEM;
+    b->changes = changes;
+    ids = realloc(b->ids, room * sizeof(*ids));
+    if (!ids)
+        return -ENOMEM;
+    b->ids = ids;
+    b->room = room;
+    return 0;
+}
+
+/* What a relay could not read is withheld, so that it grants nothing. */
+static int decode(const struct store_change *c, enum record_kind kind, struct record **ret_record)
+{
+    struct state_error error = { "" };
+    int r;
+
+    r = record_decode(kind, c->id, c->json, ret_record, &error);
+    if (r == DOCUMENT_E_REJECTED) {
+        LOG(ERROR, "publish.record-withheld", S("kind", c->kind), SP("id", c->id),
+            S("detail", error.text));
+        return 0;
+    }
+    return r;
+}
+
+static int batch_add(void *ctx, const struct store_change *c)
+{
+    struct batch *b = ctx;
+    struct policy_change *change;
+    enum record_kind kind;
+    int r;
+
+    if (!record_kind_parse(span_str(c->kind), &kind))
+        return -EINVAL;
+    r = batch_grow(b);
+    if (r)
+        return r;
+    change = &b->changes[b->count];
+    *change = (struct policy_change){ .kind = kind };
+    if (!span_copy(c->id, b->ids[b->count].text, sizeof(b->ids[0].text)))
+        return -EINVAL;
+    if (c->json.p)
+        r = decode(c, kind, &change->put);
+    if (r || (!change->put && b->is_full))
+        return r;
+    if (change->put)
+        buf_printf(&b->lines, "+%s " SPAN_FMT " " SPAN_FMT "\n", c->kind, SPAN_ARG(c->id), SPAN_ARG(c->json));
+    else
+        buf_printf(&b->lines, "-%s " SPAN_FMT "\n", c->kind, SPAN_ARG(c->id));
+    b->count++;
+    return buf_error(&b->lines);
+}
+
+/* The ids moved while the batch grew: they are pointed at last. */
+static int batch_apply(struct batch *b, const struct policy *base, struct policy **ret_policy)
+{
+    for (size_t i = 0; i < b->count; i++)
+        b->changes[i].id = span_str(b->ids[i].text);
+    return policy_apply(base, b->changes, b->count, ret_policy);
+}
+
+static int all_touched(const struct policy *policy, struct touched *t)
+{
+    struct policy_cursor cursor = { 0 };
+    const struct record *each;
+    int r = 0;
+
+    while (!r && (each = policy_next(policy, RECORD_AGENT, &cursor))) {
+        struct ulid id;
+
+        if (ulid_parse(record_id(each), &id))
+            r = touched_add(t, &id);
+    }
+    return r;
+}
+
+static int batch_touched(const struct batch *b, const struct policy *before,
+                         const struct policy *after, struct touched *t)
+{
+    int r = 0;
+
+    for (size_t i = 0; !r && i < b->count; i++)
+        r = touched_by(t, after, policy_find(before, b->changes[i].kind, b->changes[i].id),
+                       b->changes[i].put);
+    return r;
+}
+
+/* ---- policies of agents ---- */
+
+struct step {
+    struct publisher *p;
+    struct store_tx *tx;
+    struct store_position position;
+    int64_t now_ms;
+};
+
+/* The rules, without the line that holds the revision. */
+static struct span rules_of(struct span signed_text)
+{
+    struct state_error ignored;
+    struct document d;
+    struct span rest, line;
+
+    if (document_cut(&signed_text, &d, &ignored))
+        return SPAN_NONE;
+    rest = d.bytes;
+    return span_cut(&rest, '\n', &line) ? rest : SPAN_NONE;
+}
+
+static int put_policy(struct step *s, const struct ulid *agent, struct span signed_text)
+{
+    AUTO(record_unrefp) struct record *record = record_new(RECORD_AGENTPOLICY, ulid_span(agent));
+    AUTO(buf_deinit) struct buf json;
+
+    buf_init_heap(&json, 2 * AGENTPOLICY_MAX);
+    if (!record)
+        return -ENOMEM;
+    container_of(record, struct agentpolicy_record, record)->document = span_dup(signed_text);
+    if (!container_of(record, struct agentpolicy_record, record)->document)
+        return -ENOMEM;
+    if (record_encode(record, &json) || buf_error(&json))
+        return -ENOBUFS;
+    return store_state_put(s->tx, "agentpolicy", ulid_span(agent), buf_span(&json));
+}
+
+static int refresh_agent(struct step *s, const struct policy *policy, const struct ulid *agent)
+{
+    const struct agentpolicy_record *old = RECORD_AS(
+        policy_find(policy, RECORD_AGENTPOLICY, ulid_span(agent)), AGENTPOLICY, agentpolicy_record);
+    struct agentpolicy_header header = { .epoch = s->position.epoch,
+                                         .revision = s->position.revision };
+    AUTO(agent_reach_freep) struct agent_reach *reach = NULL;
+    AUTO(buf_deinit) struct buf text;
+    int r;
+
+    buf_init_heap(&text, 2 * AGENTPOLICY_MAX);
+    if (!policy_agent(policy, agent))
+        return old ? store_state_put(s->tx, "agentpolicy", ulid_span(agent), SPAN_NONE) : 0;
+    memcpy(header.agent, agent->text, sizeof(header.agent));
+    r = reach_compile(policy, agent, s->now_ms, &reach);
+    if (!r)
+        r = agentpolicy_sign(keyring_cluster(s->p->options.keys), &header, reach,
+                             keyring_state_key(s->p->options.keys), &text);
+    if (r == -ENOBUFS || r == -ENOSPC) {        /* the others must not wait for this one */
+        LOG(ERROR, "publish.agent-policy-too-large", S("agent", agent->text));
+        return 0;
+    }
+    if (r || (old && span_eq(rules_of(span_str(old->document)), rules_of(buf_span(&text)))))
+        return r;
+    return put_policy(s, agent, buf_span(&text));
+}
+
+static int refresh_agents(struct step *s, const struct policy *policy, struct touched *t)
+{
+    int r = 0;
+
+    touched_settle(t);
+    for (size_t i = 0; !r && i < t->count; i++)
+        r = refresh_agent(s, policy, &t->ids[i]);
+    return r;
+}
+
+/* ---- one step ---- */
+
+struct outcome {                /* made inside the transaction, put in force after it */
+    struct buf delta, snapshot, head;
+    uint64_t beat;
+    bool has_snapshot;
+    struct state_position at;
+    uint64_t after;
+    struct policy *policy;
+};
+
+static void outcome_init(struct outcome *o)
+{
+    *o = (struct outcome){ .has_snapshot = false };
+    buf_init_heap(&o->delta, 2 * STATE_DELTA_MAX);
+    buf_init_heap(&o->snapshot, DOCUMENT_SIZE_MAX);
+    buf_init_heap(&o->head, 4096);
+}
+
+static void outcome_deinit(struct outcome *o)
+{
+    buf_deinit(&o->delta);
+    buf_deinit(&o->head);
+    buf_deinit(&o->snapshot);
+    policy_unref(o->policy);
+}
+
+static int compile_agents(struct step *s, const struct batch *b, const struct policy *after,
+                          bool is_first)
+{
+    AUTO(touched_deinit) struct touched touched = { .count = 0 };
+    int r;
+
+    r = is_first ? all_touched(after, &touched) : batch_touched(b, s->p->policy, after, &touched);
+    return r ? r : refresh_agents(s, after, &touched);
+}
+
+static int make_delta(struct step *s, struct outcome *o)
+{
+    AUTO(batch_deinit) struct batch b;
+    struct state_change change = { .epoch = s->position.epoch, .revision = s->position.revision,
+                                   .after = s->p->at.revision };
+    struct store_publication row = { .epoch = change.epoch, .revision = change.revision,
+                                     .after = change.after };
+    int r;
+
+    batch_init(&b, false);
+    r = store_state_changes(s->tx, s->p->at.revision, batch_add, &b);
+    if (!r)
+        r = batch_apply(&b, s->p->policy, &o->policy);
+    if (r)
+        return r;
+    memcpy(change.digest, s->p->at.digest, sizeof(change.digest));
+    change.lines = buf_span(&b.lines);
+    change.count = b.count;
+    o->at = (struct state_position){ .epoch = change.epoch, .revision = change.revision };
+    o->after = change.after;
+    r = state_delta_sign(keyring_cluster(s->p->options.keys), &change,
+                         keyring_state_key(s->p->options.keys), &o->delta, o->at.digest);
+    if (r)
+        return r;
+    memcpy(row.digest, o->at.digest, sizeof(row.digest));
+    row.document = buf_span(&o->delta);
+    return store_publication_put(s->tx, &row);
+}
+
+/* A new epoch is not led to by a delta: relays get the snapshot. */
+static int make_epoch(struct step *s, struct outcome *o)
+{
+    struct store_publication row = { .epoch = s->position.epoch, .revision = s->position.revision,
+                                     .after = s->position.revision, .document = SPAN("") };
+
+    o->at = STATE_POSITION_NONE;
+    o->at.epoch = row.epoch;
+    o->at.revision = o->after = row.revision;
+    o->policy = policy_ref(s->p->policy);
+    memcpy(row.digest, o->at.digest, sizeof(row.digest));
+    return store_publication_put(s->tx, &row);
+}
+
+static int make_snapshot(struct step *s, struct outcome *o)
+{
+    AUTO(batch_deinit) struct batch b;
+    struct state_change change = { .epoch = o->at.epoch, .revision = o->at.revision };
+    int r;
+
+    batch_init(&b, true);
+    r = store_state_each(s->tx, batch_add, &b);
+    if (r)
+        return r;
+    memcpy(change.digest, o->at.digest, sizeof(change.digest));
+    change.lines = buf_span(&b.lines);
+    change.count = b.count;
+    o->has_snapshot = true;
+    return state_snapshot_sign(keyring_cluster(s->p->options.keys), &change,
+                               keyring_state_key(s->p->options.keys), &o->snapshot);
+}
+
+static bool needs_snapshot(const struct publisher *p, const struct outcome *o)
+{
+    uint64_t first = 0;
+
+    if (!p->snapshot.len || p->snapshot_at.epoch != o->at.epoch)
+        return true;
+    if (!list_is_empty(&p->deltas.deltas))
+        first = container_of(list_first(&p->deltas.deltas), struct delta, node)->after;
+    return first > p->snapshot_at.revision || p->deltas.count > PUBLISH_DELTAS_MAX / 2 ||
+           p->deltas.bytes > PUBLISH_BYTES_MAX / 2 ||
+           store_now_ms(p->options.store) - p->snapshot_ms >= PUBLISH_SNAPSHOT_MS;
+}
+
+static int publish_changes(struct step *s, struct outcome *o, bool is_first)
+{
+    struct publisher *p = s->p;
+    AUTO(batch_deinit) struct batch b;
+    AUTO(policy_unrefp) struct policy *after = NULL;
+    int r;
+
+    batch_init(&b, false);
+    r = store_state_changes(s->tx, p->at.revision, batch_add, &b);
+    if (!r)
+        r = batch_apply(&b, p->policy, &after);
+    if (!r)
+        r = compile_agents(s, &b, after, is_first);
+    if (!r)
+        r = store_position(s->tx, &s->position);
+    if (r)
+        return r;
+    if (s->position.epoch == p->at.epoch && s->position.revision == p->at.revision) {
+        o->at = p->at;
+        o->policy = policy_ref(p->policy);
+        return 0;
+    }
+    return s->position.epoch == p->at.epoch ? make_delta(s, o) : make_epoch(s, o);
+}
+
+static int trim(struct step *s)
+{
+    uint64_t revision = s->position.revision;
+    int r;
+
+    r = store_publications_trim(s->tx, PUBLISH_DELTAS_MAX);
+    if (!r && revision > CHANGES_KEPT)
+        r = store_state_trim(s->tx, revision - CHANGES_KEPT);
+    return r;
+}
+
+static int sign_head(const struct publisher *p, const struct state_position *at, struct buf *out,
+                     uint64_t *ret_beat)
+{
+    uint64_t now_ms = store_now_ms(p->options.store);
+    struct state_head head = { .epoch = at->epoch, .revision = at->revision, .term = 1,
+                               .time_ms = (int64_t)now_ms };
+
+    /* By the clock, so that it goes on rising over a restart. */
+    head.beat = now_ms > p->beat ? now_ms : p->beat + 1;
+    memcpy(head.digest, at->digest, sizeof(head.digest));
+    *ret_beat = head.beat;
+    return state_head_sign(keyring_cluster(p->options.keys), &head,
+                           keyring_state_key(p->options.keys), out);
+}
+
+/* With the lock held: whoever asks sees the head and what leads to it, or neither. */
+static int put_in_force(struct publisher *p, struct outcome *o)
+{
+    struct policy *old = p->policy;
+    int r = 0;
+
+    if (p->at.epoch != o->at.epoch)
+        deltas_clear(&p->deltas);
+    if (o->delta.len)
+        r = deltas_append(&p->deltas, o->at.epoch, o->at.revision, o->after, buf_span(&o->delta));
+    if (o->has_snapshot) {
+        buf_deinit(&p->snapshot);
+        p->snapshot = o->snapshot;
+        buf_init_heap(&o->snapshot, 1);
+        p->snapshot_at = o->at;
+        p->snapshot_ms = store_now_ms(p->options.store);
+    }
+    p->at = o->at;
+    p->beat = o->beat;
+    buf_clear(&p->head);
+    buf_put_span(&p->head, buf_span(&o->head));
+    p->policy = TAKE(o->policy);
+    policy_unref(old);
+    return r ? r : buf_error(&p->head);
+}
+
+/* A state begins at revision 1. */
+static int make_first(struct step *s)
+{
+    char mem[256];
+    struct buf json;
+
+    if (s->position.revision)
+        return 0;
+    buf_init_fixed(&json, mem, sizeof(mem));
+    buf_printf(&json, "{\"value\":\"%s\"}", keyring_cluster(s->p->options.keys));
+    return store_state_put(s->tx, "setting", SPAN("cluster"), buf_span(&json));
+}
+
+static int step(struct publisher *p, bool is_first, bool *ret_is_news)
+{
+    AUTO(store_rollbackp) struct store_tx *tx = NULL;
+    AUTO(outcome_deinit) struct outcome o;
+    struct step s = { .p = p, .now_ms = (int64_t)store_now_ms(p->options.store) };
+    int r;
+
+    outcome_init(&o);
+    r = store_begin(p->options.store, STORE_WRITE, &s.tx);
+    tx = s.tx;
+    if (!r)
+        r = store_position(tx, &s.position);
+    if (r || (!is_first && s.position.epoch == p->at.epoch && s.position.revision == p->at.revision))
+        return r;
+    r = make_first(&s);
+    if (!r)
+        r = publish_changes(&s, &o, is_first);
+    if (!r && needs_snapshot(p, &o))
+        r = make_snapshot(&s, &o);
+    if (!r)
+        r = trim(&s);
+    if (!r)
+        r = sign_head(p, &o.at, &o.head, &o.beat);
+    if (!r)
+        r = store_commit(&tx, NULL);
+    if (r)
+        return r;
+    *ret_is_news = true;
+    LOG(INFO, "state.published", U("epoch", o.at.epoch), U("revision", o.at.revision),
+        U("bytes", o.delta.len), B("snapshot", o.has_snapshot));
+    pthread_mutex_lock(&p->lock);
+    r = put_in_force(p, &o);
+    pthread_mutex_unlock(&p->lock);
+    return r;
+}
+
+/* A condition of the store is nothing that the caller could handle here. */
+static int as_errno(struct publisher *p, int r)
+{
+    if (r <= 0)
+        return r;
+    snprintf(p->trouble_text, sizeof(p->trouble_text), "(the store says %d)", r);
+    return r == STORE_E_BUSY ? -EBUSY : -EINVAL;
+}
+
+int publish_step(struct publisher *p, bool *ret_is_news)
+{
+    return as_errno(p, step(p, false, ret_is_news));
+}
+
+int publish_head(struct publisher *p)
+{
+    AUTO(buf_deinit) struct buf text;
+    uint64_t beat;
+    int r;
+
+    buf_init_heap(&text, 4096);
+    r = sign_head(p, &p->at, &text, &beat);
+    if (r)
+        return r;
+    pthread_mutex_lock(&p->lock);
+    p->beat = beat;
+    buf_clear(&p->head);
+    buf_put_span(&p->head, buf_span(&text));
+    r = buf_error(&p->head);
+    pthread_mutex_unlock(&p->lock);
+    return r;
+}
+
+/* ---- at start ---- */
+
+/* Newest first: older ones are put before, as long as they hang together. */
+static int take_publication(void *ctx, const struct store_publication *row)
+{
+    struct publisher *p = ctx;
+    struct list *first = list_first(&p->deltas.deltas);
+
+    if (!p->at.revision) {
+        p->at = (struct state_position){ .epoch = row->epoch, .revision = row->revision };
+        memcpy(p->at.digest, row->digest, sizeof(p->at.digest));
+    } else if (row->epoch != p->at.epoch || !first ||
+               container_of(first, struct delta, node)->after != row->revision) {
+        return 1;
+    }
+    if (!row->document.n)
+        return 1;
+    if (p->deltas.bytes + row->document.n > PUBLISH_BYTES_MAX)
+        return 1;
+    return deltas_prepend(&p->deltas, row->epoch, row->revision, row->after, row->document);
+}
+
+static int load_policy(struct publisher *p, struct store_tx *tx)
+{
+    AUTO(batch_deinit) struct batch b;
+    AUTO(policy_unrefp) struct policy *empty = policy_new();
+    int r;
+
+    batch_init(&b, true);
+    if (!empty)
+        return -ENOMEM;
+    r = store_state_each(tx, batch_add, &b);
+    return r ? r : batch_apply(&b, empty, &p->policy);
+}
+
+static int load(struct publisher *p, struct store_tx *tx)
+{
+    struct store_position position;
+    int r;
+
+    r = store_position(tx, &position);
+    if (!r)
+        r = store_publications(tx, PUBLISH_DELTAS_MAX, take_publication, p);
+    if (r < 0 || r > 1)
+        return r;
+    if (!p->at.revision)
+        p->at.epoch = position.epoch;
+    if (position.epoch < p->at.epoch ||
+        (position.epoch == p->at.epoch && position.revision < p->at.revision)) {
+        snprintf(p->trouble_text, sizeof(p->trouble_text), "the database is older than what was "
+                 "published; after a restore, raise the epoch");
+        return -EUCLEAN;
+    }
+    return load_policy(p, tx);
+}
+
+int publish_load(struct publisher *p)
+{
+    AUTO(store_rollbackp) struct store_tx *tx = NULL;
+    bool is_news = false;
+    int r;
+
+    r = store_begin(p->options.store, STORE_READ, &tx);
+    if (!r)
+        r = load(p, tx);
+    if (tx)
+        store_rollback(TAKE(tx));
+    /* The records may be ahead of the chain; applying what they hold again changes nothing. */
+    return as_errno(p, r ? r : step(p, true, &is_news));
+}
