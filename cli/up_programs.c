@@ -86,8 +86,8 @@ static const struct program_row rows[UP_PROGRAM_COUNT] = {
 
 /* What each joiner leaves behind. */
 static const char *const identity_files[UP_PROGRAM_COUNT] = {
-    [UP_RELAY_JOIN] = "relay/relay.pem",
-    [UP_AGENT_JOIN] = "agent/agent.pem",
+    [UP_RELAY_JOIN] = "relay/member.pem",
+    [UP_AGENT_JOIN] = "agent/member.pem",
 };
 
 static const char *value_text(const struct place *place, enum value value, struct place_text *mem)

@@ -123,6 +123,13 @@ class Up:
             self.show_logs()
         else:
             check(code == 0, "adit up ended with", code, self.output)
+            self.check_sanitizers()
+
+    def check_sanitizers(self):
+        texts = [agent.process.output for agent in self.agents]
+        texts += [log.read_text(errors="replace") for log in (self.var / "log").glob("*.log")]
+        for text in texts:
+            check("Sanitizer" not in text and "runtime error" not in text, text[-6000:])
 
     def show_logs(self):
         print(self.output)
