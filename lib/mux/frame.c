@@ -100,6 +100,11 @@ int frame_fin_read(struct span payload, uint64_t *ret_final)
     return 0;
 }
 
+int frame_end_read(struct span payload)
+{
+    return payload.n ? FRAME_E_LENGTH : 0;
+}
+
 int frame_echo_read(struct span payload, uint64_t *ret_value)
 {
     if (payload.n > FRAME_PING_MAX)

@@ -96,6 +96,7 @@ MUST_CHECK int frame_read(struct span bytes, struct frame *ret_frame);
 MUST_CHECK int frame_data_read(struct span payload, struct frame_data *ret_data);
 MUST_CHECK int frame_credit_read(struct span payload, struct frame_credit *ret_credit);
 MUST_CHECK int frame_fin_read(struct span payload, uint64_t *ret_final);
+MUST_CHECK int frame_end_read(struct span payload);
 MUST_CHECK int frame_notice_read(struct span payload, struct frame_notice *ret_notice);
 MUST_CHECK int frame_attach_read(struct span payload, struct frame_attach *ret_attach);
 /* 8 bytes of PING or PONG. */

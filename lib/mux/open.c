@@ -1,4 +1,5 @@
 #include "lib/mux/open.h"
+#include "lib/mux/frame.h"
 #include "lib/mux/tags.h"
 #include <errno.h>
 #include <string.h>
@@ -356,4 +357,22 @@ int why_decode(struct span payload, struct why *ret_why)
     w.reason = reason_or_internal(w.reason);
     *ret_why = w;
     return 0;
+}
+
+void reset_encode(struct buf *out, uint64_t final_offset, const struct why *why)
+{
+    buf_put_u64(out, final_offset);
+    why_encode(out, why);
+}
+
+int reset_decode(struct span payload, uint64_t *ret_final, struct why *ret_why)
+{
+    uint64_t final_offset;
+    int e = frame_fin_read(span_first(payload, FRAME_OFFSET_LEN), &final_offset);
+
+    if (!e && why_decode(span_skip(payload, FRAME_OFFSET_LEN), ret_why))
+        e = FRAME_E_VALUE;
+    if (!e)
+        *ret_final = final_offset;
+    return e;
 }

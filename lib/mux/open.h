@@ -25,5 +25,8 @@ MUST_CHECK int opened_decode(struct span payload, struct mux_opened *ret_opened,
 void refused_encode(struct buf *out, const struct why *why, const struct mux_opened *tries);
 MUST_CHECK int refused_decode(struct span payload, struct why *ret_why,
                               struct mux_opened *ret_tries);
+/* RESET: the final offset, then why. */
+void reset_encode(struct buf *out, uint64_t final_offset, const struct why *why);
+MUST_CHECK int reset_decode(struct span payload, uint64_t *ret_final, struct why *ret_why);
 void why_encode(struct buf *out, const struct why *why);
 MUST_CHECK int why_decode(struct span payload, struct why *ret_why);

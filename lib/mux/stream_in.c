@@ -332,11 +332,8 @@ static void on_reset(struct mux_stream *s, const struct frame *f)
     bool is_now = f->flags & FRAME_RESET_NOW, was_reset = s->state == STREAM_RESETTING;
     uint64_t final_offset = 0;
     struct why w = { 0 };
-    struct reader r;
 
-    reader_init(&r, f->payload);
-    final_offset = read_u64(&r);
-    if (r.error || why_decode(read_span(&r, r.n), &w))
+    if (reset_decode(f->payload, &final_offset, &w))
         fault(s, "RESET: length or tags");
     else if (!is_now && !was_reset && final_offset < s->rx_received)
         fault(s, "RESET before what came");
@@ -348,7 +345,7 @@ static void on_reset(struct mux_stream *s, const struct frame *f)
 
 static void on_end(struct mux_stream *s, const struct frame *f)
 {
-    bool is_right = !s->is_entry && f->payload.n == 0 &&
+    bool is_right = !s->is_entry && frame_end_read(f->payload) == 0 &&
                     (s->state == STREAM_FIN_BOTH || s->state == STREAM_RESETTING ||
                      s->state == STREAM_BROKEN);
 

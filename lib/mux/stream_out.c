@@ -139,8 +139,7 @@ static bool put_reset(struct mux_stream *s, struct buf *out)
     if (s->text)
         w.text = span_of(s->text->text, s->text->len);
     buf_init_fixed(&payload, mem, sizeof(mem));
-    buf_put_u64(&payload, s->tx_end);
-    why_encode(&payload, &w);
+    reset_encode(&payload, s->tx_end, &w);
     if (!has_room(out, payload.len))
         return false;
     frame_put(out, FRAME_RESET, s->is_reset_now ? FRAME_RESET_NOW : 0, s->id,
