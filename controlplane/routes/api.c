@@ -1,0 +1,49 @@
+#include "controlplane/routes/api_internal.h"
+#include <errno.h>
+
+int api_new(const struct api_options *options, struct api **ret_api)
+{
+    AUTO(api_freep) struct api *api = calloc(1, sizeof(*api));
+    int r;
+
+    if (!api)
+        return -ENOMEM;
+    api->options = *options;
+    waits_init(&api->waits);
+    r = api_make_routes(api);
+    if (r)
+        return r;
+    *ret_api = TAKE(api);
+    return 0;
+}
+
+/* The texts of our own rows are heap; those of further rows are their owner's. */
+static void free_rows(struct api *api)
+{
+    for (size_t i = 0; i < api->own_count; i++) {
+        struct route *row = &api->routes[i];
+
+        free((char *)(uintptr_t)row->path);
+        free((char *)(uintptr_t)row->operation);
+        free((char *)(uintptr_t)row->scope);
+        free((char *)(uintptr_t)row->query);
+    }
+    free(api->routes);
+}
+
+void api_free(struct api *api)
+{
+    if (!api)
+        return;
+    free_rows(api);
+    waits_deinit(&api->waits);
+    kek_wipe(&api->options.kek);
+    secret_wipe(api->options.credential_key, sizeof(api->options.credential_key));
+    free(api);
+}
+
+const struct route *api_routes(const struct api *api, size_t *ret_count)
+{
+    *ret_count = api->route_count;
+    return api->routes;
+}

@@ -1,0 +1,40 @@
+#pragma once
+#include "controlplane/http/server.h"
+#include "controlplane/store/store.h"
+#include "lib/crypto/seal.h"
+#include "lib/crypto/secret.h"
+#include "lib/policy/policy.h"
+/*
+ * api.h - the REST API as a table of routes over a store.
+ *
+ * Ownership  the options are copied, what they point to outlives the api.
+ * Threads    api_new, api_free: the owner's; hooks and handlers: any.
+ */
+#define API_JOIN_ADDRS_MAX 8
+
+enum { API_TOPIC_APPLIED = 0 };         /* to be rung when a relay reports what it applied */
+
+struct api_options {
+    struct store *store;
+    const char *cluster;
+    unsigned char credential_key[CREDENTIAL_KEY_LEN];   /* of the proxy credentials' hashes */
+    struct kek kek;                     /* seals the secrets of join tokens */
+    char ca_pin[SHA256_HEX];            /* SHA-256 of the root certificate, hex */
+    const char *agent_join_addrs[API_JOIN_ADDRS_MAX];   /* relays' tunnels; NULL ends */
+    const char *relay_join_addrs[API_JOIN_ADDRS_MAX];   /* this API; NULL ends */
+    /* The present policy with a reference for the caller; NULL: none yet. */
+    struct policy *(*policy)(void *ctx);
+    void *policy_ctx;
+    const struct route *extra;          /* further rows, e.g. joining; copied */
+    size_t extra_count;
+};
+
+struct api;
+MUST_CHECK int api_new(const struct api_options *options, struct api **ret_api);
+void api_free(struct api *api);
+DEFINE_FREEP(api, api_free)
+const struct route *api_routes(const struct api *api, size_t *ret_count);
+
+/* For struct server_hooks, with the api as context. */
+bool api_authenticate(void *api, struct request *req, struct response *res);
+bool api_replay(void *api, struct request *req, struct response *res);

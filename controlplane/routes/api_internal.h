@@ -1,0 +1,15 @@
+#pragma once
+#include "controlplane/routes/api.h"
+#include "controlplane/routes/wait.h"
+/*
+ * api_internal.h - the api's own parts; for this room alone.
+ */
+struct api {
+    struct api_options options;
+    struct route *routes;
+    size_t route_count, own_count;      /* the first own_count rows are ours */
+    struct waits waits;
+};
+
+/* Fills the table (table.c). */
+MUST_CHECK int api_make_routes(struct api *api);

@@ -1,0 +1,171 @@
+#include "controlplane/routes/api_internal.h"
+#include "controlplane/domain/right.h"
+#include "controlplane/routes/doc.h"
+#include <stdio.h>
+
+/* Who calls: a bearer token of a user that is active. */
+struct caller {
+    struct store_object *token, *user;
+    struct json_value *token_doc, *user_doc;
+};
+
+static void caller_deinit(struct caller *c)
+{
+    store_object_free(c->token);
+    store_object_free(c->user);
+    json_value_free(c->token_doc);
+    json_value_free(c->user_doc);
+}
+
+static bool bearer_of(const struct request *req, struct span *ret_token)
+{
+    struct span rest = request_header(req, "Authorization"), scheme;
+
+    if (!span_cut(&rest, ' ', &scheme) || !rest.p || !span_eq_nocase(scheme, SPAN("Bearer")))
+        return false;
+    *ret_token = span_trim(rest);
+    return api_token_is_well_formed(*ret_token);
+}
+
+static int load(struct store_tx *tx, struct span token, struct caller *c)
+{
+    char hash[SHA256_HEX];
+    struct store_secret secret;
+    struct json_error error;
+    struct ulid user;
+    int r;
+
+    api_token_hash(token, hash);
+    r = store_secret_find(tx, "api-token", span_str(hash), &secret);
+    if (!r)
+        r = store_object_get(tx, NULL, &secret.object, &c->token);
+    if (!r)
+        r = json_parse(c->token->doc, &c->token_doc, &error);
+    if (r)
+        return r;
+    user = doc_id(c->token_doc, "user");
+    r = store_object_get(tx, "user", &user, &c->user);
+    return r ? r : json_parse(c->user->doc, &c->user_doc, &error);
+}
+
+static bool is_from_allowed(const struct json_value *token, const struct addr *peer)
+{
+    size_t count = doc_count(token, "source_networks");
+    struct cidr network;
+
+    for (size_t i = 0; i < count; i++) {
+        if (cidr_parse(doc_item(token, "source_networks", i), &network) && cidr_has(&network, peer))
+            return true;
+    }
+    return !count;
+}
+
+/* Why the token does not count now; NULL: it does. */
+static const char *objection(const struct caller *c, const struct request *req, uint64_t now_ms)
+{
+    int64_t end_ms = doc_time(c->token_doc, "expires_at");
+
+    if (end_ms && end_ms <= (int64_t)now_ms)
+        return "the token has expired";
+    if (!is_from_allowed(c->token_doc, &req->peer))
+        return "the token may not be used from this address";
+    if (!doc_is(c->user_doc, "status", "active"))
+        return "the user is disabled";
+    return NULL;
+}
+
+static void put_scopes(const struct json_value *token, char *dst, size_t size)
+{
+    struct buf scopes;
+
+    buf_init_fixed(&scopes, dst, size);
+    for (size_t i = 0; i < doc_count(token, "scopes"); i++) {
+        struct span scope = doc_item(token, "scopes", i);
+
+        if (scopes.len)
+            buf_put_u8(&scopes, ' ');
+        buf_put_span(&scopes, scope);
+    }
+    if (!doc_count(token, "scopes"))            /* a log-in session: all that the role allows */
+        buf_put_str(&scopes, "*:*");
+    buf_put_u8(&scopes, 0);
+    if (buf_error(&scopes))
+        dst[0] = 0;
+}
+
+static void fill_principal(const struct caller *c, struct principal *p)
+{
+    snprintf(p->kind, sizeof(p->kind), "user");
+    snprintf(p->id, sizeof(p->id), "%s", c->user->id.text);
+    snprintf(p->name, sizeof(p->name), "%s", c->user->name);
+    snprintf(p->token_id, sizeof(p->token_id), "%s", c->token->id.text);
+    p->roles = role_bit(doc_text(c->user_doc, "role"));
+    put_scopes(c->token_doc, p->scopes, sizeof(p->scopes));
+}
+
+static bool refuse(struct response *res, int r, const char *why)
+{
+    if (r == STORE_E_BUSY)
+        response_problem(res, REASON_OVERLOAD, "%s", reason_what(REASON_OVERLOAD));
+    else if (r < 0)
+        response_fail(res, r);
+    else
+        response_problem(res, REASON_UNAUTHENTICATED, "%s", why);
+    return false;
+}
+
+bool api_authenticate(void *ctx, struct request *req, struct response *res)
+{
+    const struct api *api = ctx;
+    AUTO(store_rollbackp) struct store_tx *tx = NULL;
+    AUTO(caller_deinit) struct caller caller = { 0 };
+    struct span token;
+    const char *why;
+    int r;
+
+    if (!bearer_of(req, &token))
+        return refuse(res, 0, reason_what(REASON_UNAUTHENTICATED));
+    r = store_begin(api->options.store, STORE_READ, &tx);
+    if (!r)
+        r = load(tx, token, &caller);
+    if (r)
+        return refuse(res, r, reason_what(REASON_UNAUTHENTICATED));
+    why = objection(&caller, req, store_now_ms(api->options.store));
+    if (why)
+        return refuse(res, 0, why);
+    fill_principal(&caller, &req->principal);
+    return true;
+}
+
+/* ---- kept answers ---- */
+static void give_answer(const struct store_answer *answer, struct response *res)
+{
+    res->status = answer->status;
+    buf_put_span(&res->body, buf_span(&answer->body));
+    if (answer->location[0])
+        response_header(res, "Location", "%s", answer->location);
+    if (answer->etag[0])
+        response_header(res, "ETag", "%s", answer->etag);
+    response_header(res, "Idempotency-Replayed", "true");
+}
+
+bool api_replay(void *ctx, struct request *req, struct response *res)
+{
+    const struct api *api = ctx;
+    AUTO(store_rollbackp) struct store_tx *tx = NULL;
+    struct store_answer answer = { 0 };
+    int r = store_begin(api->options.store, STORE_READ, &tx);
+
+    if (!r)
+        r = store_answer_get(tx, span_str(req->principal.id), req->idempotency_key, req->route->operation, &answer);
+    if (r == STORE_E_NOT_FOUND)
+        return false;
+    if (r)
+        return !refuse(res, r, "");
+    if (!span_eq(span_str(answer.body_hash), span_str(req->body_hash)))
+        response_problem(res, REASON_IDEMPOTENCY_MISMATCH, "%s", reason_what(REASON_IDEMPOTENCY_MISMATCH));
+    else
+        give_answer(&answer, res);
+    buf_deinit(&answer.body);
+    return true;
+}

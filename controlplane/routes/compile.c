@@ -1,0 +1,148 @@
+#include "controlplane/routes/compile.h"
+#include "controlplane/domain/closure.h"
+#include "controlplane/routes/compile_internal.h"
+#include "lib/state/record_codec.h"
+#include <errno.h>
+
+typedef int (*fill_fn)(struct compile *c, struct record *record);
+
+static const struct {
+    enum record_kind record;
+    fill_fn fill;               /* NULL: relays need no record of it */
+} compilers[KIND_COUNT] = {
+    [KIND_USER] = { RECORD_USER, compile_user },
+    [KIND_GROUP] = { RECORD_GROUP, compile_group },
+    [KIND_CREDENTIAL] = { RECORD_CREDENTIAL, compile_credential },
+    [KIND_AGENT] = { RECORD_AGENT, compile_agent },
+    [KIND_AGENT_GROUP] = { RECORD_AGENTGROUP, compile_agent_group },
+    [KIND_PROFILE] = { RECORD_PROFILE, compile_profile },
+    [KIND_GRANT] = { RECORD_GRANT, compile_grant },
+    [KIND_OVERRIDE] = { RECORD_OVERRIDE, compile_override },
+    [KIND_LOCK] = { RECORD_LOCK, compile_lock },
+    [KIND_RELAY] = { RECORD_RELAY, compile_relay },
+};
+
+static int put_record(struct store_tx *tx, const struct record *record)
+{
+    AUTO(buf_deinit) struct buf json;
+    int r;
+
+    buf_init_heap(&json, RECORD_LINE_MAX);
+    r = record_encode(record, &json);
+    if (r)
+        return r;
+    return store_state_put(tx, record_kind_name(record->kind), record_id(record), buf_span(&json));
+}
+
+static int compile_present(struct store_tx *tx, enum kind_id kind, const struct store_object *object)
+{
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    AUTO(record_unrefp) struct record *record = NULL;
+    struct json_error error;
+    int r;
+
+    r = json_parse(object->doc, &doc, &error);
+    if (r)
+        return r;
+    record = record_new(compilers[kind].record, ulid_span(&object->id));
+    if (!record)
+        return -ENOMEM;
+    r = compilers[kind].fill(&(struct compile){ tx, object, doc }, record);
+    return r ? r : put_record(tx, record);
+}
+
+int compile_object(struct store_tx *tx, enum kind_id kind, const struct ulid *id)
+{
+    AUTO(store_object_freep) struct store_object *object = NULL;
+    int r;
+
+    if (!compilers[kind].fill)
+        return 0;
+    r = store_object_get(tx, kind_at(kind)->name, id, &object);
+    if (r == STORE_E_NOT_FOUND)
+        return store_state_put(tx, record_kind_name(compilers[kind].record), ulid_span(id), SPAN_NONE);
+    return r ? r : compile_present(tx, kind, object);
+}
+
+/* ---- all that depends on something ---- */
+static int add_member(void *ctx, const struct store_member *member)
+{
+    return closure_add(ctx, &member->member);
+}
+
+static int next_members(void *ctx, const struct ulid *id, struct closure *c)
+{
+    return store_members_of(ctx, "group", id, NULL, CLOSURE_IDS_MAX, add_member, c);
+}
+
+int compile_users_below(struct store_tx *tx, const struct ulid *member)
+{
+    AUTO(closure_deinit) struct closure below = { 0 };
+    int r;
+
+    r = closure_walk(member, next_members, tx, &below);
+    if (!r)
+        r = closure_add(&below, member);
+    for (size_t i = 0; !r && i < below.count; i++) {
+        AUTO(store_object_freep) struct store_object *user = NULL;
+
+        r = store_object_get(tx, "user", &below.ids[i], &user);
+        r = r == STORE_E_NOT_FOUND ? 0 : r ? r : compile_present(tx, KIND_USER, user);
+    }
+    return r;
+}
+
+struct each {
+    struct store_tx *tx;
+    enum kind_id kind;
+    bool selectors_only;
+    struct closure ids;
+};
+
+static int collect_row(void *ctx, const struct store_object *row)
+{
+    struct each *each = ctx;
+
+    return closure_add(&each->ids, &row->id);
+}
+
+/* A page at a time, so that no statement is open while records are written. */
+static int compile_pages(struct each *each)
+{
+    AUTO(buf_deinit) struct buf next;
+    struct store_query query = { .source = STORE_OBJECTS, .kind = kind_at(each->kind)->name, .limit = STORE_LIMIT_MAX };
+    int r = 0;
+
+    buf_init_heap(&next, 4096);
+    if (each->selectors_only)
+        query.filters[query.filter_count++] = (struct store_filter){ .field = "selector", .op = STORE_SET };
+    do {
+        AUTO(buf_deinit) struct buf page;
+
+        buf_init_heap(&page, 4096);
+        query.after = buf_span(&next);
+        r = store_list(each->tx, &query, collect_row, each, &page);
+        for (size_t i = 0; !r && i < each->ids.count; i++)
+            r = compile_object(each->tx, each->kind, &each->ids.ids[i]);
+        closure_deinit(&each->ids);
+        buf_clear(&next);
+        buf_put_span(&next, buf_span(&page));
+    } while (!r && next.len);
+    return r;
+}
+
+int compile_selectors(struct store_tx *tx)
+{
+    return compile_pages(&(struct each){ .tx = tx, .kind = KIND_AGENT_GROUP, .selectors_only = true });
+}
+
+int compile_all(struct store_tx *tx)
+{
+    int r = 0;
+
+    for (enum kind_id kind = 0; !r && kind < KIND_COUNT; kind++) {
+        if (compilers[kind].fill)
+            r = compile_pages(&(struct each){ .tx = tx, .kind = kind });
+    }
+    return r;
+}

@@ -1,0 +1,20 @@
+#pragma once
+#include "controlplane/domain/kind.h"
+#include "controlplane/store/store.h"
+/*
+ * compile.h - objects into the records that relays decide from.
+ *
+ * Users carry their groups flattened, agent groups their members by name and by selector,
+ * grants their windows with the offsets of their zone for the coming years.
+ *
+ * Errors     the store's; -ENOBUFS: a record too large; -errno.
+ * Threads    the transaction's.
+ */
+/* Writes the object's record as it stands now, or removes it when the object is gone. */
+MUST_CHECK int compile_object(struct store_tx *tx, enum kind_id kind, const struct ulid *id);
+/* Every user below a group (or the user itself). */
+MUST_CHECK int compile_users_below(struct store_tx *tx, const struct ulid *member);
+/* Every agent group with a selector: after an agent's labels changed. */
+MUST_CHECK int compile_selectors(struct store_tx *tx);
+/* All records of all objects: after an upgrade, or when time zones changed. */
+MUST_CHECK int compile_all(struct store_tx *tx);

@@ -1,0 +1,24 @@
+#pragma once
+#include "controlplane/http/server.h"
+/*
+ * handlers.h - the handlers that table.c puts into routes; each is a route_fn.
+ */
+#define HANDLER(name_) void name_(const struct route *route, struct request *req, struct response *res)
+HANDLER(on_object_list);
+HANDLER(on_object_get);
+HANDLER(on_object_create);
+HANDLER(on_object_update);
+HANDLER(on_object_delete);
+HANDLER(on_member_list);
+HANDLER(on_member_get);
+HANDLER(on_member_put);
+HANDLER(on_member_delete);
+HANDLER(on_record_list);
+HANDLER(on_record_get);
+HANDLER(on_stream_cut);
+HANDLER(on_explain);
+HANDLER(on_login);
+HANDLER(on_me);
+HANDLER(on_revision);
+HANDLER(on_status);
+HANDLER(on_page);

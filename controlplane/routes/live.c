@@ -1,0 +1,126 @@
+#include "controlplane/routes/live.h"
+#include "controlplane/routes/doc.h"
+#include <errno.h>
+#include <string.h>
+
+static bool same_id(const struct ulid *a, const struct ulid *b)
+{
+    return !memcmp(a->text, b->text, ULID_LEN);
+}
+
+static int add_agent(struct live *live, const struct live_relay *relay, const struct json_value *row)
+{
+    struct live_agent agent = {
+        .agent = doc_id(row, "id"),
+        .relay = relay->id,
+        .at_ms = relay->at_ms,
+        .rtt_us = doc_int(row, "rtt_us"),
+        .streams = doc_int(row, "streams"),
+        .proved_ms = doc_int(row, "proved_ms"),
+        .is_connected = relay->is_connected,
+    };
+
+    if (!agent.agent.text[0] || live->agent_count == LIVE_AGENTS_MAX)
+        return 0;
+    if (live->agent_count == live->agent_room) {
+        size_t room = live->agent_room ? live->agent_room * 2 : 64;
+        struct live_agent *agents = realloc(live->agents, room * sizeof(*agents));
+
+        if (!agents)
+            return -ENOMEM;
+        live->agents = agents;
+        live->agent_room = room;
+    }
+    live->agents[live->agent_count++] = agent;
+    return 0;
+}
+
+static int add_relay(void *ctx, const struct ulid *subject, struct span doc, int64_t at_ms)
+{
+    struct live *live = ctx;
+    AUTO(json_value_freep) struct json_value *v = NULL;
+    const struct json_value *agents;
+    struct live_relay *relay;
+    struct json_error error;
+    int r;
+
+    if (live->relay_count == LIVE_RELAYS_MAX)
+        return 0;
+    r = json_parse(doc, &v, &error);
+    if (r)
+        return r == -ENOMEM ? r : 0;
+    agents = json_get(v, "agents");
+    relay = &live->relays[live->relay_count++];
+    *relay = (struct live_relay){
+        .id = *subject,
+        .epoch = (uint64_t)doc_int(v, "epoch"),
+        .revision = (uint64_t)doc_int(v, "revision"),
+        .at_ms = at_ms,
+        .streams = doc_int(v, "streams"),
+        .agents = (int64_t)(agents ? json_count(agents) : 0),
+        .is_connected = at_ms + LIVE_FRESH_MS > live->now_ms,
+    };
+    if (!span_copy(doc_text(v, "version"), relay->version, sizeof(relay->version)))
+        relay->version[0] = 0;
+    for (size_t i = 0; !r && agents && i < json_count(agents); i++)
+        r = add_agent(live, relay, json_at(agents, i));
+    return r;
+}
+
+int live_read(struct store_tx *tx, struct live *ret_live)
+{
+    struct live live = { .now_ms = (int64_t)store_now_ms(store_of(tx)) };
+    int r;
+
+    live.relays = calloc(LIVE_RELAYS_MAX, sizeof(*live.relays));
+    if (!live.relays)
+        return -ENOMEM;
+    r = store_reports(tx, "relay.applied", add_relay, &live);
+    if (r)
+        live_deinit(&live);
+    else
+        *ret_live = live;
+    return r;
+}
+
+void live_deinit(struct live *live)
+{
+    free(live->relays);
+    free(live->agents);
+    *live = (struct live){ 0 };
+}
+
+const struct live_relay *live_relay_find(const struct live *live, const struct ulid *relay)
+{
+    for (size_t i = 0; i < live->relay_count; i++) {
+        if (same_id(&live->relays[i].id, relay))
+            return &live->relays[i];
+    }
+    return NULL;
+}
+
+const struct live_agent *live_agent_find(const struct live *live, const struct ulid *agent)
+{
+    const struct live_agent *found = NULL;
+
+    for (size_t i = 0; i < live->agent_count; i++) {
+        const struct live_agent *a = &live->agents[i];
+
+        if (same_id(&a->agent, agent) && (!found || (a->is_connected && !found->is_connected)))
+            found = a;
+    }
+    return found;
+}
+
+bool live_has_applied(const struct live *live, const struct store_position *position)
+{
+    for (size_t i = 0; i < live->relay_count; i++) {
+        const struct live_relay *r = &live->relays[i];
+        bool is_behind = r->epoch < position->epoch ||
+            (r->epoch == position->epoch && r->revision < position->revision);
+
+        if (r->is_connected && is_behind)
+            return false;
+    }
+    return true;
+}

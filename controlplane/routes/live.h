@@ -1,0 +1,43 @@
+#pragma once
+#include "controlplane/store/store.h"
+/*
+ * live.h - who is connected and runs what, out of the relays' latest reports.
+ *
+ * Relays report every 5 s (schema/internal.md, "applied"); one that has not for
+ * LIVE_FRESH_MS counts as gone, with the agents that it holds.
+ *
+ * Ownership  the table owns its rows: live_deinit().
+ * Threads    one at a time.
+ */
+#define LIVE_FRESH_MS 15000
+#define LIVE_RELAYS_MAX 1024
+#define LIVE_AGENTS_MAX 100000
+
+struct live_relay {
+    struct ulid id;
+    uint64_t epoch, revision;
+    int64_t at_ms, streams, agents;
+    char version[64];
+    bool is_connected;
+};
+
+struct live_agent {                     /* one row for each relay that holds it */
+    struct ulid agent, relay;
+    int64_t at_ms, rtt_us, streams, proved_ms;
+    bool is_connected;                  /* its relay is */
+};
+
+struct live {
+    struct live_relay *relays;
+    struct live_agent *agents;
+    size_t relay_count, agent_count, agent_room;
+    int64_t now_ms;
+};
+
+MUST_CHECK int live_read(struct store_tx *tx, struct live *ret_live);
+void live_deinit(struct live *live);
+const struct live_relay *live_relay_find(const struct live *live, const struct ulid *relay);     /* NULL */
+/* The first row of the agent, connected ones before others; NULL. */
+const struct live_agent *live_agent_find(const struct live *live, const struct ulid *agent);
+/* Whether every connected relay runs the position, or a later one. */
+bool live_has_applied(const struct live *live, const struct store_position *position);

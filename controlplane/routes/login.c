@@ -1,0 +1,232 @@
+#include "controlplane/domain/when.h"
+#include "controlplane/routes/answer.h"
+#include "controlplane/routes/body.h"
+#include "controlplane/routes/doc.h"
+#include "controlplane/routes/handlers.h"
+#include "controlplane/routes/secret.h"
+#include <errno.h>
+#include <stdio.h>
+
+/* POST /login-sessions.  Failures slow down the account a little and the source a lot, so
+ * that strangers can guess slowly and cannot lock the user out. */
+#define SESSION_MS (12 * 3600 * 1000LL)
+#define FREE_FAILURES 3
+#define ACCOUNT_DELAY_MAX_MS 4000
+#define SOURCE_DELAY_MAX_MS 60000
+#define PENALTIES_KEPT 100000
+#define PENALTY_LIFE_MS (3600 * 1000LL)
+
+struct login {
+    struct call *c;
+    struct json_value *body;
+    struct span name, password;
+    struct ulid user;                   /* empty: there is none of this name */
+    char phc[STORE_SECRET_MAX + 1];     /* "" likewise, or without a password */
+    bool is_active;
+    char account_key[80], source_key[ADDR_TEXT_MAX + 8];
+};
+
+static void login_deinit(struct login *l)
+{
+    secret_wipe((void *)(uintptr_t)l->password.p, l->password.n);
+    json_value_free(l->body);
+}
+
+static int read_login(struct login *l)
+{
+    static const struct check_limits password = { 1, 128, NULL };
+    struct check_limits none = { 0 };
+    AUTO(buf_deinit) struct buf scratch;
+    const char *message;
+    char peer[ADDR_TEXT_MAX];
+    int r;
+
+    buf_init_heap(&scratch, 1024);
+    r = body_parse(l->c, &l->body);
+    if (r)
+        return r;
+    if (!json_get_str(l->body, "user", &l->name) || check_text(LEAF_NAME, &none, l->name, &scratch, &message) != CHECK_OK)
+        return call_refuse_at(l->c, REASON_INVALID, "/user", "is required: the name of a user");
+    if (!json_get_str(l->body, "password", &l->password) ||
+        check_text(LEAF_TEXT, &password, l->password, &scratch, &message) != CHECK_OK)
+        return call_refuse_at(l->c, REASON_INVALID, "/password", "is required: 1 to 128 characters");
+    if (json_count(l->body) != 2)
+        return call_refuse_at(l->c, REASON_INVALID, "", "takes user and password and nothing else");
+    secret_wipe(scratch.data, scratch.len);
+    snprintf(l->account_key, sizeof(l->account_key), "account:%.*s", (int)l->name.n, l->name.p);
+    snprintf(l->source_key, sizeof(l->source_key), "source:%s", addr_format(&l->c->req->peer, peer));
+    return 0;
+}
+
+/* ---- penalties ---- */
+static int delay_left(struct login *l, const char *key, int64_t now_ms, int64_t *left_ms)
+{
+    struct store_penalty penalty = { 0 };
+    int r = store_penalty_get(l->c->tx, span_str(key), &penalty);
+
+    if (!r && penalty.until_ms - now_ms > *left_ms)
+        *left_ms = penalty.until_ms - now_ms;
+    return r == STORE_E_NOT_FOUND ? 0 : r;
+}
+
+static int check_penalties(struct login *l)
+{
+    int64_t now_ms = (int64_t)store_now_ms(l->c->api->options.store), left_ms = 0;
+    int r = delay_left(l, l->account_key, now_ms, &left_ms);
+
+    if (!r)
+        r = delay_left(l, l->source_key, now_ms, &left_ms);
+    if (r || left_ms <= 0)
+        return r;
+    l->c->res->problem.retry_after_s = (unsigned)((left_ms + 999) / 1000);
+    return call_refuse(l->c, REASON_RATE_LIMITED, "Too many failures; try again in a while.");
+}
+
+static int punish(struct login *l, const char *key, int64_t max_ms, int64_t now_ms, int64_t *ret_failures)
+{
+    struct store_penalty penalty = { 0 };
+    int64_t delay_ms = 0, over;
+    int r = store_penalty_get(l->c->tx, span_str(key), &penalty);
+
+    if (r && r != STORE_E_NOT_FOUND)
+        return r;
+    over = ++penalty.failures - FREE_FAILURES;
+    if (over > 0)
+        delay_ms = over > 8 ? max_ms : 250LL << over;
+    penalty.until_ms = now_ms + (delay_ms > max_ms ? max_ms : delay_ms);
+    *ret_failures = penalty.failures;
+    return store_penalty_put(l->c->tx, span_str(key), penalty);
+}
+
+static int forgive(struct login *l)
+{
+    int r = store_penalty_put(l->c->tx, span_str(l->account_key), (struct store_penalty){ 0 });
+
+    return r ? r : store_penalty_put(l->c->tx, span_str(l->source_key), (struct store_penalty){ 0 });
+}
+
+/* Failures are audited as their number doubles, so that strangers cannot fill the disk. */
+static int note_failure(struct login *l)
+{
+    struct change change = call_change(l->c);
+    int64_t now_ms = (int64_t)store_now_ms(l->c->api->options.store), account, source;
+    int r = punish(l, l->account_key, ACCOUNT_DELAY_MAX_MS, now_ms, &account);
+
+    if (!r)
+        r = punish(l, l->source_key, SOURCE_DELAY_MAX_MS, now_ms, &source);
+    if (!r)
+        r = store_penalties_trim(l->c->tx, now_ms - PENALTY_LIFE_MS, PENALTIES_KEPT);
+    if (r)
+        return r;
+    change.event.actor_kind = "anonymous";
+    change.event.object_kind = "user";
+    change.event.object_name = l->name;
+    change.event.outcome = reason_text(REASON_UNAUTHENTICATED);
+    if (!(source & (source - 1)))
+        r = store_audit_append(l->c->tx, &change.event, NULL);
+    return r ? r : store_commit(&l->c->tx, NULL);
+}
+
+/* ---- who is it ---- */
+static int find_user(struct login *l)
+{
+    AUTO(store_object_freep) struct store_object *user = NULL;
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    struct store_secret secret;
+    struct json_error error;
+    int r = store_object_find(l->c->tx, "user", l->name, &user);
+
+    if (!r)
+        r = json_parse(user->doc, &doc, &error);
+    if (!r)
+        r = store_secret_get(l->c->tx, &user->id, "password", &secret);
+    if (r)
+        return r == STORE_E_NOT_FOUND ? 0 : r;
+    l->user = user->id;
+    l->is_active = doc_is(doc, "status", "active");
+    (void)span_copy(span_of(secret.value, secret.value_len), l->phc, sizeof(l->phc));
+    return 0;
+}
+
+static int reopen(struct call *c, enum store_mode mode)
+{
+    store_rollback(c->tx);
+    c->tx = NULL;
+    return store_begin(c->api->options.store, mode, &c->tx);
+}
+
+/* Somebody who is not there costs as much as somebody who is. */
+static bool verify(const struct login *l)
+{
+    static const char nobody[] = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$"
+                                 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    bool is_right = password_verify(l->password, l->phc[0] ? l->phc : nobody);
+
+    return is_right && l->phc[0] && l->is_active;
+}
+
+static int make_session(struct login *l)
+{
+    AUTO(issued_deinit) struct issued issued;
+    AUTO(store_object_freep) struct store_object *object = NULL;
+    struct call *c = l->c;
+    struct change change = call_change(c);
+    char doc[256], expires[WHEN_TEXT_MAX], peer[ADDR_TEXT_MAX];
+    struct ulid id = store_new_id(c->api->options.store);
+    int r;
+
+    issued_init(&issued);
+    snprintf(doc, sizeof(doc), "{\"user\":\"%s\",\"expires_at\":\"%s\",\"source\":\"%s\"}", l->user.text,
+             when_format((int64_t)store_now_ms(c->api->options.store) + SESSION_MS, expires),
+             addr_format(&c->req->peer, peer));
+    change.event.actor_kind = "user";
+    change.event.actor_id = ulid_span(&l->user);
+    change.event.actor_name = l->name;
+    r = issued_make_token("api-token", &issued);
+    if (!r)
+        r = change_insert(&change, &(struct change_object){
+            .kind = c->kind, .id = id, .doc = span_str(doc), .secret = issued.secret,
+            .refs = &(struct change_ref){ "user", l->user }, .ref_count = 1, .created_by = l->user.text,
+        });
+    if (!r)
+        r = store_object_get(c->tx, c->kind->name, &id, &object);
+    if (!r)
+        r = view_answer(c, object, SPAN_NONE, buf_span(&issued.shown));
+    if (r)
+        return r;
+    response_etag(c->res, object->version);
+    response_header(c->res, "Location", "/api/v1/login-sessions/%s", id.text);
+    c->res->status = 201;
+    return call_commit(c);
+}
+
+/* The slow part runs without a transaction. */
+static int log_in(struct call *c)
+{
+    AUTO(login_deinit) struct login l = { .c = c };
+    bool is_right;
+    int r = read_login(&l);
+
+    if (!r)
+        r = check_penalties(&l);
+    if (!r)
+        r = find_user(&l);
+    if (r)
+        return r;
+    store_rollback(c->tx);
+    c->tx = NULL;
+    is_right = verify(&l);
+    r = reopen(c, STORE_WRITE);
+    if (!r && !is_right) {
+        r = note_failure(&l);
+        return r ? r : call_refuse(c, REASON_UNAUTHENTICATED, "The name and password do not match.");
+    }
+    if (!r)
+        r = forgive(&l);
+    return r ? r : make_session(&l);
+}
+
+void on_login(const struct route *route, struct request *req, struct response *res)
+{
+    call_run(route, req, res, STORE_READ, log_in);
+}

@@ -1,0 +1,16 @@
+#pragma once
+#include "lib/base/span.h"
+/*
+ * page.h - what the binary carries: the contract and its page.
+ *
+ * Threads    constants.
+ */
+struct page {
+    const char *path, *operation, *content_type;
+    const char *text;
+    size_t len;
+};
+
+const struct page *page_at(size_t i);                   /* NULL past the last */
+/* The contract as JSON. */
+struct span page_contract(void);

@@ -1,0 +1,227 @@
+#include "controlplane/routes/answer.h"
+#include "controlplane/routes/doc.h"
+#include "controlplane/routes/handlers.h"
+#include "controlplane/routes/record.h"
+#include "lib/state/record_codec.h"
+#include <errno.h>
+
+#define CUT_KEPT_MS 3600000             /* longer than any relay is without its state */
+#define CUTS_MAX 1000                   /* in that time */
+
+/* ---- streams, route decisions, audit events: as they were reported ---- */
+static const struct asked_filter stream_filters[] = {
+    { "user", "user", KIND_USER, NULL },
+    { "agent", "agent", KIND_AGENT, NULL },
+    { "state", "state", KIND_COUNT, "open closed" },
+};
+
+static const struct asked_filter decision_filters[] = {
+    { "user", "user", KIND_USER, NULL },
+    { "reason", "reason", KIND_COUNT, NULL },
+};
+
+static const struct asked_filter audit_filters[] = {
+    { "action", "action", KIND_COUNT, NULL },
+    { "outcome", "outcome", KIND_COUNT, NULL },
+    { "actor_id", "actor.id", KIND_COUNT, NULL },
+    { "object_id", "object.id", KIND_COUNT, NULL },
+    { "object_kind", "object.kind", KIND_COUNT, NULL },
+};
+
+#define FILTERS(table_) .filters = (table_), .filter_count = ARRAY_LEN(table_)
+
+static const struct record_source sources[] = {
+    { .plural = "streams", .source = STORE_STREAMS, FILTERS(stream_filters), .owner = "user" },
+    { .plural = "route-decisions", .source = STORE_DECISIONS, FILTERS(decision_filters), .owner = "user" },
+    { .plural = "audit-events", .source = STORE_AUDIT, FILTERS(audit_filters) },
+};
+
+const struct record_source *record_source_at(size_t i)
+{
+    return i < ARRAY_LEN(sources) ? &sources[i] : NULL;
+}
+
+static const struct record_source *source_of(const struct call *c)
+{
+    for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+        struct span operation = span_str(c->req->route->operation);
+
+        if (span_starts(operation, span_str(sources[i].plural)))
+            return &sources[i];
+    }
+    return NULL;
+}
+
+struct page {
+    struct view *view;
+    struct json_writer *w;
+};
+
+static int put_row(void *ctx, const struct store_object *row)
+{
+    struct page *page = ctx;
+
+    return view_record(page->view, row, page->w);
+}
+
+static int list_records(struct call *c)
+{
+    const struct record_source *source = source_of(c);
+    AUTO(view_deinit) struct view view;
+    struct json_writer w;
+    struct asked asked;
+    int r;
+
+    view_init(&view, c, SPAN_NONE);
+    r = asked_read_records(c, source->source, source->filters, source->filter_count, &asked);
+    if (!r)
+        r = asked_own(c, source->owner, &asked);
+    if (r)
+        return r;
+    view.fields = asked.fields;
+    json_begin(&w, &c->res->body);
+    return answer_page(c, &asked, put_row, &(struct page){ &view, &w }, &w);
+}
+
+/* The row of the path, when the caller may see it. */
+static int find_record(struct call *c, struct store_object **ret_row, struct json_value **ret_doc)
+{
+    const struct record_source *source = source_of(c);
+    AUTO(store_object_freep) struct store_object *row = NULL;
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    struct json_error error;
+    struct ulid id;
+    int r;
+
+    if (!ulid_parse(c->req->params[0], &id))
+        return call_not_found(c);
+    r = store_row_get(c->tx, source->source, &id, &row);
+    if (!r)
+        r = json_parse(row->doc, &doc, &error);
+    if (r)
+        return r == STORE_E_NOT_FOUND ? call_not_found(c) : r;
+    if (!call_sees_all(c) && (!source->owner || !call_is_own(c, doc_text(doc, source->owner))))
+        return call_not_found(c);
+    *ret_row = TAKE(row);
+    *ret_doc = TAKE(doc);
+    return 0;
+}
+
+static int get_record(struct call *c)
+{
+    AUTO(store_object_freep) struct store_object *row = NULL;
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    AUTO(view_deinit) struct view view;
+    struct json_writer w;
+    int r;
+
+    view_init(&view, c, SPAN_NONE);
+    r = find_record(c, &row, &doc);
+    if (r)
+        return r;
+    json_begin(&w, &c->res->body);
+    c->res->status = 200;
+    r = view_record(&view, row, &w);
+    return r ? r : buf_error(&c->res->body);
+}
+
+/* ---- cutting a stream: a record that every relay obeys ---- */
+static int forget_cut(struct store_tx *tx, struct span id)
+{
+    return store_state_put(tx, "cut", id, SPAN_NONE);
+}
+
+/* The ids of the cuts in the state are noted, oldest first, so that old ones can go: an id
+ * tells its time. */
+static int note_cut(struct call *c, const struct ulid *id, int64_t now_ms)
+{
+    AUTO(buf_deinit) struct buf before, after;
+    struct span rest, one;
+    struct ulid old;
+    int r;
+
+    buf_init_heap(&before, (ULID_LEN + 1) * (CUTS_MAX + 1));
+    buf_init_heap(&after, (ULID_LEN + 1) * CUTS_MAX);
+    r = store_meta_get(c->tx, "cuts", &before);
+    if (r && r != STORE_E_NOT_FOUND)
+        return r;
+    rest = buf_span(&before);
+    for (r = 0; !r && span_cut(&rest, ' ', &one);) {
+        if (!ulid_parse(one, &old))
+            continue;
+        if ((int64_t)ulid_unix_ms(&old) + CUT_KEPT_MS < now_ms)
+            r = forget_cut(c->tx, one);
+        else
+            buf_printf(&after, SPAN_FMT " ", SPAN_ARG(one));
+    }
+    buf_put_span(&after, ulid_span(id));
+    if (!r && buf_error(&after))
+        return call_refuse(c, REASON_OVERLOAD, "More than %d streams were cut within the hour.", CUTS_MAX);
+    return r ? r : store_meta_put(c->tx, "cuts", buf_span(&after));
+}
+
+static int put_cut(struct call *c, struct span stream)
+{
+    AUTO(record_unrefp) struct record *record = NULL;
+    AUTO(buf_deinit) struct buf json;
+    int64_t now_ms = (int64_t)store_now_ms(c->api->options.store);
+    struct ulid id = store_new_id(c->api->options.store);
+    struct cut_record *cut;
+    int r;
+
+    buf_init_heap(&json, RECORD_LINE_MAX);
+    record = record_new(RECORD_CUT, ulid_span(&id));
+    if (!record)
+        return -ENOMEM;
+    cut = container_of(record, struct cut_record, record);
+    cut->cut_kind = CUT_STREAM;
+    cut->before_ms = now_ms;
+    cut->until_ms = now_ms + CUT_KEPT_MS;
+    (void)span_copy(span_str(c->req->trace_id), cut->reason, sizeof(cut->reason));
+    if (!span_copy(stream, cut->target, sizeof(cut->target)))
+        return call_not_found(c);
+    r = record_encode(record, &json);
+    if (!r)
+        r = note_cut(c, &id, now_ms);
+    return r ? r : store_state_put(c->tx, "cut", record_id(record), buf_span(&json));
+}
+
+static int cut_stream(struct call *c)
+{
+    AUTO(store_object_freep) struct store_object *row = NULL;
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    struct change change = call_change(c);
+    int r = find_record(c, &row, &doc);
+
+    if (r)
+        return r;
+    if (doc_is(doc, "state", "closed"))
+        return call_refuse(c, REASON_CONFLICT, "The stream has ended already.");
+    r = put_cut(c, doc_text(doc, "stream"));
+    if (r)
+        return r;
+    change.event.object_kind = "stream";
+    change.event.object_id = ulid_span(&row->id);
+    change.event.before = row->doc;
+    change.event.outcome = "ok";
+    r = store_audit_append(c->tx, &change.event, NULL);
+    if (r)
+        return r;
+    c->res->status = 204;
+    return answer_commit(c);
+}
+
+void on_record_list(const struct route *route, struct request *req, struct response *res)
+{
+    call_run(route, req, res, STORE_READ, list_records);
+}
+
+void on_record_get(const struct route *route, struct request *req, struct response *res)
+{
+    call_run(route, req, res, STORE_READ, get_record);
+}
+
+void on_stream_cut(const struct route *route, struct request *req, struct response *res)
+{
+    call_run(route, req, res, STORE_WRITE, cut_stream);
+}

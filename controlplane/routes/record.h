@@ -1,0 +1,16 @@
+#pragma once
+#include "controlplane/routes/query.h"
+/*
+ * record.h - the lists that are not objects: streams, route decisions, audit events.
+ *
+ * Threads    constants.
+ */
+struct record_source {
+    const char *plural;         /* in paths and operations */
+    enum store_source source;
+    const struct asked_filter *filters;
+    size_t filter_count;
+    const char *owner;          /* the member with the user; NULL: nobody's own */
+};
+
+const struct record_source *record_source_at(size_t i);        /* NULL past the last */

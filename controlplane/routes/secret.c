@@ -1,0 +1,111 @@
+#include "controlplane/routes/secret.h"
+#include "controlplane/routes/doc.h"
+#include "lib/crypto/random.h"
+#include "lib/crypto/seal.h"
+#include "lib/state/join.h"
+#include <stdio.h>
+
+#define SHOWN_MAX JOIN_TOKEN_MAX
+
+void issued_init(struct issued *s)
+{
+    *s = (struct issued){ 0 };
+    buf_init_heap(&s->shown, SHOWN_MAX);
+    buf_init_heap(&s->kept, STORE_SECRET_MAX);
+}
+
+void issued_deinit(struct issued *s)
+{
+    secret_wipe(s->shown.data, s->shown.len);
+    secret_wipe(s->kept.data, s->kept.len);
+    buf_deinit(&s->shown);
+    buf_deinit(&s->kept);
+}
+
+/* The fingerprint lets people tell secrets apart and says nothing about them. */
+static int conclude(struct issued *s, const char *purpose, struct span hash_hex)
+{
+    if (buf_error(&s->shown) || buf_error(&s->kept))
+        return buf_error(&s->shown) ? buf_error(&s->shown) : buf_error(&s->kept);
+    (void)span_copy(span_first(hash_hex, 12), s->fingerprint, sizeof(s->fingerprint));
+    s->secret = (struct change_secret){ purpose, buf_span(&s->kept), s->fingerprint };
+    return 0;
+}
+
+static int make_credential(struct call *c, struct issued *s)
+{
+    char secret[PROXY_SECRET_LEN + 1], hash[SHA256_HEX];
+
+    proxy_secret_make(secret);
+    proxy_secret_hash(span_of(c->api->options.credential_key, CREDENTIAL_KEY_LEN), span_str(secret), hash);
+    buf_put_str(&s->shown, secret);
+    buf_put_str(&s->kept, hash);
+    secret_wipe(secret, sizeof(secret));
+    return conclude(s, "credential", span_str(hash));
+}
+
+int issued_make_token(const char *purpose, struct issued *s)
+{
+    char token[API_TOKEN_LEN + 1], hash[SHA256_HEX];
+
+    api_token_make(token);
+    api_token_hash(span_str(token), hash);
+    buf_put_str(&s->shown, token);
+    buf_put_str(&s->kept, hash);
+    secret_wipe(token, sizeof(token));
+    return conclude(s, purpose, span_str(hash));
+}
+
+static void put_addrs(struct join_token *t, const char *const *addrs)
+{
+    for (size_t i = 0; i < API_JOIN_ADDRS_MAX && t->addr_count < JOIN_ADDRS_MAX && addrs[i]; i++) {
+        if (span_copy(span_str(addrs[i]), t->addrs[t->addr_count], sizeof(t->addrs[0])))
+            t->addr_count++;
+    }
+}
+
+static int make_join(struct call *c, const struct ulid *id, const struct json_value *doc, struct issued *s)
+{
+    const struct api_options *options = &c->api->options;
+    bool is_relay = doc_is(doc, "kind", "relay");
+    struct join_token token = { .id = *id, .kind = is_relay ? CERT_RELAY : CERT_AGENT };
+    char hash[SHA256_HEX];
+    int r;
+
+    random_bytes(token.secret, sizeof(token.secret));
+    put_addrs(&token, is_relay ? options->relay_join_addrs : options->agent_join_addrs);
+    if (!span_copy(span_str(options->cluster), token.cluster, sizeof(token.cluster)) ||
+        !span_copy(span_str(options->ca_pin), token.pin, sizeof(token.pin)))
+        return call_refuse(c, REASON_INTERNAL, "%s", "");
+    sha256_hex(span_of(token.secret, sizeof(token.secret)), hash);
+    r = join_token_format(&token, &s->shown);
+    if (!r)
+        r = seal(&options->kek, SPAN("join"), span_of(token.secret, sizeof(token.secret)), &s->kept);
+    join_token_wipe(&token);
+    return r ? r : conclude(s, "join", span_str(hash));
+}
+
+int issued_make(struct call *c, const struct ulid *id, const struct json_value *doc, struct issued *s)
+{
+    switch (c->kind->id) {
+    case KIND_CREDENTIAL:
+        return make_credential(c, s);
+    case KIND_API_TOKEN:
+    case KIND_SESSION:
+        return issued_make_token(c->kind->purpose, s);
+    case KIND_JOIN_TOKEN:
+        return make_join(c, id, doc, s);
+    case KIND_USER:
+    case KIND_GROUP:
+    case KIND_AGENT:
+    case KIND_AGENT_GROUP:
+    case KIND_PROFILE:
+    case KIND_GRANT:
+    case KIND_OVERRIDE:
+    case KIND_LOCK:
+    case KIND_RELAY:
+    case KIND_COUNT:
+        break;
+    }
+    return 0;
+}

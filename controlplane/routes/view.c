@@ -1,0 +1,298 @@
+#include "controlplane/routes/view.h"
+#include "controlplane/domain/when.h"
+#include "controlplane/routes/doc.h"
+#include <errno.h>
+#include <string.h>
+
+#define FIELDS_MAX 32
+
+void view_init(struct view *v, struct call *c, struct span fields)
+{
+    *v = (struct view){ .c = c, .fields = fields };
+}
+
+void view_deinit(struct view *v)
+{
+    live_deinit(&v->live);
+}
+
+static bool is_wanted(const struct view *v, struct span name)
+{
+    struct span rest = v->fields, one;
+
+    if (!v->fields.n || span_eq(name, SPAN("id")))
+        return true;
+    while (span_cut(&rest, ',', &one)) {
+        if (span_eq(one, name))
+            return true;
+    }
+    return false;
+}
+
+bool view_wants(const struct view *v, const char *name)
+{
+    return is_wanted(v, span_str(name));
+}
+
+int view_fields(struct call *c, struct span *ret_fields)
+{
+    static const char set[] = "abcdefghijklmnopqrstuvwxyz_";
+    struct span rest, one;
+    size_t count = 0;
+
+    *ret_fields = SPAN_NONE;
+    if (!request_query(c->req, "fields", &rest))
+        return 0;
+    *ret_fields = rest;
+    while (span_cut(&rest, ',', &one)) {
+        bool is_good = one.n >= 1 && one.n <= 40 && ++count <= FIELDS_MAX;
+
+        for (size_t i = 0; is_good && i < one.n; i++)
+            is_good = one.p[i] && strchr(set, one.p[i]);
+        if (!is_good)
+            return call_refuse_at(c, REASON_INVALID, "?fields", "must be names of members, separated by commas");
+    }
+    return 0;
+}
+
+void view_time(struct json_writer *w, const char *key, int64_t ms)
+{
+    char text[WHEN_TEXT_MAX];
+
+    if (ms)
+        json_put_text(w, key, when_format(ms, text));
+    else
+        json_put_null(w, key);
+}
+
+/* ---- what is worked out, by kind ---- */
+static int need_live(struct view *v)
+{
+    int r = v->has_live ? 0 : live_read(v->c->tx, &v->live);
+
+    v->has_live = v->has_live || !r;
+    return r;
+}
+
+static int find_secret(struct view *v, const struct store_object *o, const char *purpose, struct store_secret *secret)
+{
+    int r = store_secret_get(v->c->tx, &o->id, purpose, secret);
+
+    if (r == STORE_E_NOT_FOUND)
+        *secret = (struct store_secret){ 0 };
+    return r == STORE_E_NOT_FOUND ? 0 : r;
+}
+
+static int put_user(struct view *v, const struct store_object *o, struct json_writer *w)
+{
+    struct store_secret secret;
+    int r = find_secret(v, o, "password", &secret);
+
+    if (!r && view_wants(v, "password_set_at"))
+        view_time(w, "password_set_at", secret.set_ms);
+    return r;
+}
+
+static int put_fingerprint(struct view *v, const struct store_object *o, struct json_writer *w)
+{
+    struct store_secret secret;
+    int r = find_secret(v, o, v->c->kind->purpose, &secret);
+
+    if (r || !secret.set_ms)
+        return r;
+    if (view_wants(v, "fingerprint") && secret.fingerprint[0])
+        json_put_text(w, "fingerprint", secret.fingerprint);
+    if (view_wants(v, "set_at"))
+        view_time(w, "set_at", secret.set_ms);
+    return 0;
+}
+
+static int put_join_token(struct view *v, const struct store_object *o, struct json_writer *w)
+{
+    uint64_t uses = 0;
+    int r = store_join_uses(v->c->tx, &o->id, &uses);
+
+    if (r > 0)
+        r = 0;
+    if (!r && view_wants(v, "used"))
+        json_put_int(w, "used", (int64_t)uses);
+    return r ? r : put_fingerprint(v, o, w);
+}
+
+static void put_presence(struct view *v, struct json_writer *w, bool is_connected, int64_t seen_ms, const char *version)
+{
+    if (view_wants(v, "connected"))
+        json_put_bool(w, "connected", is_connected);
+    if (view_wants(v, "last_seen_at"))
+        view_time(w, "last_seen_at", seen_ms);
+    if (view_wants(v, "version"))
+        json_put_text(w, "version", version && version[0] ? version : NULL);
+}
+
+static int put_agent(struct view *v, const struct store_object *o, struct json_writer *w)
+{
+    int r = need_live(v);
+    const struct live_agent *agent = r ? NULL : live_agent_find(&v->live, &o->id);
+
+    if (r)
+        return r;
+    put_presence(v, w, agent && agent->is_connected, agent ? agent->at_ms - agent->proved_ms : 0, NULL);
+    if (!view_wants(v, "relays"))
+        return 0;
+    json_open_array(w, "relays");
+    for (size_t i = 0; i < v->live.agent_count; i++) {
+        const struct live_agent *a = &v->live.agents[i];
+
+        if (!a->is_connected || !span_eq(ulid_span(&a->agent), ulid_span(&o->id)))
+            continue;
+        json_open_object(w, NULL);
+        json_put_text(w, "id", a->relay.text);
+        json_close_object(w);
+    }
+    json_close_array(w);
+    return 0;
+}
+
+static int put_relay(struct view *v, const struct store_object *o, struct json_writer *w)
+{
+    int r = need_live(v);
+    const struct live_relay *relay = r ? NULL : live_relay_find(&v->live, &o->id);
+
+    if (r)
+        return r;
+    put_presence(v, w, relay && relay->is_connected, relay ? relay->at_ms : 0, relay ? relay->version : NULL);
+    if (relay && view_wants(v, "applied_revision"))
+        json_put_int(w, "applied_revision", (int64_t)relay->revision);
+    if (relay && view_wants(v, "agents"))
+        json_put_int(w, "agents", relay->agents);
+    if (relay && view_wants(v, "streams"))
+        json_put_int(w, "streams", relay->streams);
+    return 0;
+}
+
+typedef int (*put_fn)(struct view *v, const struct store_object *o, struct json_writer *w);
+
+static const put_fn more[KIND_COUNT] = {
+    [KIND_USER] = put_user,
+    [KIND_CREDENTIAL] = put_fingerprint,
+    [KIND_API_TOKEN] = put_fingerprint,
+    [KIND_SESSION] = put_fingerprint,
+    [KIND_JOIN_TOKEN] = put_join_token,
+    [KIND_AGENT] = put_agent,
+    [KIND_RELAY] = put_relay,
+};
+
+/* ---- the object ---- */
+static void put_doc(struct view *v, const struct json_value *doc, struct json_writer *w)
+{
+    for (size_t i = 0; i < json_count(doc); i++) {
+        struct span key;
+        const struct json_value *value = json_member(doc, i, &key);
+        char name[64];
+
+        if (is_wanted(v, key) && span_copy(key, name, sizeof(name)))
+            json_put_value(w, name, value);
+    }
+}
+
+static void put_origin(struct view *v, const struct store_object *o, struct json_writer *w)
+{
+    if (view_wants(v, "created_by"))
+        json_put_text(w, "created_by", o->created_by);
+    if (view_wants(v, "managed_by"))
+        json_put_text(w, "managed_by", o->managed_by[0] ? o->managed_by : NULL);
+    if (view_wants(v, "created_at"))
+        view_time(w, "created_at", o->created_ms);
+    if (view_wants(v, "updated_at"))
+        view_time(w, "updated_at", o->updated_ms);
+}
+
+int view_object(struct view *v, const struct store_object *o, const char *key, struct span secret, struct json_writer *w)
+{
+    const struct kind *kind = v->c->kind;
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    struct json_error error;
+    int r = json_parse(o->doc, &doc, &error);
+
+    if (r)
+        return r;
+    json_open_object(w, key);
+    json_put_text(w, "id", o->id.text);
+    if (view_wants(v, "name"))
+        json_put_text(w, "name", o->name);
+    put_doc(v, doc, w);
+    if (more[kind->id])
+        r = more[kind->id](v, o, w);
+    put_origin(v, o, w);
+    if (secret.n)
+        json_put_str(w, kind->secret, secret);
+    json_close_object(w);
+    return r;
+}
+
+int view_answer(struct call *c, const struct store_object *o, struct span fields, struct span secret)
+{
+    AUTO(view_deinit) struct view v;
+    struct json_writer w;
+    int r;
+
+    view_init(&v, c, fields);
+    json_begin(&w, &c->res->body);
+    r = view_object(&v, o, NULL, secret, &w);
+    return r ? r : buf_error(&c->res->body);
+}
+
+/* ---- rows that were reported ---- */
+static const struct {
+    const char *kept, *shown;           /* NULL: not shown */
+    bool is_time;
+} renamed[] = {
+    { "id", NULL, false },
+    { "type", NULL, false },
+    { "at_ms", "at", true },
+    { "opened_at_ms", "opened_at", true },
+    { "closed_at_ms", "closed_at", true },
+    { "agentgroup", "agent_group", false },
+};
+
+static void put_kept(struct view *v, struct span key, const struct json_value *value, struct json_writer *w)
+{
+    char name[64];
+    int64_t ms;
+
+    for (size_t i = 0; i < ARRAY_LEN(renamed); i++) {
+        if (!span_eq(key, span_str(renamed[i].kept)))
+            continue;
+        if (!renamed[i].shown || !view_wants(v, renamed[i].shown))
+            return;
+        if (renamed[i].is_time && json_as_int(value, &ms))
+            view_time(w, renamed[i].shown, ms);
+        else
+            json_put_value(w, renamed[i].shown, value);
+        return;
+    }
+    if (is_wanted(v, key) && span_copy(key, name, sizeof(name)))
+        json_put_value(w, name, value);
+}
+
+int view_record(struct view *v, const struct store_object *row, struct json_writer *w)
+{
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    struct json_error error;
+    int r = json_parse(row->doc, &doc, &error);
+
+    if (r)
+        return r;
+    json_open_object(w, NULL);
+    json_put_text(w, "id", row->id.text);
+    if (view_wants(v, "at") && !json_get(doc, "at_ms") && !json_get(doc, "at"))
+        view_time(w, "at", row->created_ms);
+    for (size_t i = 0; i < json_count(doc); i++) {
+        struct span key;
+        const struct json_value *value = json_member(doc, i, &key);
+
+        put_kept(v, key, value, w);
+    }
+    json_close_object(w);
+    return 0;
+}
