@@ -139,6 +139,7 @@ int loop_new(struct loop **ret_loop)
     list_init(&l->deferred);
     list_init(&l->signals);
     list_init(&l->background);
+    list_init(&l->ends);
     pthread_mutex_init(&l->lock, NULL);
     *ret_loop = TAKE(l);
     return 0;
@@ -160,6 +161,22 @@ static void end_background(struct loop *l)
     }
 }
 
+void loop_at_end(struct loop *l, struct loop_end *e, void (*fn)(struct loop_end *e))
+{
+    e->fn = fn;
+    list_append(&l->ends, &e->node);
+}
+
+static void run_ends(struct loop *l)
+{
+    while (!list_is_empty(&l->ends)) {
+        struct loop_end *e = container_of(list_first(&l->ends), struct loop_end, node);
+
+        list_remove(&e->node);
+        e->fn(e);
+    }
+}
+
 void loop_free(struct loop *l)
 {
     if (!l)
@@ -173,6 +190,7 @@ void loop_free(struct loop *l)
     uv_close((uv_handle_t *)&l->timer, NULL);
     uv_run(&l->uv, UV_RUN_DEFAULT);
     run_reaped(l);
+    run_ends(l);
     uv_loop_close(&l->uv);
     pthread_mutex_destroy(&l->lock);
     free(l->posted.items);

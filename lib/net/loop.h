@@ -60,6 +60,14 @@ struct loop_reap {
 /* For what dies in its own callback: free_fn runs at the end of this turn. */
 void loop_reap(struct loop *l, struct loop_reap *r, void (*free_fn)(struct loop_reap *r));
 
+struct loop_end {
+    struct list node;
+    void (*fn)(struct loop_end *e);
+};
+/* For libraries on loop_uv() that end in two steps: fn runs in loop_free(), when all handles
+ * are closed. */
+void loop_at_end(struct loop *l, struct loop_end *e, void (*fn)(struct loop_end *e));
+
 /* --- from other threads ------------------------------------------------------------------ */
 #define LOOP_POSTS_MAX 65536
 /* Order kept.  -EAGAIN: the queue is full; nothing was queued. */

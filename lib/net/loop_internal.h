@@ -36,6 +36,7 @@ struct loop {
     struct loop_reap *reaped;
     struct list signals;
     struct list background;     /* struct loop_owned */
+    struct list ends;           /* struct loop_end */
     unsigned works;             /* in the pool */
     unsigned char *scratch;     /* LOOP_SCRATCH_BYTES, for one call at a time */
     bool is_idle_on;

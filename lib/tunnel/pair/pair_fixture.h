@@ -355,6 +355,7 @@ static bool pair_are_streams_ended(void *arg)
 static inline void pair_close(struct pair *p)
 {
     listener_free(p->listener);
+    p->is_agent_down = false;
     if (p->dialled)
         tunnel_close(p->dialled, REASON_AGENT_DRAINING, "bye");
     if (p->dialled)

@@ -17,7 +17,7 @@ struct tunnel_server {
     struct list links;
     struct tunnel_server_stats stats;
     bool is_draining, is_freed;
-    struct loop_reap reap;
+    struct loop_end end;
     unsigned char *scratch;     /* LWS_PRE and one message: libwebsockets copies what it keeps */
 };
 

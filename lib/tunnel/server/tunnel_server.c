@@ -50,10 +50,21 @@ static int make_context(struct tunnel_server *s)
     return s->vhost ? 0 : -EIO;
 }
 
-static void on_reap(struct loop_reap *reap)
+/* A context on a foreign loop is destroyed twice: once to close its handles, and once more
+ * when the loop has closed them. */
+static void destroy_context(struct tunnel_server *s)
 {
-    struct tunnel_server *s = container_of(reap, struct tunnel_server, reap);
+    pthread_mutex_lock(&lws_lock);
+    if (s->context)
+        lws_context_destroy(s->context);
+    pthread_mutex_unlock(&lws_lock);
+}
 
+static void on_loop_end(struct loop_end *end)
+{
+    struct tunnel_server *s = container_of(end, struct tunnel_server, end);
+
+    destroy_context(s);
     free(s->scratch);
     free(s);
 }
@@ -130,11 +141,8 @@ void tunnel_server_free(struct tunnel_server *s)
     s->is_freed = true;
     while (!list_is_empty(&s->links))
         server_link_free(container_of(list_first(&s->links), struct server_link, node));
-    pthread_mutex_lock(&lws_lock);
-    if (s->context)
-        lws_context_destroy(s->context);
-    pthread_mutex_unlock(&lws_lock);
+    destroy_context(s);
     if (s->config.tls)
         tls_ctx_unref(s->config.tls);
-    loop_reap(s->config.loop, &s->reap, on_reap);
+    loop_at_end(s->config.loop, &s->end, on_loop_end);
 }
