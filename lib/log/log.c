@@ -48,6 +48,11 @@ void log_init(const char *program, int fd, enum log_format format, enum log_leve
     atomic_store_explicit(&sink.level, level, memory_order_relaxed);
 }
 
+void log_set_level(enum log_level level)
+{
+    atomic_store_explicit(&sink.level, level, memory_order_relaxed);
+}
+
 bool log_is_on(enum log_level level)
 {
     return (int)level <= atomic_load_explicit(&sink.level, memory_order_relaxed);

@@ -54,3 +54,4 @@ bool log_is_on(enum log_level level);
 bool log_level_parse(struct span text, enum log_level *ret_level);
 void log_event(enum log_level level, const char *event, const struct log_field *fields, size_t n);
 uint64_t log_dropped(void);
+void log_set_level(enum log_level level);       /* after a reload; any thread */

@@ -1,0 +1,37 @@
+#pragma once
+#include "lib/config/option.h"
+/*
+ * config.h - the relay's options: one row each (option.h).
+ */
+#define RELAY_OPTIONS(X)                                                                            \
+    X(PATH, data_dir, "/var/lib/adit-relay", 0, 0, 0, "where key, certificate and the last good state are kept") \
+    X(STR, control_internal, "https://127.0.0.1:8444", 0, 0, 0, "the control plane's internal listener") \
+    X(STR, control, "https://127.0.0.1:8443", 0, 0, 0, "join: the control plane's API")              \
+    X(STR, tunnel_listen, "127.0.0.1:7443", 0, 0, 0, "address:port that agents dial")               \
+    X(STR, http_listen, "", 0, 0, 0, "address:port of the HTTP proxy; empty: none")                 \
+    X(STR, socks_listen, "", 0, 0, 0, "address:port of SOCKS5; empty: none")                        \
+    X(STR, https_listen, "", 0, 0, 0, "address:port of the HTTP proxy over TLS; empty: none")       \
+    X(STR, sockstls_listen, "", 0, 0, 0, "address:port of SOCKS5 over TLS; empty: none")            \
+    X(STR, admin_listen, "127.0.0.1:9101", 0, 0, 0, "address:port of /healthz, /readyz, /metrics; empty: none") \
+    X(PATH, door_certificate, "", 0, 0, 0, "PEM chain for the TLS doors; empty: the relay's own")   \
+    X(PATH, door_key, "", 0, 0, 0, "PEM key for door_certificate")                                  \
+    X(LIST, proxy_protocol_from, "", 0, 0, 0, "load balancers (CIDR) that bring a PROXY header, v1 or v2") \
+    X(BOOL, allow_cleartext_credentials, "false", 0, 0, 0, "let doors without TLS listen beyond loopback") \
+    X(STR, zone, "", 0, 0, 0, "the zone this relay stands in")                                      \
+    X(INT, streams_max, "20000", 1, 1000000, 0, "users' streams at a time; beyond: overload")       \
+    X(INT, links_max, "20000", 1, 1000000, 0, "agents' tunnels at a time")                          \
+    X(INT, visits_max, "10000", 1, 1000000, 0, "connections at a door at a time")                   \
+    X(INT, visits_per_source_max, "1000", 1, 1000000, 0, "of them, from one address")               \
+    X(SIZE, memory_limit, "256M", 1048576, 1099511627776, 0, "bytes held in all streams")           \
+    X(MSEC, head_ms, "10s", 100, 600000, 0, "for a client to send its request head")                \
+    X(MSEC, answer_ms, "10s", 100, 600000, 0, "for an agent to resolve and connect in")             \
+    X(MSEC, idle_ms, "0", 0, 604800000, 0, "end a stream on which nothing moves for that long; 0: never") \
+    X(MSEC, max_staleness_ms, "24h", 1000, 2592000000, 0, "serve that long without a word of the control plane") \
+    X(MSEC, drain_ms, "30s", 0, 3600000, OPTION_RELOAD, "how long living streams may finish at stop") \
+    X(STR, log_level, "info", 0, 0, OPTION_RELOAD, "error, warning, info or debug")                 \
+    X(STR, log_format, "auto", 0, 0, 0, "text, json, or auto: text on a terminal")
+
+struct relay_config {
+    RELAY_OPTIONS(OPTION_FIELD)
+};
+extern const struct option_table relay_options;

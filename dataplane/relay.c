@@ -1,0 +1,548 @@
+#include "dataplane/relay.h"
+#include "dataplane/doors/http_door.h"
+#include "dataplane/doors/socks_door.h"
+#include "dataplane/reporter.h"
+#include "lib/base/version.h"
+#include "lib/crypto/file.h"
+#include "lib/crypto/random.h"
+#include "lib/log/log.h"
+#include "lib/obs/admin.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DOORS 4
+#define SLOT_CONTROL 0
+#define SLOT_WORKER 1
+
+static const struct metric_row metric_rows[] = { RELAY_METRICS(METRIC_ROW) };
+
+struct relay {
+    struct relay_config *config;
+    int argc;
+    char **argv;
+    struct loop *loop;
+    struct member *member;
+    struct metrics *metrics;
+    struct freshness freshness;
+    struct control *control;
+    struct events *events;
+    struct source *source;
+    struct reporter *reporter;
+    struct tls_ctx *tunnel_tls, *door_tls;
+    struct tunnel_self self;
+    char name[64];
+    struct worker *worker;
+    struct door *doors[DOORS];
+    struct admin *admin;
+    struct loop_timer stopping;
+    bool has_view, is_draining;
+    uint64_t state_refused, events_dropped;
+    struct worker_receipt receipt;
+};
+
+struct door_row {
+    const char *option;
+    size_t listen;              /* offset in struct relay_config */
+    const struct door_protocol *protocol;
+    bool is_tls;
+};
+
+static const struct door_row door_rows[DOORS] = {
+    { "http_listen", offsetof(struct relay_config, http_listen), &http_door, false },
+    { "socks_listen", offsetof(struct relay_config, socks_listen), &socks_door, false },
+    { "https_listen", offsetof(struct relay_config, https_listen), &http_door, true },
+    { "sockstls_listen", offsetof(struct relay_config, sockstls_listen), &socks_door, true },
+};
+
+static const char *door_listen(const struct relay_config *c, const struct door_row *row)
+{
+    return *(char *const *)(const void *)((const char *)c + row->listen);
+}
+
+/* --- checking ------------------------------------------------------------------------------------ */
+
+static bool is_loopback(const struct endpoint *e)
+{
+    struct cidr v4, v6;
+
+    return e->kind == ENDPOINT_UNIX ||
+           (cidr_parse(SPAN("127.0.0.0/8"), &v4) && cidr_has(&v4, &e->addr)) ||
+           (cidr_parse(SPAN("::1"), &v6) && cidr_has(&v6, &e->addr));
+}
+
+static int check_listen(const char *option, const char *text, struct endpoint *ret_at, struct buf *reterr)
+{
+    if (endpoint_parse(span_str(text), ret_at))
+        return 0;
+    buf_printf(reterr, "%s: \"%s\" is not address:port (e.g. 127.0.0.1:8080, [::]:8080)", option, text);
+    return -EINVAL;
+}
+
+static int check_door(const struct relay_config *c, const struct door_row *row, struct buf *reterr)
+{
+    const char *text = door_listen(c, row);
+    struct endpoint at;
+    int r = text[0] ? check_listen(row->option, text, &at, reterr) : 0;
+
+    if (r || !text[0] || row->is_tls || c->allow_cleartext_credentials || is_loopback(&at))
+        return r;
+    buf_printf(reterr, "%s: %s would take secrets without TLS beyond loopback (%s). Use the TLS door, bind to "
+               "127.0.0.1, or set allow_cleartext_credentials", row->option, text,
+               reason_text(REASON_CLEARTEXT_REFUSED));
+    return -EINVAL;
+}
+
+static int read_proxies(const struct relay_config *c, struct door_config *door, struct buf *reterr)
+{
+    struct span rest = span_str(c->proxy_protocol_from), item;
+
+    while (option_list_next(&rest, &item)) {
+        if (door->proxy_count < DOOR_PROXIES_MAX && cidr_parse(item, &door->proxies[door->proxy_count])) {
+            door->proxy_count++;
+            continue;
+        }
+        buf_printf(reterr, "proxy_protocol_from: \"" SPAN_FMT "\" is not a network like 10.0.0.0/8 (at most %d)",
+                   SPAN_ARG(item), DOOR_PROXIES_MAX);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int relay_check(const struct relay_config *c, struct buf *reterr)
+{
+    struct door_config door = { .proxy_count = 0 };
+    struct endpoint at;
+    enum log_level level;
+    int r = check_listen("tunnel_listen", c->tunnel_listen, &at, reterr);
+
+    if (!r && c->admin_listen[0])
+        r = check_listen("admin_listen", c->admin_listen, &at, reterr);
+    for (size_t i = 0; i < DOORS && !r; i++)
+        r = check_door(c, &door_rows[i], reterr);
+    if (!r)
+        r = read_proxies(c, &door, reterr);
+    if (!r && !log_level_parse(span_str(c->log_level), &level)) {
+        buf_printf(reterr, "log_level: \"%s\" is none of error, warning, info, debug", c->log_level);
+        r = -EINVAL;
+    }
+    if (!r && (c->door_certificate[0] == 0) != (c->door_key[0] == 0)) {
+        buf_printf(reterr, "door_certificate and door_key go together");
+        r = -EINVAL;
+    }
+    return r;
+}
+
+/* --- the state reaches the worker ------------------------------------------------------------------- */
+
+static void on_view(void *user, struct view *v)
+{
+    struct relay *relay = user;
+
+    relay->has_view = true;
+    worker_post_view(relay->worker, v);
+    if (relay->reporter)
+        reporter_state_changed(relay->reporter);
+}
+
+static void on_keyset(void *user, struct span text, uint64_t serial)
+{
+    struct relay *relay = user;
+
+    worker_post_keyset(relay->worker, text, serial);
+}
+
+/* --- those who watch ------------------------------------------------------------------------------------ */
+
+static bool is_ready(void *arg, struct buf *ret_why)
+{
+    const struct relay *relay = arg;
+    struct source_status status;
+
+    source_status(relay->source, &status);
+    if (relay->is_draining)
+        buf_printf(ret_why, "draining\n");
+    if (!relay->has_view)
+        buf_printf(ret_why, "no verified state yet: %s\n", status.last_error);
+    if (!status.has_keys)
+        buf_printf(ret_why, "no key for proxy credentials yet: %s\n", status.last_error);
+    if (relay->has_view && freshness_is_stale(&relay->freshness, mono_ms(), 0))
+        buf_printf(ret_why, "the state is older than max-staleness\n");
+    return ret_why->len == 0;
+}
+
+static void write_metrics(void *arg, struct buf *out)
+{
+    struct relay *relay = arg;
+    struct metric_slot *slot = metrics_slot(relay->metrics, SLOT_CONTROL);
+    struct source_status status;
+    uint64_t dropped = events_dropped(relay->events);
+
+    source_status(relay->source, &status);
+    metric_set(slot, M_CONFIG_AGE, status.age_ms == UINT64_MAX ? -1 : (int64_t)(status.age_ms / 1000));
+    metric_set(slot, M_CONFIG_REVISION, (int64_t)status.position.revision);
+    metric_set(slot, M_CONFIG_EPOCH, (int64_t)status.position.epoch);
+    metric_set(slot, M_EVENTS_WAITING, (int64_t)events_waiting(relay->events));
+    metric_add(slot, M_STATE_REFUSED, (int64_t)(status.refused - relay->state_refused));
+    metric_add(slot, M_EVENTS_DROPPED, (int64_t)(dropped - relay->events_dropped));
+    relay->state_refused = status.refused;
+    relay->events_dropped = dropped;
+    metrics_print(relay->metrics, out);
+    metrics_print_process("adit-relay", out);
+}
+
+/* --- making it ------------------------------------------------------------------------------------------- */
+
+static int make_tls(struct relay *relay)
+{
+    const struct tls_config tunnel = {
+        .is_server = true,
+        .chain = relay->member->chain,
+        .key = relay->member->key,
+        .verify = TLS_VERIFY_OPTIONAL,      /* a newcomer has none yet */
+        .trust = relay->member->trust,
+        .kinds = TLS_KIND(CERT_AGENT),
+        .expiry = CERT_EXPIRY_MAY_RENEW,
+    };
+
+    return tls_ctx_new(&tunnel, &relay->tunnel_tls);
+}
+
+static int read_pem(const char *path, struct buf *out, struct buf *reterr)
+{
+    int r;
+
+    buf_init_heap(out, CERT_PEM_MAX);
+    r = file_read(path, CERT_PEM_MAX, out);
+    if (r)
+        buf_printf(reterr, "cannot read %s: %s", path, strerror(-r));
+    return r;
+}
+
+static int load_door_pair(struct relay *relay, struct chain **ret_chain, struct key **ret_key, struct buf *reterr)
+{
+    AUTO(buf_deinit) struct buf chain = { 0 };
+    AUTO(buf_deinit) struct buf key = { 0 };
+    int r = read_pem(relay->config->door_certificate, &chain, reterr);
+
+    if (!r)
+        r = read_pem(relay->config->door_key, &key, reterr);
+    if (!r)
+        r = chain_parse_pem(buf_span(&chain), ret_chain);
+    if (!r)
+        r = key_parse_private_pem(buf_span(&key), ret_key);
+    secret_wipe(key.data, key.len);
+    if (r && reterr->len == 0)
+        buf_printf(reterr, "door_certificate and door_key do not hold a PEM chain and its P-256 key");
+    return r;
+}
+
+/* The TLS doors' certificate is one that browsers know, if there is one; else the relay's. */
+static int make_door_tls(struct relay *relay, struct buf *reterr)
+{
+    AUTO(chain_freep) struct chain *chain = NULL;
+    AUTO(key_freep) struct key *key = NULL;
+    struct tls_config door = { .is_server = true, .is_public = true, .verify = TLS_VERIFY_NONE };
+    bool is_own = relay->config->door_certificate[0] == 0;
+    int r = is_own ? 0 : load_door_pair(relay, &chain, &key, reterr);
+
+    if (r)
+        return r;
+    door.chain = is_own ? relay->member->chain : chain;
+    door.key = is_own ? relay->member->key : key;
+    return tls_ctx_new(&door, &relay->door_tls);
+}
+
+static void on_renewed(void *user)
+{
+    struct relay *relay = user;
+
+    if (tls_ctx_set_certificate(relay->tunnel_tls, relay->member->chain, relay->member->key) ||
+        control_set_certificate(relay->control, relay->member))
+        LOG(ERROR, "certificate.not_in_use", S("detail", "the old one is shown until a restart"));
+    if (relay->config->door_certificate[0] == 0 &&
+        tls_ctx_set_certificate(relay->door_tls, relay->member->chain, relay->member->key))
+        LOG(ERROR, "certificate.not_in_use", S("detail", "the doors show the old one until a restart"));
+}
+
+static int make_worker(struct relay *relay, struct buf *reterr)
+{
+    const struct relay_config *c = relay->config;
+    struct worker_config config = {
+        .tunnel_tls = relay->tunnel_tls,
+        .trust = relay->member->trust,
+        .self = &relay->self,
+        .control = relay->control,
+        .events = relay->events,
+        .freshness = &relay->freshness,
+        .metrics = metrics_slot(relay->metrics, SLOT_WORKER),
+        .streams_max = (uint32_t)c->streams_max,
+        .links_max = (uint32_t)c->links_max,
+        .answer_ms = (uint32_t)c->answer_ms,
+        .idle_ms = (uint32_t)c->idle_ms,
+        .memory_limit = (size_t)c->memory_limit,
+    };
+    int r = check_listen("tunnel_listen", c->tunnel_listen, &config.tunnel_listen, reterr);
+
+    return r ? r : worker_new(&config, &relay->worker, reterr);
+}
+
+static int make_door(struct relay *relay, const struct door_row *row, struct door **ret_door, struct buf *reterr)
+{
+    const struct relay_config *c = relay->config;
+    AUTO(freep) struct door_config *config = calloc(1, sizeof(*config));
+    char at[ADDR_UNIX_MAX + 8];
+    struct endpoint endpoint;
+    int r;
+
+    if (!config)
+        return -ENOMEM;
+    config->worker = relay->worker;
+    config->protocol = row->protocol;
+    config->tls = row->is_tls ? relay->door_tls : NULL;
+    config->metrics = metrics_slot(relay->metrics, SLOT_WORKER);
+    config->visits_max = (uint32_t)c->visits_max;
+    config->visits_per_source_max = (uint32_t)c->visits_per_source_max;
+    config->head_ms = (uint32_t)c->head_ms;
+    r = check_listen(row->option, door_listen(c, row), &config->at, reterr);
+    if (!r)
+        r = read_proxies(c, config, reterr);
+    if (!r)
+        r = door_open(config, ret_door, reterr);
+    if (r)
+        return r;
+    endpoint = door_endpoint(*ret_door);
+    LOG(INFO, "door.open", S("door", row->option), S("address", endpoint_format(&endpoint, at, sizeof(at))));
+    return 0;
+}
+
+static int make_doors(struct relay *relay, struct buf *reterr)
+{
+    int r = make_door_tls(relay, reterr);
+
+    for (size_t i = 0; i < DOORS && !r; i++) {
+        if (door_listen(relay->config, &door_rows[i])[0])
+            r = make_door(relay, &door_rows[i], &relay->doors[i], reterr);
+    }
+    return r;
+}
+
+static int make_member(struct relay *relay, struct buf *reterr)
+{
+    int r = member_open(CERT_RELAY, relay->config->data_dir, &relay->member, reterr);
+
+    if (!r)
+        r = member_load(relay->member, reterr);
+    if (r)
+        return r;
+    if (gethostname(relay->name, sizeof(relay->name) - 1))
+        relay->name[0] = 0;
+    relay->self = (struct tunnel_self){
+        .id = relay->member->self.id,
+        .name = relay->name,
+        .software = "adit-relay/" ADIT_VERSION,
+        .platform = "linux",
+        .zone = relay->config->zone,
+        .boot_id = random_ulid(wall_ms()),
+        .starts = relay->member->starts,
+        .streams_max = relay->config->streams_max,
+    };
+    return 0;
+}
+
+static int make_sync(struct relay *relay, struct buf *reterr)
+{
+    const struct control_config control = {
+        .loop = relay->loop, .url = relay->config->control_internal, .member = relay->member,
+    };
+    int r = metrics_new(metric_rows, RELAY_METRIC_COUNT, 2, &relay->metrics);
+
+    if (!r)
+        r = control_new(&control, &relay->control);
+    if (!r)
+        r = events_new(relay->control, &relay->events);
+    if (r)
+        buf_printf(reterr, "cannot prepare the line to the control plane %s: %s", control.url, strerror(-r));
+    atomic_init(&relay->freshness.max_ms, (uint64_t)relay->config->max_staleness_ms);
+    return r;
+}
+
+static int make_source(struct relay *relay, struct buf *reterr)
+{
+    char dir[4096];
+    const struct source_config config = {
+        .control = relay->control,
+        .member = relay->member,
+        .freshness = &relay->freshness,
+        .dir = dir,
+        .on_view = on_view,
+        .on_keyset = on_keyset,
+        .user = relay,
+    };
+
+    snprintf(dir, sizeof(dir), "%s/state", relay->config->data_dir);
+    return source_new(&config, &relay->source, reterr);
+}
+
+static int make_reporter(struct relay *relay)
+{
+    const struct reporter_config config = {
+        .loop = relay->loop,
+        .control = relay->control,
+        .source = relay->source,
+        .worker = relay->worker,
+        .member = relay->member,
+        .metrics = relay->metrics,
+        .boot_id = relay->self.boot_id,
+        .on_renewed = on_renewed,
+        .user = relay,
+    };
+
+    return reporter_new(&config, &relay->reporter);
+}
+
+static int make_admin(struct relay *relay, struct buf *reterr)
+{
+    struct admin_config config = { .is_ready = is_ready, .write_metrics = write_metrics, .arg = relay };
+    int r;
+
+    if (!relay->config->admin_listen[0])
+        return 0;
+    r = check_listen("admin_listen", relay->config->admin_listen, &config.at, reterr);
+    return r ? r : admin_open(relay->loop, &config, &relay->admin, reterr);
+}
+
+/* --- stopping -------------------------------------------------------------------------------------------- */
+
+#define LAST_WORDS_MS 300           /* for the last events to reach the control plane */
+
+static void on_last_words(void *arg)
+{
+    struct relay *relay = arg;
+
+    loop_stop(relay->loop);
+}
+
+static void on_drained(void *user, const struct worker_receipt *receipt)
+{
+    struct relay *relay = user;
+
+    relay->receipt = *receipt;
+    timer_start(relay->loop, &relay->stopping, LAST_WORDS_MS, on_last_words, relay);
+}
+
+static void on_stop(void *arg, int signo)
+{
+    struct relay *relay = arg;
+
+    (void)signo;
+    if (relay->is_draining) {
+        worker_hurry(relay->worker);
+        return;
+    }
+    relay->is_draining = true;
+    LOG(INFO, "relay.draining", N("drain_ms", relay->config->drain_ms),
+        N("streams", metrics_value(relay->metrics, M_STREAMS, 0, 0)));
+    worker_drain(relay->worker, (uint32_t)relay->config->drain_ms, relay->loop, on_drained, relay);
+}
+
+static void on_reload(void *arg, int signo)
+{
+    struct relay *relay = arg;
+    AUTO(buf_deinit) struct buf report = { 0 };
+    AUTO(buf_deinit) struct buf why = { 0 };
+    enum log_level level;
+
+    (void)signo;
+    buf_init_heap(&report, 65536);
+    buf_init_heap(&why, 4096);
+    if (option_reload(&relay_options, relay->argc, relay->argv, relay->config, &report, &why)) {
+        LOG(ERROR, "config.refused", SP("detail", buf_span(&why)));
+        return;
+    }
+    if (log_level_parse(span_str(relay->config->log_level), &level))
+        log_set_level(level);
+    LOG(INFO, "config.reloaded", SP("changes", buf_span(&report)));
+}
+
+static void relay_deinit(struct relay *relay)
+{
+    if (relay->worker)
+        worker_stop(relay->worker);
+    timer_stop(&relay->stopping);
+    if (relay->admin)
+        admin_free(relay->admin);
+    if (relay->reporter)
+        reporter_free(relay->reporter);
+    if (relay->source)
+        source_free(relay->source);
+    for (size_t i = 0; i < DOORS; i++) {
+        if (relay->doors[i])
+            door_free(relay->doors[i]);
+    }
+    if (relay->worker)
+        worker_free(relay->worker);
+    if (relay->events)
+        events_free(relay->events);
+    if (relay->control)
+        control_free(relay->control);
+    if (relay->tunnel_tls)
+        tls_ctx_unref(relay->tunnel_tls);
+    if (relay->door_tls)
+        tls_ctx_unref(relay->door_tls);
+    if (relay->member)
+        member_free(relay->member);
+    if (relay->metrics)
+        metrics_free(relay->metrics);
+    if (relay->loop)
+        loop_free(relay->loop);
+}
+
+static int start(struct relay *relay, struct buf *reterr)
+{
+    int r = make_member(relay, reterr);
+
+    if (!r)
+        r = loop_new(&relay->loop);
+    if (!r)
+        r = make_sync(relay, reterr);
+    if (!r)
+        r = make_tls(relay);
+    if (!r)
+        r = make_worker(relay, reterr);
+    if (!r)
+        r = make_doors(relay, reterr);
+    if (!r)
+        r = make_source(relay, reterr);
+    if (!r)
+        r = make_reporter(relay);
+    if (!r)
+        r = make_admin(relay, reterr);
+    if (!r)
+        r = loop_on_signal(relay->loop, SIGTERM, on_stop, relay);
+    if (!r)
+        r = loop_on_signal(relay->loop, SIGINT, on_stop, relay);
+    if (!r)
+        r = loop_on_signal(relay->loop, SIGHUP, on_reload, relay);
+    return r ? r : worker_start(relay->worker);
+}
+
+int relay_run(struct relay_config *config, int argc, char **argv, struct buf *reterr)
+{
+    AUTO(relay_deinit) struct relay relay = { .config = config, .argc = argc, .argv = argv };
+    int r = start(&relay, reterr);
+
+    if (r) {
+        if (reterr->len == 0)
+            buf_printf(reterr, "cannot start: %s", strerror(-r));
+        return RELAY_FAILED;
+    }
+    LOG(INFO, "relay.started", S("id", relay.self.id.text), S("cluster", relay.member->trust.cluster),
+        S("boot_id", relay.self.boot_id.text), N("starts", relay.self.starts));
+    loop_run(relay.loop);
+    worker_stop(relay.worker);
+    LOG(INFO, "relay.stopped", U("at_start", relay.receipt.at_start), U("finished", relay.receipt.finished),
+        U("moved", 0), U("cut", relay.receipt.cut));
+    return relay.receipt.cut ? RELAY_FAILED : RELAY_OK;
+}
