@@ -33,10 +33,16 @@ static bool visit_list(const struct policy *p, struct index_key key, const struc
     return false;
 }
 
+/* IPv4 and IPv6 never match each other (addr.h), though one form holds both. */
+static unsigned shortest_prefix(const struct addr *a)
+{
+    return addr_is_v4(a) ? ADDR_BITS - 32 : 0;
+}
+
 static bool visit_prefixes(const struct policy *p, const struct target *t, profile_visit *visit,
                            void *context)
 {
-    for (unsigned bits = ADDR_BITS + 1; bits-- > 0;) {
+    for (unsigned bits = ADDR_BITS + 1; bits-- > shortest_prefix(&t->addr);) {
         if (p->profile_prefixes[bits] > 0 &&
             visit_list(p, index_key_cidr(INDEX_CIDR, &t->addr, bits), t, visit, context))
             return true;
@@ -158,7 +164,7 @@ const struct lock_record *match_lock_address(const struct policy *p, const struc
 
     if (p->locks[LOCK_ADDRESS] == 0)
         return NULL;
-    for (unsigned bits = ADDR_BITS + 1; bits-- > 0 && !found;) {
+    for (unsigned bits = ADDR_BITS + 1; bits-- > shortest_prefix(addr) && !found;) {
         const struct index_key key = index_key_cidr(INDEX_LOCK_CIDR, addr, bits);
 
         if (p->lock_prefixes[bits] > 0)
