@@ -1,16 +1,13 @@
 # it comes up with two commands on a machine that has nothing but make, git and apt
 # network: host
 # timeout: 900
-import os
 import pathlib
-import pty
 import re
-import select
 import shutil
 import subprocess
-import time
 
 from harness import check, skip
+from terminal import Terminal
 
 ROOT = pathlib.Path("/tmp/root")
 SOURCE = pathlib.Path(__file__).resolve().parents[3]
@@ -45,47 +42,13 @@ def make_root():
     run("chroot", ROOT, "git", "config", "--global", "--add", "safe.directory", "*", check=True)
 
 
-class Terminal:
-    """A command in the root, on a pty, as somebody at a keyboard has it."""
-
-    def __init__(self, command):
-        self.text = ""
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.chroot(ROOT)
-            os.chdir("/home/dev/adit")
-            os.environ.update(HOME="/root", PATH="/usr/sbin:/usr/bin:/sbin:/bin", TERM="xterm")
-            os.execvp("sh", ["sh", "-c", command])
-
-    def read_until(self, pattern, seconds):
-        deadline = time.monotonic() + seconds
-        while not re.search(pattern, self.text):
-            ready, _, _ = select.select([self.fd], [], [], 1)
-            try:
-                piece = os.read(self.fd, 65536) if ready else None
-            except OSError:                 # the other end of the pty is closed
-                piece = b""
-            if piece == b"" or time.monotonic() > deadline:
-                raise AssertionError(f"no {pattern!r} in:\n{self.text[-4000:]}")
-            self.text += (piece or b"").decode(errors="replace")
-
-    def finish(self):
-        """Reads to the end; the exit code."""
-        try:
-            while piece := os.read(self.fd, 65536):
-                self.text += piece.decode(errors="replace")
-        except OSError:                     # the end of a pty
-            pass
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-
 def try_it_once():
-    terminal = Terminal("make run")
+    terminal = Terminal("make run", ROOT, "/home/dev/adit")
     terminal.read_until(r"Try:  (curl .*)\r", 600)
     hint = re.search(r"Try:  (curl [^\r]*)", terminal.text).group(1)
     page = run("chroot", ROOT, "sh", "-c", f"cd /home/dev/adit && {hint} -sS")
     check("Hello" in page.stdout and "agent   demo-agent" in page.stdout, page, terminal.text)
-    os.write(terminal.fd, b"\x03")
+    terminal.type(b"\x03")
     code = terminal.finish()
     check(code == 0 and "***" not in terminal.text and "Stopped" in terminal.text, code, terminal.text)
     left = run("pgrep", "-f", "bin/adit").stdout
