@@ -7,7 +7,8 @@
  *
  * Shape      DIR/lock (pid and port base of who runs), DIR/credentials (admin), DIR/ca.pem,
  *            DIR/demo.curlrc, DIR/demo.sock, DIR/log/NAME.log, DIR/controlplane, DIR/relay,
- *            DIR/agent: the three programs' own.
+ *            DIR/agent: the three programs' own; DIR/controlplane.yaml, relay.yaml, agent.yaml:
+ *            further options for them, written by whoever wants to.
  * Files      the directory is 0700, secrets in it 0600.
  * Threads    one.
  */

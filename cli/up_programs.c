@@ -25,6 +25,7 @@ struct arg {
     const char *before;         /* "https://"; NULL: the flag has no value */
     enum value value;
     const char *after;          /* "/relay" */
+    bool only_if_there;         /* the value is a file that may be missing: then neither */
 };
 
 struct program_row {
@@ -47,6 +48,7 @@ static const struct program_row rows[UP_PROGRAM_COUNT] = {
         { "--internal-listen", "", VALUE_INTERNAL, "" },
         { "--admin-listen", "", VALUE_CONTROL_ADMIN, "" },
         { "--relay-addrs", "wss://", VALUE_TUNNEL_DIAL, "" },
+        { "--config", "", VALUE_DIR, "/controlplane.yaml", true },
     } },
     [UP_RELAY_JOIN] = { "relay", "relay", 0, {
         { "join" },
@@ -62,6 +64,7 @@ static const struct program_row rows[UP_PROGRAM_COUNT] = {
         { "--socks-listen", "", VALUE_SOCKS, "" },
         { "--admin-listen", "", VALUE_RELAY_ADMIN, "" },
         { "--drain-ms", DRAIN_MS_TEXT, VALUE_NONE, "" },
+        { "--config", "", VALUE_DIR, "/relay.yaml", true },
     } },
     [UP_AGENT_JOIN] = { "agent", "agent", 0, {
         { "join" },
@@ -74,6 +77,7 @@ static const struct program_row rows[UP_PROGRAM_COUNT] = {
         { "--relays", "wss://", VALUE_TUNNEL, "" },
         { "--allow-special", "unix:", VALUE_DIR, "/demo.sock" },
         { "--drain-ms", DRAIN_MS_TEXT, VALUE_NONE, "" },
+        { "--config", "", VALUE_DIR, "/agent.yaml", true },
     } },
     [UP_PAGE] = { "", "demo page", 1, {
         { "demo-page" },
@@ -110,19 +114,22 @@ static const char *value_text(const struct place *place, enum value value, struc
 static int append_arg(struct up_programs *p, enum up_program at, size_t *n, const struct arg *arg,
                       const struct place *place)
 {
+    AUTO(freep) char *value = NULL;
     struct place_text mem;
     char **args = p->args[at];
 
+    if (arg->before && asprintf(&value, "%s%s%s", arg->before, value_text(place, arg->value, &mem),
+                                arg->after) < 0) {
+        value = NULL;
+        return -ENOMEM;
+    }
+    if (arg->only_if_there && access(value, R_OK) < 0)
+        return 0;
     args[*n] = strdup(arg->flag);
     if (!args[(*n)++])
         return -ENOMEM;
-    if (!arg->before)
-        return 0;
-    if (asprintf(&args[*n], "%s%s%s", arg->before, value_text(place, arg->value, &mem), arg->after) < 0) {
-        args[*n] = NULL;
-        return -ENOMEM;
-    }
-    (*n)++;
+    if (value)
+        args[(*n)++] = TAKE(value);
     return 0;
 }
 
