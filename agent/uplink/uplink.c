@@ -29,7 +29,7 @@ struct uplink {
     struct tunnel_self self;
     struct path paths[MEMBER_ADDRS_MAX];
     size_t path_count;
-    struct loop_timer renew, drained;
+    struct loop_timer renew, drained, tick;
     struct key *renewing;           /* the key that a renewal under way is for */
     uint64_t drain_until_ms;        /* 0: not draining */
 };
@@ -267,6 +267,18 @@ static void on_open(void *link_user, struct mux_stream *s, const struct mux_open
     dialer_on_open(p->uplink->config.dialer, s, open);
 }
 
+/* --- streams whose link is gone ------------------------------------------------------------ */
+
+#define TICK_MS 1000
+
+static void on_tick(void *arg)
+{
+    struct uplink *u = arg;
+
+    mux_tick(u->mux, loop_now_ms(u->config.loop));
+    timer_start(u->config.loop, &u->tick, TICK_MS, on_tick, u);
+}
+
 /* --- making it ------------------------------------------------------------------------------ */
 
 static int make_mux(struct uplink *u)
@@ -347,6 +359,7 @@ int uplink_new(const struct uplink_config *config, struct uplink **ret_uplink, s
     for (size_t i = 0; i < u->path_count; i++)
         path_dial(&u->paths[i]);
     timer_start(config->loop, &u->renew, 0, on_renew_due, u);
+    on_tick(u);
     *ret_uplink = TAKE(u);
     return 0;
 }
@@ -355,6 +368,7 @@ void uplink_free(struct uplink *u)
 {
     timer_stop(&u->renew);
     timer_stop(&u->drained);
+    timer_stop(&u->tick);
     for (size_t i = 0; i < u->path_count; i++)
         timer_stop(&u->paths[i].retry);
     if (u->mux)

@@ -607,6 +607,7 @@ static void on_tick(void *arg)
     int64_t left_ms = live_next_ms(&router->live) - wall_now();
     bool is_aging = freshness_age_ms(router->config.freshness, mono_ms()) > STALE_LOOK_MS;
 
+    mux_tick(router->mux, loop_now_ms(router->config.loop));     /* for streams whose link is gone */
     if (left_ms <= 0 || is_aging)
         sweep_now(router);
     if (left_ms <= 0 || left_ms > TICK_MAX_MS)
