@@ -278,7 +278,8 @@ static void show_agent(struct up *u)
     printf("    agent        %s   %sconnected%s", DEMO_AGENT, terminal_colour(TERMINAL_GOOD),
            terminal_colour(TERMINAL_PLAIN));
     if (silence >= 0)
-        printf(", proved %.1f ms ago", silence);
+        printf(silence < 1000 ? ", proved %.1f ms ago" : ", proved %.1f s ago",
+               silence < 1000 ? silence : silence / 1000);
     putchar('\n');
 }
 
