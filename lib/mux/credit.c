@@ -79,13 +79,13 @@ static void grow_window(struct mux_stream *s)
 {
     uint32_t max = (uint32_t)s->mux->config.window_max, window = s->rx_window;
 
-    if (!s->is_at_limit || s->rx.len || s->rx_received - s->rx_grown < window)
+    if (!s->is_at_limit || s->rx.len || s->rx_since_grown < window)
         return;
     s->is_at_limit = false;
     if (window >= max || !may_grow(s->mux, window))
         return;
     s->rx_window = window > max / 2 ? max : window * 2;
-    s->rx_grown = s->rx_received;
+    s->rx_since_grown = 0;
 }
 
 static void wait_for_tick(struct mux_stream *s)
@@ -101,7 +101,7 @@ void credit_received(struct mux_stream *s, bool is_at_limit)
     rest_window(s);
     s->is_at_limit |= is_at_limit;
     credit_promise_update(s);
-    if (s->rx_received - s->rx_acked >= step(s))
+    if (s->rx_unacked >= step(s))
         stream_owe(s, OWE_CREDIT);
     else
         wait_for_tick(s);

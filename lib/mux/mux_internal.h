@@ -167,14 +167,17 @@ struct mux_stream {
     struct owed_text *text;     /* of a RESET */
     struct chunk_queue tx, rx;
     uint64_t tx_acked, tx_sent, tx_end, tx_limit;
-    uint64_t rx_consumed, rx_received, rx_limit, rx_acked;  /* limit, acked: as told */
-    uint64_t rx_grown;          /* received when the window last grew */
+    uint64_t rx_consumed, rx_received, rx_limit;    /* limit: as told */
+    uint32_t rx_unacked;        /* received and not told so */
+    uint32_t rx_since_grown;    /* received since the window last grew */
     uint32_t rx_promised;       /* limit - received, while it counts */
     uint32_t rx_window;
-    uint32_t rx_last_ms, tx_burst_ms, tx_burst;     /* low 32 bits of the clock */
-    uint32_t id, path, grace_ms;
-    int32_t deficit;
+    uint32_t rx_last_ms;        /* low bits of the clock, as tx_burst_ms */
+    uint32_t id, path;
+    uint16_t tx_burst_ms, tx_burst;
+    uint16_t grace_ds;          /* tenths of a second */
     uint16_t how;               /* enum reason */
+    int16_t deficit;            /* within one frame */
     uint8_t state;              /* enum stream_state; only stream_step() writes it */
     uint8_t owed, told;
     uint8_t listed;             /* enum listed: where `owing` is */
@@ -260,3 +263,5 @@ void credit_promise_update(struct mux_stream *s);
 void credit_received(struct mux_stream *s, bool is_at_limit);
 void credit_consumed(struct mux_stream *s);
 uint64_t credit_limit(struct mux_stream *s);        /* the limit to tell now */
+
+_Static_assert(sizeof(struct mux_stream) <= 392, "an idle stream stays below 400 bytes");

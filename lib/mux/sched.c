@@ -52,7 +52,7 @@ static void enter_bulk(struct mux_stream *s)
     struct mux_link *l = s->link;
     struct owner *o = s->owner;
 
-    s->deficit = (int32_t)frame_cap(l);
+    s->deficit = (int16_t)frame_cap(l);
     list_append(&o->streams, &s->send);
     if (list_is_empty(&o->busy)) {
         o->deficit = (int32_t)frame_cap(l);
@@ -69,9 +69,9 @@ static void leave(struct mux_stream *s)
 
 static uint32_t quick_left(struct mux_stream *s)
 {
-    uint32_t now = (uint32_t)s->mux->now_ms;
+    uint16_t now = (uint16_t)s->mux->now_ms;
 
-    if (now - s->tx_burst_ms >= MUX_QUICK_MS) {
+    if ((uint16_t)(now - s->tx_burst_ms) >= MUX_QUICK_MS) {
         s->tx_burst_ms = now;
         s->tx_burst = 0;
     }
@@ -120,7 +120,9 @@ static size_t fit(const struct mux_stream *s, const struct buf *out, size_t max)
 
 static void after_frame(struct mux_stream *s, size_t n)
 {
-    s->tx_burst += (uint32_t)n;
+    size_t left = quick_left(s);
+
+    s->tx_burst = (uint16_t)(MUX_QUICK_BYTES - (n < left ? left - n : 0));
     if (!stream_sendable(s))
         sched_remove(s);
     stream_owe_refresh(s);
@@ -160,16 +162,17 @@ void sched_produce_quick(struct mux_link *l, struct buf *out, size_t limit)
     }
 }
 
-/* Spends; whose deficit is used up goes to the end of its ring with a new one. */
-static void spend(struct list *ring, struct list *node, int32_t *deficit, size_t n,
-                  size_t quantum)
+/* What is left after n bytes; whose deficit is used up goes to the end of its ring with a new
+ * one. */
+static int32_t spend(struct list *ring, struct list *node, int32_t deficit, size_t n,
+                     size_t quantum)
 {
-    *deficit -= (int32_t)n;
-    if (*deficit > 0 || list_is_empty(node))
-        return;
-    *deficit += (int32_t)quantum;
+    deficit -= (int32_t)n;
+    if (deficit > 0 || list_is_empty(node))
+        return deficit;
     list_remove(node);
     list_append(ring, node);
+    return deficit + (int32_t)quantum;
 }
 
 static bool serve_bulk(struct mux_link *l, struct owner *o, struct buf *out)
@@ -181,8 +184,8 @@ static bool serve_bulk(struct mux_link *l, struct owner *o, struct buf *out)
         return false;
     stream_produce_data(s, out, n);
     after_frame(s, n);
-    spend(&o->streams, &s->send, &s->deficit, n, quantum);
-    spend(&l->busy, &o->busy, &o->deficit, n, quantum);
+    s->deficit = (int16_t)spend(&o->streams, &s->send, s->deficit, n, quantum);
+    o->deficit = spend(&l->busy, &o->busy, o->deficit, n, quantum);
     return true;
 }
 

@@ -14,7 +14,7 @@ static void lists_init(struct mux_stream *s)
 static void copy_open(struct mux_stream *s, const struct mux_open *open)
 {
     s->path = open->path;
-    s->grace_ms = open->grace_ms;
+    s->grace_ds = open->grace_ms / 100 > UINT16_MAX ? UINT16_MAX : (uint16_t)(open->grace_ms / 100);
     memcpy(s->uid, open->uid, sizeof(s->uid));
     memcpy(s->secret, open->secret, sizeof(s->secret));
 }

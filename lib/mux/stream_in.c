@@ -161,6 +161,8 @@ static void receive(struct mux_stream *s, const struct frame_data *d, bool is_at
         return;
     }
     s->rx_received += fresh.n;
+    s->rx_unacked += (uint32_t)fresh.n;
+    s->rx_since_grown += (uint32_t)fresh.n;
     s->mux->stats.bytes_in += fresh.n;
     stream_tell(s, TELL_READABLE);
     credit_received(s, is_at_limit);

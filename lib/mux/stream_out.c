@@ -115,7 +115,8 @@ static bool put_credit(struct mux_stream *s, struct buf *out)
     if (!has_room(out, 16))
         return false;
     c.limit = credit_limit(s);
-    c.received = s->rx_acked = s->rx_received;
+    c.received = s->rx_received;
+    s->rx_unacked = 0;
     frame_credit_put(out, s->id, c, credit_flags(s));
     count(s, FRAME_CREDIT);
     return true;
