@@ -8,7 +8,8 @@
  * Connections are kept and reused; no redirect is followed, no proxy variable heeded, only
  * http and https spoken.
  *
- * Ownership  a call's spans are copied.  An answer lives for the callback only.
+ * Ownership  a call's spans are copied.  An answer lives for the callback only, and the call is
+ *            dead once it was given.
  * Threads    the loop's thread.  The answer never comes within http_client_send().
  * Limits     HTTP_CALLS_MAX at a time; an answer's body by the call (over it: -EMSGSIZE).
  */

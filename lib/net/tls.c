@@ -26,7 +26,7 @@ struct seen {                   /* hangs on each SSL whose peer showed a certifi
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static int ssl_index, ctx_index;
+static int ssl_index, ctx_index, note_index;
 
 static void free_seen(void *parent, void *p, CRYPTO_EX_DATA *d, int index, long argl, void *argp)
 {
@@ -44,6 +44,7 @@ static void make_indexes(void)
 {
     ssl_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, free_seen);
     ctx_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, free_ctx);
+    note_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
 }
 
 /* --- verification ------------------------------------------------------------------------- */
@@ -83,7 +84,7 @@ static int on_verify(X509_STORE_CTX *store, void *arg)
     AUTO(chain_freep) struct chain *chain = NULL;
     AUTO(freep) struct seen *seen = calloc(1, sizeof(*seen));
     struct seen *old = SSL_get_ex_data(ssl, ssl_index);
-    enum reason why;
+    enum reason why, *note;
 
     X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
     if (!seen)
@@ -92,6 +93,9 @@ static int on_verify(X509_STORE_CTX *store, void *arg)
     if (!chain_from_store_ctx(store, &chain))
         why = judge(&ctx->config, chain, &seen->peer);
     seen->refusal = why;
+    note = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), note_index);
+    if (note && why)
+        *note = why;
     if (!SSL_set_ex_data(ssl, ssl_index, seen))
         return 0;
     free(old);
@@ -262,6 +266,15 @@ int tls_ctx_apply(struct tls_ctx *ctx, SSL_CTX *c)
         return -ENOMEM;
     }
     return 0;
+}
+
+int tls_ctx_apply_noting(struct tls_ctx *ctx, SSL_CTX *c, enum reason *note)
+{
+    int r = tls_ctx_apply(ctx, c);
+
+    if (r)
+        return r;
+    return SSL_CTX_set_ex_data(c, note_index, note) ? 0 : -ENOMEM;
 }
 
 static int check_config(const struct tls_config *config)
