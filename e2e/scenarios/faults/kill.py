@@ -1,5 +1,6 @@
 # it comes back by itself when any program is killed under traffic, and loses no acknowledged write
 # timeout: 400
+import hashlib
 import os
 import random
 import signal
@@ -33,6 +34,17 @@ class Traffic(threading.Thread):
                 continue                    # not acknowledged: no promise was made
 
 
+def check_chain(rows):
+    """The audit events as documented: hash = SHA-256(previous, writer, seq, id, at, doc), NUL between."""
+    last = {}
+    for writer, seq, event_id, at, doc, previous, own in rows:
+        before_seq, before_hash = last.get(writer, (seq - 1, ""))
+        check(previous == before_hash and seq == before_seq + 1, "a gap before", writer, seq)
+        text = f"{previous}{writer}\0{seq}\0{event_id}\0{at}\0{doc}"
+        check(hashlib.sha256(text.encode()).hexdigest() == own, "changed:", writer, seq)
+        last[writer] = seq, own
+
+
 with Up() as up:
     traffic = Traffic(up)
     traffic.start()
@@ -52,5 +64,10 @@ with Up() as up:
     check(not lost, "acknowledged and lost:", lost)
     print(f"{len(plan)} kills, {traffic.pages} pages, {len(traffic.made)} acknowledged users")
     database = next((up.var / "controlplane").glob("*.db"))
-    verdict = sqlite3.connect(f"file:{database}?mode=ro", uri=True).execute("PRAGMA integrity_check").fetchone()
-    check(verdict == ("ok",), verdict)
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    check(connection.execute("PRAGMA integrity_check").fetchone() == ("ok",))
+    rows = connection.execute("SELECT writer, seq, id, at, doc, prev_hash, hash FROM audit_events"
+                              " ORDER BY writer, seq").fetchall()
+    check_chain(rows)
+    told = " ".join(row[4] for row in rows)
+    check(all(f'"{name}"' in told for name in traffic.made), "a user without its audit event")
