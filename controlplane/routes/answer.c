@@ -1,5 +1,4 @@
 #include "controlplane/routes/answer.h"
-#include <stdio.h>
 
 int answer_page(struct call *c, const struct asked *asked, store_row_fn put, void *ctx, struct json_writer *w)
 {
@@ -74,7 +73,7 @@ int answer_keep(struct call *c)
 
     if (!c->req->idempotency_key.n || c->is_dry)
         return 0;
-    snprintf(answer.body_hash, sizeof(answer.body_hash), "%s", c->req->body_hash);
+    api_request_hash(c->req, answer.body_hash);
     (void)span_copy(span_str(header_of(c->res, "Location")), answer.location, sizeof(answer.location));
     (void)span_copy(span_str(header_of(c->res, "ETag")), answer.etag, sizeof(answer.etag));
     buf_init_heap(&answer.body, c->res->body.len + 1);

@@ -11,5 +11,8 @@ struct api {
     struct waits waits;
 };
 
+/* What a kept answer is bound to beside principal, key and operation: body and query. */
+void api_request_hash(const struct request *req, char ret_hex[SHA256_HEX]);
+
 /* Fills the table (table.c). */
 MUST_CHECK int api_make_routes(struct api *api);

@@ -1,6 +1,7 @@
 #include "controlplane/routes/api_internal.h"
 #include "controlplane/domain/right.h"
 #include "controlplane/routes/doc.h"
+#include "lib/base/encode.h"
 #include <stdio.h>
 
 /* Who calls: a bearer token of a user that is active. */
@@ -138,6 +139,21 @@ bool api_authenticate(void *ctx, struct request *req, struct response *res)
 }
 
 /* ---- kept answers ---- */
+void api_request_hash(const struct request *req, char ret_hex[SHA256_HEX])
+{
+    struct span parts[2 * REQUEST_QUERIES_MAX + 1] = { span_str(req->body_hash) };
+    unsigned char digest[SHA256_LEN];
+    struct buf hex;
+    size_t count = 1;
+
+    for (size_t i = 0; i < request_query_count(req) && count + 2 <= ARRAY_LEN(parts); i++, count += 2)
+        request_query_at(req, i, &parts[count], &parts[count + 1]);
+    sha256_parts(parts, count, digest);
+    buf_init_fixed(&hex, ret_hex, SHA256_HEX);
+    hex_encode(span_of(digest, sizeof(digest)), &hex);
+    ret_hex[SHA256_HEX - 1] = 0;
+}
+
 static void give_answer(const struct store_answer *answer, struct response *res)
 {
     res->status = answer->status;
@@ -154,6 +170,7 @@ bool api_replay(void *ctx, struct request *req, struct response *res)
     const struct api *api = ctx;
     AUTO(store_rollbackp) struct store_tx *tx = NULL;
     struct store_answer answer = { 0 };
+    char hash[SHA256_HEX];
     int r = store_begin(api->options.store, STORE_READ, &tx);
 
     if (!r)
@@ -162,7 +179,8 @@ bool api_replay(void *ctx, struct request *req, struct response *res)
         return false;
     if (r)
         return !refuse(res, r, "");
-    if (!span_eq(span_str(answer.body_hash), span_str(req->body_hash)))
+    api_request_hash(req, hash);
+    if (!span_eq(span_str(answer.body_hash), span_str(hash)))
         response_problem(res, REASON_IDEMPOTENCY_MISMATCH, "%s", reason_what(REASON_IDEMPOTENCY_MISMATCH));
     else
         give_answer(&answer, res);

@@ -297,9 +297,9 @@ static void read_password(struct reading *r, const struct field *f)
     AUTO(buf_deinit) struct buf scratch;
     const char *message;
 
+    buf_init_heap(&scratch, CANONICAL_MAX);
     if (!v)
         return;
-    buf_init_heap(&scratch, CANONICAL_MAX);
     r->body->has_password = true;
     if (json_kind_of(v) == JSON_IS_NULL)        /* a patch takes it away */
         return;

@@ -20,7 +20,7 @@ int call_refuse(struct call *c, enum reason reason, const char *format, ...)
 
 int call_refuse_at(struct call *c, enum reason reason, const char *pointer, const char *message)
 {
-    response_problem(c->res, reason, "%s: %s", pointer, message);
+    response_problem(c->res, reason, "%s%s%s", pointer, pointer[0] ? ": " : "", message);
     problem_add(&c->res->problem, pointer, message);
     return CALL_E_ANSWERED;
 }
@@ -159,6 +159,8 @@ void call_run(const struct route *route, struct request *req, struct response *r
     if (!r)
         r = store_begin(api->options.store, mode, &tx);
     c.tx = tx;
+    if (!r && c.is_dry)
+        r = store_position(tx, &c.position);
     if (!r)
         r = fn(&c);
     tx = c.tx;                                  /* NULL once it was committed */
@@ -168,13 +170,11 @@ void call_run(const struct route *route, struct request *req, struct response *r
 
 int call_commit(struct call *c)
 {
-    int r = c->is_dry ? store_position(c->tx, &c->position) : store_commit(&c->tx, &c->position);
+    int r = c->is_dry ? 0 : store_commit(&c->tx, &c->position);
 
-    if (r)
-        return r;
-    if (!c->is_dry)
+    if (!r && !c->is_dry)
         response_header(c->res, "Adit-Revision", "%llu", (unsigned long long)c->position.revision);
-    return 0;
+    return r;
 }
 
 static bool is_applied(struct call *c, const struct store_position *position)

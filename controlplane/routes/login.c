@@ -148,13 +148,6 @@ static int find_user(struct login *l)
     return 0;
 }
 
-static int reopen(struct call *c, enum store_mode mode)
-{
-    store_rollback(c->tx);
-    c->tx = NULL;
-    return store_begin(c->api->options.store, mode, &c->tx);
-}
-
 /* Somebody who is not there costs as much as somebody who is. */
 static bool verify(const struct login *l)
 {
@@ -216,7 +209,7 @@ static int log_in(struct call *c)
     store_rollback(c->tx);
     c->tx = NULL;
     is_right = verify(&l);
-    r = reopen(c, STORE_WRITE);
+    r = store_begin(c->api->options.store, STORE_WRITE, &c->tx);
     if (!r && !is_right) {
         r = note_failure(&l);
         return r ? r : call_refuse(c, REASON_UNAUTHENTICATED, "The name and password do not match.");

@@ -1,0 +1,30 @@
+#pragma once
+#include "controlplane/http/server.h"
+#include "controlplane/publish/publish.h"
+#include "controlplane/routes/enrol.h"
+/*
+ * internal.h - what relays ask (schema/internal.md), and joining, as routes.
+ *
+ * Ownership  what the options point to outlives it.
+ * Threads    hooks and handlers: any.
+ */
+enum { INTERNAL_TOPIC_STATE = 0 };      /* to be rung when something was published */
+
+#define INTERNAL_POLL_MS 5000
+#define INTERNAL_STREAMS_KEPT 10000
+#define INTERNAL_DECISIONS_KEPT 50000
+
+struct internal {
+    struct enrol enrol;
+    struct publisher *publisher;
+    void (*on_applied)(void *ctx);      /* a relay reported a revision */
+    void *ctx;
+};
+
+/* For the internal listener; each row's ctx is the struct internal. */
+const struct route *internal_routes(struct internal *internal, struct route *rows, size_t *count);
+#define INTERNAL_ROUTES 6
+/* POST /api/v1/join, for the API's table. */
+struct route internal_join_route(struct internal *internal);
+/* Mutual TLS: a certificate of kind relay whose id stands in the state.  ctx: the struct. */
+bool internal_authenticate(void *internal, struct request *req, struct response *res);
