@@ -21,16 +21,30 @@ int notice_chain(struct span body, char **ret_pem, struct buf *reterr)
     return *ret_pem ? 0 : -ENOMEM;
 }
 
-void notice_renew(struct span csr_der, struct buf *out)
+int notice_renew(struct span csr_der, const struct chain *chain, const struct key *key, struct buf *out)
 {
-    char mem[2 * CSR_DER_MAX];
-    struct buf text;
+    AUTO(buf_deinit) struct buf pem = { 0 };
+    char csr_mem[2 * CSR_DER_MAX], der_mem[KEY_SIGNATURE_MAX], signature_mem[2 * KEY_SIGNATURE_MAX];
+    struct buf csr, der, signature;
     struct json_writer w;
+    int r;
 
-    buf_init_fixed(&text, mem, sizeof(mem));
-    base64url_encode(csr_der, &text);
+    buf_init_heap(&pem, CERT_PEM_MAX);
+    buf_init_fixed(&csr, csr_mem, sizeof(csr_mem));
+    buf_init_fixed(&der, der_mem, sizeof(der_mem));
+    buf_init_fixed(&signature, signature_mem, sizeof(signature_mem));
+    r = chain_pem(chain, &pem);
+    if (!r)
+        r = key_sign(key, csr_der, &der);
+    if (r)
+        return r;
+    base64url_encode(csr_der, &csr);
+    base64url_encode(buf_span(&der), &signature);
     json_begin(&w, out);
     json_open_object(&w, NULL);
-    json_put_str(&w, "csr", buf_span(&text));
+    json_put_str(&w, "csr", buf_span(&csr));
+    json_put_str(&w, "chain", buf_span(&pem));
+    json_put_str(&w, "signature", buf_span(&signature));
     json_close_object(&w);
+    return buf_error(&csr) | buf_error(&signature) | buf_error(out);
 }

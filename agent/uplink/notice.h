@@ -1,5 +1,5 @@
 #pragma once
-#include "lib/base/buf.h"
+#include "lib/crypto/cert.h"
 /*
  * notice.h - the JSON bodies of the NOTICEs about certificates (schema/tunnel.md).
  *
@@ -8,5 +8,7 @@
 
 /* {"chain": PEM, …}: the answer to a join or renewal.  The caller frees *ret_pem. */
 MUST_CHECK int notice_chain(struct span body, char **ret_pem, struct buf *reterr);
-/* {"csr": base64url of DER}: the agent asks for a renewal. */
-void notice_renew(struct span csr_der, struct buf *out);
+/* {"csr", "chain", "signature"}: the agent asks for a renewal.  The present key signs the
+ * request: a link may have been up since an older certificate was shown on it.  csr and
+ * signature are base64url of DER, chain is PEM. */
+MUST_CHECK int notice_renew(struct span csr_der, const struct chain *chain, const struct key *key, struct buf *out);

@@ -108,12 +108,11 @@ static int ask_renewal(struct uplink *u, struct tunnel *t)
         return r;
 
     buf_init_heap(&csr, CSR_DER_MAX);
-    buf_init_heap(&body, 4 * CSR_DER_MAX);
+    buf_init_heap(&body, 4 * CSR_DER_MAX + CERT_PEM_MAX);
     r = csr_make(u->renewing, &csr);
     if (r)
         return r;
-    notice_renew(buf_span(&csr), &body);
-    r = buf_error(&body);
+    r = notice_renew(buf_span(&csr), u->config.member->chain, u->config.member->key, &body);
     return r ? r : tunnel_notice(t, TUNNEL_NOTICE_RENEW, 0, buf_span(&body));
 }
 

@@ -1,4 +1,6 @@
 #include "dataplane/route/gate.h"
+#include "lib/base/encode.h"
+#include "lib/crypto/ca.h"
 #include "lib/crypto/random.h"
 #include "lib/json/json.h"
 #include "lib/log/log.h"
@@ -9,7 +11,11 @@
 #define BODY_MAX 32768
 #define KEYSET_MAX 65536
 
+/* A tunnel's user is the gate itself until its credential came, and its guest afterwards. */
+enum user_kind { USER_GATE = 0x67617465, USER_GUEST = 0x67756573 };
+
 struct gate {
+    enum user_kind kind;            /* first, as in struct guest */
     struct gate_config config;
     struct list guests;
     uint32_t asks;
@@ -20,11 +26,13 @@ struct gate {
 
 /* One tunnel, from its credential on; outlives it while the control plane is being asked. */
 struct guest {
+    enum user_kind kind;
     struct list node;
     struct gate *gate;
     struct tunnel *tunnel;          /* NULL: gone */
     struct identity who;            /* id "": a newcomer */
     bool is_held, is_asking, is_joining;
+    bool is_counted;                /* in M_LINKS */
     struct record *sent_policy;     /* a reference; the agent has this one */
 };
 
@@ -137,26 +145,45 @@ static bool is_control_away(const struct gate *g)
     return freshness_age_ms(g->config.freshness, mono_ms()) > AWAY_MS;
 }
 
-static void let_in(struct guest *v, bool is_session)
+/* The state knows the agent, and its certificate of that generation still counts. */
+static bool is_admitted(struct guest *v)
 {
-    struct gate *g = v->gate;
-    const struct view *view = router_view(g->config.router);
+    const struct view *view = router_view(v->gate->config.router);
     enum reason why = view ? policy_agent_admitted(view->policy, &v->who.id, v->who.generation, (int64_t)wall_ms())
                            : REASON_NOT_READY;
 
-    if (why != REASON_NONE) {
+    if (why != REASON_NONE)
         refuse(v, why, reason_what(why));
-        return;
-    }
-    if (!v->who.is_expired || is_control_away(g)) {
+    return why == REASON_NONE;
+}
+
+/* False: refused.  Who may only renew is let in, and not held. */
+static bool may_hold(struct guest *v)
+{
+    if (!v->who.is_expired || is_control_away(v->gate)) {
         hold(v);
-        if (!v->is_held)
-            return;
-    } else {
-        LOG(WARNING, "agent.certificate_expired", S("agent", v->who.id.text), S("detail", "may only renew"));
+        return v->is_held;
     }
-    if (!is_session)
+    LOG(WARNING, "agent.certificate_expired", S("agent", v->who.id.text), S("detail", "may only renew"));
+    return true;
+}
+
+/* Streams may be opened to it. */
+static void announce(struct guest *v)
+{
+    tell(v->gate, "agent.up", v, REASON_NONE, NULL);
+    router_agent_up(v->gate->config.router);
+}
+
+static void let_in(struct guest *v)
+{
+    if (is_admitted(v) && may_hold(v))
         tunnel_accept(v->tunnel);
+}
+
+static bool is_same(const struct ulid *a, const struct ulid *b)
+{
+    return span_eq(ulid_span(a), ulid_span(b));
 }
 
 static void by_certificate(struct guest *v, const struct identity *shown)
@@ -166,23 +193,25 @@ static void by_certificate(struct guest *v, const struct identity *shown)
         return;
     }
     v->who = *shown;
-    let_in(v, false);
+    let_in(v);
 }
 
-static void by_signature(struct guest *v)
+static void by_signature(struct guest *v, const struct identity *shown)
 {
     enum reason why = tunnel_check_signature(v->tunnel, &v->gate->config.trust, CERT_AGENT, now_s(), &v->who);
 
     if (why != REASON_NONE)
         refuse(v, why, reason_what(why));
+    else if (shown && !is_same(&shown->id, &v->who.id))
+        refuse(v, REASON_BAD_CERTIFICATE, "one agent's certificate was shown, and another's key signed");
     else
-        let_in(v, false);
+        let_in(v);
 }
 
 static const struct tunnel_session *find_session(const struct held_agent *a, const struct ulid *id)
 {
     for (size_t i = 0; a && i < a->session_count; i++) {
-        if (span_eq(ulid_span(&a->sessions[i].id), ulid_span(id)))
+        if (is_same(&a->sessions[i].id, id))
             return &a->sessions[i];
     }
     return NULL;
@@ -196,13 +225,13 @@ static void by_session(struct guest *v, const struct tunnel_hello *hello, const 
                                                                 : NULL;
     const struct tunnel_session *session = find_session(a, &hello->session.id);
 
-    if (!session) {
+    if (!session || (shown && !is_same(&shown->id, &id))) {
         refuse(v, REASON_BAD_PROOF, "the session is not known here");
         return;
     }
     v->who = shown ? *shown : (struct identity){ .kind = CERT_AGENT, .id = id, .generation = a->generation };
-    if (tunnel_accept_session(v->tunnel, session))
-        let_in(v, true);
+    if (is_admitted(v) && tunnel_accept_session(v->tunnel, session) && may_hold(v) && v->is_held)
+        announce(v);                /* on_up() came before it was held */
 }
 
 /* --- asking the control plane: joins and renewals ----------------------------------------------------- */
@@ -230,6 +259,8 @@ static void on_joined(void *user, const struct control_answer *answer)
     tunnel_accept(v->tunnel);
     if (tunnel_notice(v->tunnel, TUNNEL_NOTICE_CERTIFICATE, 0, answer->body))
         tunnel_close(v->tunnel, REASON_OVERLOAD, "the certificate could not be sent");
+    else
+        tunnel_close(v->tunnel, REASON_NONE, "joined");
 }
 
 static void on_renewed(void *user, const struct control_answer *answer)
@@ -247,6 +278,8 @@ static void on_renewed(void *user, const struct control_answer *answer)
     }
     if (tunnel_notice(v->tunnel, TUNNEL_NOTICE_CERTIFICATE, 0, answer->body))
         LOG(WARNING, "notice.not_sent", S("agent", v->who.id.text), S("kind", "certificate"));
+    else if (!v->is_held)
+        tunnel_close(v->tunnel, REASON_LINK_RENEW, "come back with the new certificate");
 }
 
 static bool ask(struct guest *v, const char *path, struct buf *body, control_fn *fn)
@@ -281,23 +314,46 @@ static void by_join(struct guest *v, const struct tunnel_hello *hello)
         refuse(v, REASON_OVERLOAD, "too many are joining; try again");
 }
 
+/* Whoever asks shows the certificate that he holds now, and signs the request with its key: what
+ * the link showed when it came up may be older. */
+static bool check_renewal(const struct guest *v, const struct json_value *notice, struct identity *ret_who)
+{
+    AUTO(chain_freep) struct chain *chain = NULL;
+    AUTO(key_freep) struct key *key = NULL;
+    struct span csr_text, pem, signature_text;
+    char csr_mem[CSR_DER_MAX], signature_mem[KEY_SIGNATURE_MAX];
+    struct buf csr, signature;
+
+    buf_init_fixed(&csr, csr_mem, sizeof(csr_mem));
+    buf_init_fixed(&signature, signature_mem, sizeof(signature_mem));
+    return json_get_str(notice, "csr", &csr_text) && json_get_str(notice, "chain", &pem) &&
+           json_get_str(notice, "signature", &signature_text) && base64url_decode(csr_text, &csr) &&
+           base64url_decode(signature_text, &signature) && chain_parse_pem(pem, &chain) == 0 &&
+           chain_verify(chain, &v->gate->config.trust, CERT_AGENT, now_s(), CERT_EXPIRY_MAY_RENEW, ret_who) ==
+               REASON_NONE &&
+           span_eq(ulid_span(&ret_who->id), ulid_span(&v->who.id)) && chain_public_key(chain, 0, &key) == 0 &&
+           key_verify(key, buf_span(&csr), buf_span(&signature));
+}
+
 static void on_renew_notice(struct guest *v, struct span notice)
 {
     AUTO(buf_deinit) struct buf body = { 0 };
     AUTO(json_value_freep) struct json_value *value = NULL;
     struct json_error error;
     struct json_writer w;
+    struct identity who;
     struct span csr;
 
-    if (!v->who.id.text[0] || json_parse(notice, &value, &error) || !json_get_str(value, "csr", &csr)) {
-        LOG(WARNING, "notice.malformed", S("agent", v->who.id.text), S("kind", "renew"));
+    if (!v->who.id.text[0] || json_parse(notice, &value, &error) || !check_renewal(v, value, &who) ||
+        !json_get_str(value, "csr", &csr)) {
+        LOG(WARNING, "agent.renewal_refused", S("agent", v->who.id.text), R("reason", REASON_BAD_PROOF));
         return;
     }
     buf_init_heap(&body, BODY_MAX);
     json_begin(&w, &body);
     json_open_object(&w, NULL);
     json_put_str(&w, "id", ulid_span(&v->who.id));
-    json_put_int(&w, "generation", v->who.generation);
+    json_put_int(&w, "generation", who.generation);
     json_put_str(&w, "csr", csr);
     json_close_object(&w);
     if (!ask(v, "/internal/v1/renew", &body, on_renewed))
@@ -317,6 +373,7 @@ static void on_credential(void *user, struct tunnel *t, const struct tunnel_hell
         tunnel_refuse(t, REASON_OVERLOAD, "out of memory");
         return;
     }
+    v->kind = USER_GUEST;
     v->gate = g;
     v->tunnel = t;
     list_append(&g->guests, &v->node);
@@ -330,7 +387,7 @@ static void on_credential(void *user, struct tunnel *t, const struct tunnel_hell
         by_session(v, hello, shown);
         return;
     case TUNNEL_SIGNATURE:
-        by_signature(v);
+        by_signature(v, shown);
         return;
     case TUNNEL_JOIN:
         by_join(v, hello);
@@ -348,16 +405,15 @@ static void on_up(void *user, struct tunnel *t)
     (void)t;
     if (v->is_joining)
         return;
+    v->is_counted = true;
     metric_add(v->gate->config.metrics, M_LINKS, 1);
     LOG(INFO, "link.up", S("agent", v->who.id.text), S("name", tunnel_peer_hello(t)->name),
         S("software", tunnel_peer_hello(t)->software));
     send_keyset(v);
     if (router_view(v->gate->config.router))
         send_policy(v);
-    if (!v->is_held)
-        return;
-    tell(v->gate, "agent.up", v, REASON_NONE, NULL);
-    router_agent_up(v->gate->config.router);
+    if (v->is_held)
+        announce(v);
 }
 
 static void on_notice(void *user, struct tunnel *t, unsigned kind, uint64_t revision, struct span body)
@@ -377,35 +433,43 @@ static void on_goaway(void *user, struct tunnel *t, enum reason why, struct span
     struct guest *v = user;
 
     LOG(INFO, "link.goaway", S("agent", v->who.id.text), R("reason", why), SP("detail", text), U("ms_left", ms_left));
-    holders_drain(router_holders(v->gate->config.router), t);
+    holders_drain(router_holders(v->gate->config.router), &v->who.id, t);
 }
 
 static void on_proved(void *user, struct tunnel *t, uint32_t rtt_us)
 {
     struct guest *v = user;
 
-    holders_prove(router_holders(v->gate->config.router), t, rtt_us, loop_now_ms(v->gate->config.loop));
+    holders_prove(router_holders(v->gate->config.router), &v->who.id, t, rtt_us,
+                  loop_now_ms(v->gate->config.loop));
 }
 
 static void leave(struct guest *v, struct tunnel *t, enum reason why, const char *text)
 {
     struct gate *g = v->gate;
-    struct ulid agent;
 
-    if (tunnel_is_up(t) && !v->is_joining)
+    if (v->is_counted) {            /* the tunnel does not count as up any more */
         metric_add(g->config.metrics, M_LINKS, -1);
-    metric_add_at(g->config.metrics, M_LINKS_LOST, why, 0, 1);
+        metric_add_at(g->config.metrics, M_LINKS_LOST, why, 0, 1);
+    }
     LOG(INFO, "link.down", S("agent", v->who.id.text), R("reason", why), S("detail", text));
-    if (v->is_held && holders_remove(router_holders(g->config.router), t, &agent))
+    if (v->is_held && holders_remove(router_holders(g->config.router), &v->who.id, t))
         tell(g, "agent.down", v, why, NULL);
 }
 
-/* Before its credential came a tunnel's user is the gate itself. */
+/* NULL: the tunnel ends before its credential came, or there was no memory for a guest. */
+static struct guest *guest_of(void *user)
+{
+    const enum user_kind *kind = user;
+
+    return kind && *kind == USER_GUEST ? user : NULL;
+}
+
 static void on_down(void *user, struct tunnel *t, enum reason why, const char *text)
 {
-    struct guest *v = user;
+    struct guest *v = guest_of(user);
 
-    if (!tunnel_peer_hello(t) || user == NULL)
+    if (!v)
         return;
     leave(v, t, why, text);
     v->tunnel = NULL;
@@ -434,7 +498,8 @@ void gate_view_changed(struct gate *g)
 
         if (!v->tunnel || v->is_joining || !tunnel_is_up(v->tunnel))
             continue;
-        why = policy_agent_admitted(view->policy, &v->who.id, v->who.generation, (int64_t)wall_ms());
+        /* The generation was checked when the link came up; it has risen by renewal since. */
+        why = policy_agent_admitted(view->policy, &v->who.id, UINT32_MAX, (int64_t)wall_ms());
         if (why != REASON_NONE)
             tunnel_close(v->tunnel, why, reason_what(why));
         else
@@ -444,7 +509,8 @@ void gate_view_changed(struct gate *g)
 
 void gate_set_keyset(struct gate *g, struct span text, uint64_t serial)
 {
-    char *copy = span_dup(text);
+    bool is_known = g->keyset && serial == g->keyset_serial && span_eq(text, span_of(g->keyset, g->keyset_n));
+    char *copy = is_known ? NULL : span_dup(text);
 
     if (!copy)
         return;
@@ -488,6 +554,7 @@ int gate_new(const struct gate_config *config, struct gate **ret_gate)
 
     if (!g)
         return -ENOMEM;
+    g->kind = USER_GATE;
     g->config = *config;
     list_init(&g->guests);
     *ret_gate = g;

@@ -23,7 +23,7 @@ struct tunnel;
     X(AGENT_POLICY, 1, "agent-policy")      /* signed: targets that may be reached */ \
     X(KEY_SET, 2, "key-set")                /* signed by the root: state-signing keys */ \
     X(CERTIFICATE, 3, "certificate")        /* {"chain": PEM}: answer to a join or renewal */ \
-    X(RENEW, 4, "renew")                    /* {"csr"}: the agent asks */ \
+    X(RENEW, 4, "renew")                    /* {"csr", "chain", "signature"}: the agent asks */ \
     X(RELAYS, 5, "relays")                  /* {"relays": [{"id","boot_id","addrs"}]}: who lives */
 enum tunnel_notice {
 #define TUNNEL_NOTICE(name, number, text) TUNNEL_NOTICE_##name = number,
