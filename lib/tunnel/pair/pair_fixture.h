@@ -337,12 +337,12 @@ static inline void pair_dial(struct pair *p)
     assert_int_equal(tunnel_dial(&d, &p->dialled), 0);
 }
 
-static bool pair_is_up(void *arg) { return ((struct pair *)arg)->is_agent_up; }
-static bool pair_is_agent_down(void *arg) { return ((struct pair *)arg)->is_agent_down; }
-static bool pair_is_relay_down(void *arg) { return ((struct pair *)arg)->is_relay_down; }
-static bool pair_has_notice(void *arg) { return ((struct pair *)arg)->notices > 0; }
+static inline bool pair_is_up(void *arg) { return ((struct pair *)arg)->is_agent_up; }
+static inline bool pair_is_agent_down(void *arg) { return ((struct pair *)arg)->is_agent_down; }
+static inline bool pair_is_relay_down(void *arg) { return ((struct pair *)arg)->is_relay_down; }
+static inline bool pair_has_notice(void *arg) { return ((struct pair *)arg)->notices > 0; }
 
-static bool pair_are_streams_ended(void *arg)
+static inline bool pair_are_streams_ended(void *arg)
 {
     struct pair *p = arg;
 

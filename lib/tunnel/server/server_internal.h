@@ -8,6 +8,7 @@
  */
 #define SERVER_MESSAGE_OUT_MAX 65536
 #define SERVER_MESSAGE_IN_MAX (1u << 20)
+#define SERVER_PART_MAX 16448   /* received at a time: a TLS record; held for each connection */
 #define SERVER_TEXT_MAX 160
 
 struct tunnel_server {
@@ -38,6 +39,7 @@ struct server_link {
     uint64_t measured_ms, received, message_bytes;
     bool is_counted;            /* among the handshakes */
     bool is_finishing, is_gone;
+    bool is_left;               /* libwebsockets is about to close it by itself */
     enum reason why;
     char text[SERVER_TEXT_MAX];
 };

@@ -32,7 +32,7 @@ void server_link_settled(struct server_link *k)
     timer_stop(&k->deadline);
 }
 
-/* libwebsockets closes it when it sees fit; we hear no more of it. */
+/* We hear no more of the connection.  Never called within a callback of libwebsockets. */
 static void let_go(struct server_link *k)
 {
     struct lws *wsi = TAKE(k->wsi);
@@ -40,7 +40,8 @@ static void let_go(struct server_link *k)
     if (!wsi)
         return;
     lws_set_opaque_user_data(wsi, NULL);
-    lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+    if (!k->is_left)
+        lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
 }
 
 void server_link_free(struct server_link *k)
@@ -182,6 +183,7 @@ bool server_link_writable(struct server_link *k)
     if (!send_messages(k) || !k->is_finishing)
         return true;
     lws_close_reason(k->wsi, LWS_CLOSE_STATUS_NORMAL, no_text, 0);
+    k->is_left = true;
     server_link_gone(k, REASON_NONE, "");
     return false;
 }

@@ -46,6 +46,7 @@ static int on_receive(struct lws *wsi, struct server_link *k, const void *in, si
     if (!lws_frame_is_binary(wsi)) {
         k->server->stats.bad_messages++;
         lws_close_reason(wsi, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE, text, sizeof(text) - 1);
+        k->is_left = true;
         server_link_gone(k, REASON_PROTOCOL_ERROR, "a text message");
         return -1;
     }
@@ -104,6 +105,6 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons event, void *user, 
 }
 
 const struct lws_protocols server_protocols[] = {
-    { .name = "adit.v1", .callback = on_lws, .rx_buffer_size = SERVER_MESSAGE_OUT_MAX + 16 },
+    { .name = "adit.v1", .callback = on_lws, .rx_buffer_size = SERVER_PART_MAX },
     { 0 },
 };

@@ -9,7 +9,7 @@
  * subprotocol adit.v1 only; text messages, compression and early data are refused.
  *
  * Ownership  tunnels are the server's; each ends with on_down.  tunnel_server_free() ends
- *            all at once (their on_down is called in it).
+ *            all at once (their on_down is called in it) and is not for handlers.
  * Threads    the loop's thread.
  * Limits     links_max, handshakes_max, handshake_ms; a message in 1 MiB, out 64 KiB.
  */
