@@ -116,52 +116,33 @@ enum reason holders_add(struct holders *h, struct tunnel *t, const struct identi
     return REASON_NONE;
 }
 
-static struct lane *find_lane(const struct holders *h, const struct tunnel *t, struct held_agent **ret_agent)
+static struct lane *find_lane(struct held_agent *a, const struct tunnel *t)
 {
-    struct map_cursor cursor = { 0 };
-    const struct identity *who = tunnel_shown(t);
-    struct map_node *node;
-
-    /* By the certificate where there is one; a scan only for links proved in another way. */
-    if (who) {
-        struct held_agent *a = holders_find(h, &who->id);
-
-        for (size_t i = 0; a && i < a->lane_count; i++) {
-            if (a->lanes[i].tunnel == t)
-                return *ret_agent = a, &a->lanes[i];
-        }
-        return NULL;
-    }
-    while ((node = map_next(&h->agents, &cursor))) {
-        struct held_agent *a = container_of(node, struct held_agent, node);
-
-        for (size_t i = 0; i < a->lane_count; i++) {
-            if (a->lanes[i].tunnel == t)
-                return *ret_agent = a, &a->lanes[i];
-        }
+    for (size_t i = 0; a && i < a->lane_count; i++) {
+        if (a->lanes[i].tunnel == t)
+            return &a->lanes[i];
     }
     return NULL;
 }
 
-bool holders_remove(struct holders *h, struct tunnel *t, struct ulid *ret_agent)
+bool holders_remove(struct holders *h, const struct ulid *agent, const struct tunnel *t)
 {
-    struct held_agent *a;
-    struct lane *lane = find_lane(h, t, &a);
+    struct held_agent *a = holders_find(h, agent);
+    struct lane *lane = find_lane(a, t);
 
     if (!lane)
         return false;
     *lane = a->lanes[--a->lane_count];
-    *ret_agent = a->id;
     if (a->lane_count)
         return false;
     agent_free(h, a);
     return true;
 }
 
-void holders_prove(struct holders *h, struct tunnel *t, uint32_t rtt_us, uint64_t now_ms)
+void holders_prove(struct holders *h, const struct ulid *agent, const struct tunnel *t, uint32_t rtt_us,
+                   uint64_t now_ms)
 {
-    struct held_agent *a;
-    struct lane *lane = find_lane(h, t, &a);
+    struct lane *lane = find_lane(holders_find(h, agent), t);
 
     if (!lane)
         return;
@@ -169,10 +150,9 @@ void holders_prove(struct holders *h, struct tunnel *t, uint32_t rtt_us, uint64_
     lane->rtt_us = rtt_us;
 }
 
-void holders_drain(struct holders *h, struct tunnel *t)
+void holders_drain(struct holders *h, const struct ulid *agent, const struct tunnel *t)
 {
-    struct held_agent *a;
-    struct lane *lane = find_lane(h, t, &a);
+    struct lane *lane = find_lane(holders_find(h, agent), t);
 
     if (lane)
         lane->is_draining = true;

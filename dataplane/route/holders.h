@@ -52,10 +52,12 @@ struct held_agent *holders_find(const struct holders *h, const struct ulid *agen
 enum reason holders_add(struct holders *h, struct tunnel *t, const struct identity *who,
                         const struct tunnel_hello *hello, uint64_t now_ms, bool *ret_was_replaced,
                         struct held_agent **ret_agent);
+/* `agent`: under whose id it was added, whatever certificate the tunnel showed. */
 /* Forgets the tunnel; true when the agent left with it. */
-bool holders_remove(struct holders *h, struct tunnel *t, struct ulid *ret_agent);
-void holders_prove(struct holders *h, struct tunnel *t, uint32_t rtt_us, uint64_t now_ms);
-void holders_drain(struct holders *h, struct tunnel *t);
+bool holders_remove(struct holders *h, const struct ulid *agent, const struct tunnel *t);
+void holders_prove(struct holders *h, const struct ulid *agent, const struct tunnel *t, uint32_t rtt_us,
+                   uint64_t now_ms);
+void holders_drain(struct holders *h, const struct ulid *agent, const struct tunnel *t);
 /* The best link for a new stream of the agent; NULL: none that is proved. */
 struct mux_link *holders_link(struct held_agent *a, uint64_t now_ms);
 /* What decide.h asks about an agent. */
