@@ -30,7 +30,8 @@ static enum check_result keep(bool is_good, struct span text, struct buf *out)
     return CHECK_OK;
 }
 
-static enum check_result check_printable(const struct check_limits *limits, struct span text, struct buf *out)
+static enum check_result check_printable(const struct check_limits *limits, struct span text,
+                                         struct buf *out)
 {
     int64_t count = 0;
 
@@ -47,13 +48,15 @@ static bool is_name(struct span text)
     return text.n >= 1 && text.n <= 63 && is_made_of(text, LOWER DIGITS "-");
 }
 
-static enum check_result check_name(const struct check_limits *limits, struct span text, struct buf *out)
+static enum check_result check_name(const struct check_limits *limits, struct span text,
+                                    struct buf *out)
 {
     (void)limits;
     return keep(is_name(text), text, out);
 }
 
-static enum check_result check_ref(const struct check_limits *limits, struct span text, struct buf *out)
+static enum check_result check_ref(const struct check_limits *limits, struct span text,
+                                   struct buf *out)
 {
     struct ulid id;
 
@@ -72,12 +75,14 @@ bool check_word(struct span word, const char *words)
     return false;
 }
 
-static enum check_result check_enum(const struct check_limits *limits, struct span text, struct buf *out)
+static enum check_result check_enum(const struct check_limits *limits, struct span text,
+                                    struct buf *out)
 {
     return keep(text.n && check_word(text, limits->words), text, out);
 }
 
-static enum check_result check_time(const struct check_limits *limits, struct span text, struct buf *out)
+static enum check_result check_time(const struct check_limits *limits, struct span text,
+                                    struct buf *out)
 {
     char canonical[WHEN_TEXT_MAX];
     int64_t ms;
@@ -97,7 +102,8 @@ static bool parse_address(struct span text, struct addr *ret_addr)
     return is_made_of(text, is_v6 ? "abcdef" DIGITS ":" : DIGITS ".") && addr_parse(text, ret_addr);
 }
 
-static enum check_result check_address(const struct check_limits *limits, struct span text, struct buf *out)
+static enum check_result check_address(const struct check_limits *limits, struct span text,
+                                       struct buf *out)
 {
     char canonical[ADDR_TEXT_MAX];
     struct addr a;
@@ -139,7 +145,8 @@ static bool parse_network(struct span text, struct cidr *ret_cidr)
     return true;
 }
 
-static enum check_result check_network(const struct check_limits *limits, struct span text, struct buf *out)
+static enum check_result check_network(const struct check_limits *limits, struct span text,
+                                       struct buf *out)
 {
     char canonical[ADDR_TEXT_MAX];
     struct cidr c;
@@ -155,8 +162,9 @@ static bool is_label(struct span label, bool is_last)
 {
     const char *ends = is_last ? LOWER DIGITS : LOWER DIGITS "_";
 
-    return label.n >= 1 && label.n <= 63 && is_made_of(label, is_last ? LOWER DIGITS "-" : LOWER DIGITS "_-") &&
-           strchr(is_last ? LOWER : ends, label.p[0]) && strchr(ends, label.p[label.n - 1]);
+    return label.n >= 1 && label.n <= 63
+           && is_made_of(label, is_last ? LOWER DIGITS "-" : LOWER DIGITS "_-")
+           && strchr(is_last ? LOWER : ends, label.p[0]) && strchr(ends, label.p[label.n - 1]);
 }
 
 bool check_host_name(struct span name)
@@ -174,21 +182,25 @@ bool check_host_name(struct span name)
 
 static bool is_host(struct span text)
 {
-    return text.n <= 253 && check_host_name(span_starts(text, SPAN("*.")) ? span_skip(text, 2) : text);
+    return text.n <= 253
+           && check_host_name(span_starts(text, SPAN("*.")) ? span_skip(text, 2) : text);
 }
 
-static enum check_result check_host(const struct check_limits *limits, struct span text, struct buf *out)
+static enum check_result check_host(const struct check_limits *limits, struct span text,
+                                    struct buf *out)
 {
     (void)limits;
     return keep(is_host(text), text, out);
 }
 
-static enum check_result check_host_pattern(const struct check_limits *limits, struct span text, struct buf *out)
+static enum check_result check_host_pattern(const struct check_limits *limits, struct span text,
+                                            struct buf *out)
 {
     return is_host(text) ? keep(true, text, out) : check_network(limits, text, out);
 }
 
-static enum check_result check_ports(const struct check_limits *limits, struct span text, struct buf *out)
+static enum check_result check_ports(const struct check_limits *limits, struct span text,
+                                     struct buf *out)
 {
     struct span rest = text, one;
     uint64_t port, before = 0;
@@ -240,7 +252,8 @@ static enum check_result check_rule_ports(struct span ports)
     return count ? CHECK_OK : CHECK_INVALID;
 }
 
-static enum check_result check_acl_rule(const struct check_limits *limits, struct span text, struct buf *out)
+static enum check_result check_acl_rule(const struct check_limits *limits, struct span text,
+                                        struct buf *out)
 {
     struct span rest = text, host;
     struct cidr c;
@@ -256,7 +269,8 @@ static enum check_result check_acl_rule(const struct check_limits *limits, struc
     return r ? r : keep(true, text, out);
 }
 
-static enum check_result check_scope(const struct check_limits *limits, struct span text, struct buf *out)
+static enum check_result check_scope(const struct check_limits *limits, struct span text,
+                                     struct buf *out)
 {
     struct span rest = text, resource;
 
@@ -267,7 +281,8 @@ static enum check_result check_scope(const struct check_limits *limits, struct s
                     check_word(rest, "* read write"), text, out);
 }
 
-static enum check_result check_unix_path(const struct check_limits *limits, struct span text, struct buf *out)
+static enum check_result check_unix_path(const struct check_limits *limits, struct span text,
+                                         struct buf *out)
 {
     (void)limits;
     for (size_t i = 0; i < text.n; i++) {
@@ -277,7 +292,8 @@ static enum check_result check_unix_path(const struct check_limits *limits, stru
     return keep(text.n >= 2 && text.n < ADDR_UNIX_MAX && text.p[0] == '/', text, out);
 }
 
-static enum check_result check_hour(const struct check_limits *limits, struct span text, struct buf *out)
+static enum check_result check_hour(const struct check_limits *limits, struct span text,
+                                    struct buf *out)
 {
     uint64_t hour, minute;
 
@@ -286,14 +302,16 @@ static enum check_result check_hour(const struct check_limits *limits, struct sp
                     span_to_u64(span_skip(text, 3), 59, &minute), text, out);
 }
 
-static enum check_result check_hour_end(const struct check_limits *limits, struct span text, struct buf *out)
+static enum check_result check_hour_end(const struct check_limits *limits, struct span text,
+                                        struct buf *out)
 {
     if (span_eq(text, SPAN("24:00")))
         return keep(true, text, out);
     return check_hour(limits, text, out);
 }
 
-static enum check_result check_zone(const struct check_limits *limits, struct span text, struct buf *out)
+static enum check_result check_zone(const struct check_limits *limits, struct span text,
+                                    struct buf *out)
 {
     struct span rest = text, part;
     size_t parts = 0;
@@ -312,7 +330,8 @@ static const struct {
     check_fn fn;
     const char *message;
 } leaves[LEAF_COUNT] = {
-    [LEAF_TEXT] = { check_printable, "must be text of the allowed length, without control characters" },
+    [LEAF_TEXT] = { check_printable,
+                    "must be text of the allowed length, without control characters" },
     [LEAF_NAME] = { check_name, "must be 1 to 63 of a-z, 0-9 and -" },
     [LEAF_REF] = { check_ref, "must be an id or a name" },
     [LEAF_ENUM] = { check_enum, "must be one of the words that the contract lists" },
@@ -320,9 +339,11 @@ static const struct {
     [LEAF_NETWORK] = { check_network, "must be an address or a prefix like 10.20.0.0/16" },
     [LEAF_ADDRESS] = { check_address, "must be an IPv4 or IPv6 address" },
     [LEAF_HOST] = { check_host, "must be a name or *.suffix, in lower case" },
-    [LEAF_HOST_PATTERN] = { check_host_pattern, "must be a name, *.suffix, an address or a prefix" },
+    [LEAF_HOST_PATTERN] = { check_host_pattern,
+                            "must be a name, *.suffix, an address or a prefix" },
     [LEAF_PORTS] = { check_ports, "must be a port or a range like 8000-8100, lower end first" },
-    [LEAF_ACL_RULE] = { check_acl_rule, "must be like *.example:80,443 or 10.0.0.0/8 or [2001:db8::/32]:22" },
+    [LEAF_ACL_RULE] = { check_acl_rule,
+                        "must be like *.example:80,443 or 10.0.0.0/8 or [2001:db8::/32]:22" },
     [LEAF_SCOPE] = { check_scope, "must be like users:read, *:read or *:*" },
     [LEAF_UNIX_PATH] = { check_unix_path, "must be an absolute path of at most 107 characters" },
     [LEAF_HOUR] = { check_hour, "must be like 08:00" },

@@ -13,13 +13,15 @@ static const struct row rows[] = {
     { "takes a name", LEAF_NAME, "build-7", CHECK_OK, NULL },
     { "refuses an empty name", LEAF_NAME, "", CHECK_INVALID, NULL },
     { "refuses capitals in a name", LEAF_NAME, "Build", CHECK_INVALID, NULL },
-    { "refuses a name of 64", LEAF_NAME, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-      CHECK_INVALID, NULL },
+    { "refuses a name of 64", LEAF_NAME,
+      "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", CHECK_INVALID, NULL },
     { "takes an id as a reference", LEAF_REF, "01J9Z3NDEKTSV4RRFFQ69G5FAV", CHECK_OK, NULL },
     { "refuses an id past 128 bits", LEAF_REF, "81J9Z3NDEKTSV4RRFFQ69G5FAV", CHECK_INVALID, NULL },
-    { "brings a time to UTC", LEAF_TIME, "2031-01-31T18:00:00.75+02:00", CHECK_OK, "2031-01-31T16:00:00Z" },
+    { "brings a time to UTC", LEAF_TIME, "2031-01-31T18:00:00.75+02:00", CHECK_OK,
+      "2031-01-31T16:00:00Z" },
     { "refuses 30 February", LEAF_TIME, "2031-02-30T18:00:00Z", CHECK_INVALID, NULL },
-    { "takes 29 February of a leap year", LEAF_TIME, "2028-02-29T00:00:00z", CHECK_OK, "2028-02-29T00:00:00Z" },
+    { "takes 29 February of a leap year", LEAF_TIME, "2028-02-29T00:00:00z", CHECK_OK,
+      "2028-02-29T00:00:00Z" },
     { "refuses a time without offset", LEAF_TIME, "2031-01-31T18:00:00", CHECK_INVALID, NULL },
     { "refuses a blank for the T", LEAF_TIME, "2031-01-31 18:00:00Z", CHECK_INVALID, NULL },
     { "clears host bits", LEAF_NETWORK, "10.1.2.3/8", CHECK_OK, "10.0.0.0/8" },
@@ -75,7 +77,8 @@ static void test_rows(void **state)
 
         check_row(rows[i].it);
         buf_init_fixed(&out, mem, sizeof(mem));
-        assert_int_equal(check_text(rows[i].leaf, &limits, span_str(rows[i].in), &out, &message), rows[i].want);
+        assert_int_equal(check_text(rows[i].leaf, &limits, span_str(rows[i].in), &out, &message),
+                         rows[i].want);
         assert_non_null(message);
         if (rows[i].want == CHECK_OK)
             assert_true(span_eq(buf_span(&out), span_str(rows[i].out ? rows[i].out : rows[i].in)));
@@ -117,7 +120,8 @@ static void test_scopes_cover(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(covers); i++) {
         check_row(covers[i].it);
-        assert_int_equal(scope_covers(span_str(covers[i].wide), span_str(covers[i].narrow)), covers[i].want);
+        assert_int_equal(scope_covers(span_str(covers[i].wide), span_str(covers[i].narrow)),
+                         covers[i].want);
     }
     check_row(NULL);
 }

@@ -55,7 +55,8 @@ static int walk_level(struct closure *c, size_t from, closure_next_fn next, void
     return 0;
 }
 
-int closure_walk(const struct ulid *start, closure_next_fn next, void *ctx, struct closure *ret_closure)
+int closure_walk(const struct ulid *start, closure_next_fn next, void *ctx,
+                 struct closure *ret_closure)
 {
     struct closure c = { 0 };
     size_t from = 0;

@@ -4,15 +4,18 @@
     { .name = (name_), .leaf = LEAF_TEXT, .limits = { (min_), (max_), NULL }, __VA_ARGS__ }
 #define ENUM(name_, words_, ...) \
     { .name = (name_), .leaf = LEAF_ENUM, .limits = { .words = (words_) }, __VA_ARGS__ }
-#define REF(name_, kind_, ...) { .name = (name_), .leaf = LEAF_REF, .ref = KIND_##kind_, __VA_ARGS__ }
+#define REF(name_, kind_, ...) \
+    { .name = (name_), .leaf = LEAF_REF, .ref = KIND_##kind_, __VA_ARGS__ }
 #define TIME(name_, ...) { .name = (name_), .leaf = LEAF_TIME, __VA_ARGS__ }
 #define INT(name_, min_, max_, ...) \
     { .name = (name_), .leaf = LEAF_INT, .limits = { (min_), (max_), NULL }, __VA_ARGS__ }
 #define BOOL(name_, ...) { .name = (name_), .leaf = LEAF_BOOL, __VA_ARGS__ }
-#define LIST(name_, leaf_, min_, max_, ...) \
-    { .name = (name_), .shape = SHAPE_LIST, .leaf = (leaf_), .items_min = (min_), .items_max = (max_), __VA_ARGS__ }
-#define LABELS(name_, ...) \
-    { .name = (name_), .shape = SHAPE_MAP, .leaf = LEAF_TEXT, .limits = { 0, 255, NULL }, .items_max = 32, __VA_ARGS__ }
+#define LIST(name_, leaf_, min_, max_, ...)                                                   \
+    { .name = (name_), .shape = SHAPE_LIST, .leaf = (leaf_), .items_min = (min_),             \
+      .items_max = (max_), __VA_ARGS__ }
+#define LABELS(name_, ...)                                                                    \
+    { .name = (name_), .shape = SHAPE_MAP, .leaf = LEAF_TEXT, .limits = { 0, 255, NULL },     \
+      .items_max = 32, __VA_ARGS__ }
 #define NETWORKS(name_) LIST(name_, LEAF_NETWORK, 0, 32)
 #define NEEDED .flags = FIELD_REQUIRED
 #define FIXED .flags = FIELD_IMMUTABLE
@@ -48,7 +51,8 @@ static const struct field agent[] = {
 };
 
 static const struct field agent_group[] = {
-    ENUM("routing_mode", "priority weighted least-streams lowest-latency", .initial = "\"priority\""),
+    ENUM("routing_mode", "priority weighted least-streams lowest-latency",
+         .initial = "\"priority\""),
     LABELS("selector"),
 };
 
@@ -84,7 +88,8 @@ static const struct field grant[] = {
     REF("agent_group", AGENT_GROUP, FIXED_FILTER),
     TIME("starts_at"),
     TIME("ends_at"),
-    { .name = "windows", .shape = SHAPE_ROWS, .items_max = 16, .rows = window, .row_count = ARRAY_LEN(window) },
+    { .name = "windows", .shape = SHAPE_ROWS, .items_max = 16, .rows = window,
+      .row_count = ARRAY_LEN(window) },
     NETWORKS("source_networks"),
     INT("max_streams", 1, 100000),
     TEXT("reason", 0, 500),
@@ -132,36 +137,34 @@ static const struct field agent_member[] = {
 };
 
 #define CRUD (KIND_CREATE | KIND_UPDATE | KIND_DELETE)
+#define KIND(id_, name_, flags_, ...)                                                         \
+    [KIND_##id_] = { .id = KIND_##id_, .name = (name_), .plural = name_ "s", .flags = (flags_), \
+                     __VA_ARGS__ }
 
 static const struct kind kinds[KIND_COUNT] = {
-    [KIND_USER] = { .id = KIND_USER, .name = "user", .plural = "users", .flags = CRUD | KIND_IN_STATE, FIELDS(user), .owner = "id" },
-    [KIND_GROUP] = { .id = KIND_GROUP, .name = "group", .plural = "groups", .flags = CRUD | KIND_IN_STATE,
-        .relation = "group", .member_kinds = { KIND_USER, KIND_GROUP }, .member_kind_count = 2 },
-    [KIND_CREDENTIAL] = { .id = KIND_CREDENTIAL, .name = "proxy-credential", .plural = "proxy-credentials",
-        .flags = CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE, FIELDS(credential), .owner = "user",
-        .secret = "secret", .purpose = "credential" },
-    [KIND_AGENT] = { .id = KIND_AGENT, .name = "agent", .plural = "agents", .flags = CRUD | KIND_IN_STATE, FIELDS(agent) },
-    [KIND_AGENT_GROUP] = { .id = KIND_AGENT_GROUP, .name = "agent-group", .plural = "agent-groups", .flags = CRUD | KIND_IN_STATE,
-        FIELDS(agent_group), .relation = "agent-group", .member_kinds = { KIND_AGENT }, .member_kind_count = 1,
-        .member_fields = agent_member, .member_field_count = ARRAY_LEN(agent_member) },
-    [KIND_JOIN_TOKEN] = { .id = KIND_JOIN_TOKEN, .name = "join-token", .plural = "join-tokens", .flags = CRUD | KIND_NAME_OPTIONAL,
-        FIELDS(join_token), .secret = "token", .purpose = "join" },
-    [KIND_PROFILE] = { .id = KIND_PROFILE, .name = "destination-profile", .plural = "destination-profiles",
-        .flags = CRUD | KIND_IN_STATE, FIELDS(profile) },
-    [KIND_GRANT] = { .id = KIND_GRANT, .name = "grant", .plural = "grants", .flags = CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE,
-        FIELDS(grant), .owner = "user", .exactly_one = { "user group", "destination_profile agent_group" } },
-    [KIND_OVERRIDE] = { .id = KIND_OVERRIDE, .name = "dns-override", .plural = "dns-overrides",
-        .flags = CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE, FIELDS(override),
-        .exactly_one = { "addresses unix" }, .at_most_one = "agent agent_group" },
-    [KIND_LOCK] = { .id = KIND_LOCK, .name = "lock", .plural = "locks", .flags = CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE,
-        FIELDS(lock), .exactly_one = { "user group agent destination_profile network" } },
-    [KIND_API_TOKEN] = { .id = KIND_API_TOKEN, .name = "api-token", .plural = "api-tokens", .flags = CRUD | KIND_NAME_OPTIONAL,
-        FIELDS(api_token), .owner = "user", .secret = "token", .purpose = "api-token" },
-    [KIND_SESSION] = { .id = KIND_SESSION, .name = "login-session", .plural = "login-sessions",
-        .flags = KIND_DELETE | KIND_NAME_OPTIONAL, FIELDS(session), .owner = "user", .secret = "token",
-        .purpose = "api-token" },
-    [KIND_RELAY] = { .id = KIND_RELAY, .name = "relay", .plural = "relays", .flags = KIND_UPDATE | KIND_DELETE | KIND_IN_STATE,
-        FIELDS(relay) },
+    KIND(USER, "user", CRUD | KIND_IN_STATE, FIELDS(user), .owner = "id"),
+    KIND(GROUP, "group", CRUD | KIND_IN_STATE, .relation = "group",
+         .member_kinds = { KIND_USER, KIND_GROUP }, .member_kind_count = 2),
+    KIND(CREDENTIAL, "proxy-credential", CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE,
+         FIELDS(credential), .owner = "user", .secret = "secret", .purpose = "credential"),
+    KIND(AGENT, "agent", CRUD | KIND_IN_STATE, FIELDS(agent)),
+    KIND(AGENT_GROUP, "agent-group", CRUD | KIND_IN_STATE, FIELDS(agent_group),
+         .relation = "agent-group", .member_kinds = { KIND_AGENT }, .member_kind_count = 1,
+         .member_fields = agent_member, .member_field_count = ARRAY_LEN(agent_member)),
+    KIND(JOIN_TOKEN, "join-token", CRUD | KIND_NAME_OPTIONAL, FIELDS(join_token),
+         .secret = "token", .purpose = "join"),
+    KIND(PROFILE, "destination-profile", CRUD | KIND_IN_STATE, FIELDS(profile)),
+    KIND(GRANT, "grant", CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE, FIELDS(grant), .owner = "user",
+         .exactly_one = { "user group", "destination_profile agent_group" }),
+    KIND(OVERRIDE, "dns-override", CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE, FIELDS(override),
+         .exactly_one = { "addresses unix" }, .at_most_one = "agent agent_group"),
+    KIND(LOCK, "lock", CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE, FIELDS(lock),
+         .exactly_one = { "user group agent destination_profile network" }),
+    KIND(API_TOKEN, "api-token", CRUD | KIND_NAME_OPTIONAL, FIELDS(api_token), .owner = "user",
+         .secret = "token", .purpose = "api-token"),
+    KIND(SESSION, "login-session", KIND_DELETE | KIND_NAME_OPTIONAL, FIELDS(session),
+         .owner = "user", .secret = "token", .purpose = "api-token"),
+    KIND(RELAY, "relay", KIND_UPDATE | KIND_DELETE | KIND_IN_STATE, FIELDS(relay)),
 };
 
 const struct kind *kind_at(enum kind_id id)

@@ -44,9 +44,11 @@ struct field {
 };
 
 enum {
-    KIND_CREATE = 1, KIND_UPDATE = 2, KIND_DELETE = 4,  /* what the API offers beside get and list */
-    KIND_NAME_OPTIONAL = 8,             /* without a name it gets its id in lower case */
-    KIND_IN_STATE = 16,                 /* relays have a record of it */
+    KIND_CREATE = 1,
+    KIND_UPDATE = 2,
+    KIND_DELETE = 4, /* what the API offers beside get and list */
+    KIND_NAME_OPTIONAL = 8, /* without a name it gets its id in lower case */
+    KIND_IN_STATE = 16, /* relays have a record of it */
 };
 
 #define KIND_CHOICES_MAX 2

@@ -12,7 +12,8 @@ static void test_wider_than_own(void **state)
     } rows[] = {
         { "lets an admin make an admin", ROLE_BIT_ADMIN, ROLE_BIT_ADMIN, true, true },
         { "keeps an operator from admins", ROLE_BIT_OPERATOR, ROLE_BIT_ADMIN, false, false },
-        { "lets an operator tend operators, not make them", ROLE_BIT_OPERATOR, ROLE_BIT_OPERATOR, true, false },
+        { "lets an operator tend operators, not make them", ROLE_BIT_OPERATOR, ROLE_BIT_OPERATOR,
+          true, false },
         { "lets an operator make users", ROLE_BIT_OPERATOR, ROLE_BIT_USER, true, true },
         { "keeps an auditor from operators", ROLE_BIT_AUDITOR, ROLE_BIT_OPERATOR, false, false },
         { "lets an auditor make nobody", ROLE_BIT_AUDITOR, ROLE_BIT_USER, true, false },

@@ -16,7 +16,8 @@ int64_t when_days(int64_t year, unsigned month, unsigned day)
     int64_t year_of_era = y - era * 400;
     int64_t day_of_year = (153 * (int64_t)(month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
 
-    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year
+           - 719468;
 }
 
 static struct civil civil_of(int64_t days)
@@ -24,7 +25,8 @@ static struct civil civil_of(int64_t days)
     int64_t z = days + 719468;
     int64_t era = (z >= 0 ? z : z - 146096) / 146097;
     int64_t day_of_era = z - era * 146097;
-    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
     int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     int64_t shifted = (5 * day_of_year + 2) / 153;
     unsigned month = (unsigned)(shifted < 10 ? shifted + 3 : shifted - 9);
@@ -112,7 +114,8 @@ static bool cut_offset(struct span *s, int64_t *ret_s)
     *ret_s = 0;
     if (cut_char(s, "Zz"))
         return true;
-    if (!cut_char(s, "+-") || !cut_digits(s, 2, &hour) || !cut_char(s, ":") || !cut_digits(s, 2, &minute))
+    if (!cut_char(s, "+-") || !cut_digits(s, 2, &hour) || !cut_char(s, ":")
+        || !cut_digits(s, 2, &minute))
         return false;
     if (hour > 23 || minute > 59)
         return false;
@@ -141,7 +144,7 @@ const char *when_format(int64_t ms, char *dst)
     unsigned of_day = (unsigned)(s - days * DAY_S);
     struct civil c = civil_of(days);
 
-    snprintf(dst, WHEN_TEXT_MAX, "%04u-%02u-%02uT%02u:%02u:%02uZ", (unsigned)c.year % 10000, c.month % 13,
-             c.day % 32, of_day / 3600, of_day / 60 % 60, of_day % 60);
+    snprintf(dst, WHEN_TEXT_MAX, "%04u-%02u-%02uT%02u:%02u:%02uZ", (unsigned)c.year % 10000,
+             c.month % 13, c.day % 32, of_day / 3600, of_day / 60 % 60, of_day % 60);
     return dst;
 }

@@ -38,7 +38,8 @@ static void put_permission(const struct call *c, const struct right *right, stru
     if (has_role && !is_public && !(p->roles & right->any))
         json_put_bool(w, "only_own", true);
     if (!has_role || !has_scope)
-        json_put_text(w, "reason", has_role ? "Your token has not the scope." : "Your role does not allow it.");
+        json_put_text(w, "reason",
+                      has_role ? "Your token has not the scope." : "Your role does not allow it.");
     json_close_object(w);
 }
 
@@ -67,7 +68,8 @@ static int show_me(struct call *c)
 }
 
 /* ---- revisions ---- */
-static void put_relay(const struct live_relay *relay, const struct store_position *position, struct json_writer *w)
+static void put_relay(const struct live_relay *relay, const struct store_position *position,
+                      struct json_writer *w)
 {
     bool is_applied = relay->epoch > position->epoch ||
         (relay->epoch == position->epoch && relay->revision >= position->revision);
@@ -141,7 +143,8 @@ static int check_presence(void *ctx, const struct store_object *row)
     f->is_degraded = true;
     json_open_object(f->w, NULL);
     json_put_text(f->w, "severity", "warning");
-    json_put_text(f->w, "reason", reason_text(f->is_agent ? REASON_NO_AGENT : REASON_CONTROL_UNREACHABLE));
+    json_put_text(f->w, "reason",
+                  reason_text(f->is_agent ? REASON_NO_AGENT : REASON_CONTROL_UNREACHABLE));
     json_put_text(f->w, "what", f->what);
     json_put_text(f->w, "cure", f->cure);
     if (agent || relay)

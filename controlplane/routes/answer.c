@@ -1,6 +1,7 @@
 #include "controlplane/routes/answer.h"
 
-int answer_page(struct call *c, const struct asked *asked, store_row_fn put, void *ctx, struct json_writer *w)
+int answer_page(struct call *c, const struct asked *asked, store_row_fn put, void *ctx,
+                struct json_writer *w)
 {
     AUTO(buf_deinit) struct buf next;
     uint64_t count = 0;
@@ -74,7 +75,8 @@ int answer_keep(struct call *c)
     if (!c->req->idempotency_key.n || c->is_dry)
         return 0;
     api_request_hash(c->req, answer.body_hash);
-    (void)span_copy(span_str(header_of(c->res, "Location")), answer.location, sizeof(answer.location));
+    (void)span_copy(span_str(header_of(c->res, "Location")), answer.location,
+                    sizeof(answer.location));
     (void)span_copy(span_str(header_of(c->res, "ETag")), answer.etag, sizeof(answer.etag));
     buf_init_heap(&answer.body, c->res->body.len + 1);
     buf_put_span(&answer.body, buf_span(&c->res->body));

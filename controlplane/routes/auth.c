@@ -146,7 +146,8 @@ void api_request_hash(const struct request *req, char ret_hex[SHA256_HEX])
     struct buf hex;
     size_t count = 1;
 
-    for (size_t i = 0; i < request_query_count(req) && count + 2 <= ARRAY_LEN(parts); i++, count += 2)
+    for (size_t i = 0; i < request_query_count(req) && count + 2 <= ARRAY_LEN(parts);
+         i++, count += 2)
         request_query_at(req, i, &parts[count], &parts[count + 1]);
     sha256_parts(parts, count, digest);
     buf_init_fixed(&hex, ret_hex, SHA256_HEX);
@@ -174,14 +175,16 @@ bool api_replay(void *ctx, struct request *req, struct response *res)
     int r = store_begin(api->options.store, STORE_READ, &tx);
 
     if (!r)
-        r = store_answer_get(tx, span_str(req->principal.id), req->idempotency_key, req->route->operation, &answer);
+        r = store_answer_get(tx, span_str(req->principal.id), req->idempotency_key,
+                             req->route->operation, &answer);
     if (r == STORE_E_NOT_FOUND)
         return false;
     if (r)
         return !refuse(res, r, "");
     api_request_hash(req, hash);
     if (!span_eq(span_str(answer.body_hash), span_str(hash)))
-        response_problem(res, REASON_IDEMPOTENCY_MISMATCH, "%s", reason_what(REASON_IDEMPOTENCY_MISMATCH));
+        response_problem(res, REASON_IDEMPOTENCY_MISMATCH, "%s",
+                         reason_what(REASON_IDEMPOTENCY_MISMATCH));
     else
         give_answer(&answer, res);
     buf_deinit(&answer.body);

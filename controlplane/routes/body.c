@@ -32,7 +32,8 @@ struct pointer {
 
 static const char *point(struct pointer *p, const char *prefix, struct span part)
 {
-    snprintf(p->text, sizeof(p->text), "%.60s/%.*s", prefix, (int)(part.n < 60 ? part.n : 60), part.p);
+    snprintf(p->text, sizeof(p->text), "%.60s/%.*s", prefix, (int)(part.n < 60 ? part.n : 60),
+             part.p);
     return p->text;
 }
 
@@ -62,8 +63,8 @@ static void read_ref(struct reading *r, const struct field *f, const char *point
 }
 
 /* `key` NULL: an item of an array. */
-static void read_text(struct reading *r, const struct field *f, const char *pointer, const char *key,
-                      const struct json_value *v)
+static void read_text(struct reading *r, const struct field *f, const char *pointer,
+                      const char *key, const struct json_value *v)
 {
     AUTO(buf_deinit) struct buf canonical;
     enum check_result result;
@@ -88,7 +89,8 @@ static void read_text(struct reading *r, const struct field *f, const char *poin
         json_put_str(&r->w, key, buf_span(&canonical));
 }
 
-static void read_int(struct reading *r, const struct field *f, const char *pointer, const struct json_value *v)
+static void read_int(struct reading *r, const struct field *f, const char *pointer,
+                     const struct json_value *v)
 {
     char message[96];
     int64_t value;
@@ -146,13 +148,15 @@ static bool is_twice(const struct json_value *array, size_t i)
     struct span one, other;
 
     for (size_t k = 0; k < i; k++) {
-        if (json_as_str(json_at(array, k), &one) && json_as_str(json_at(array, i), &other) && span_eq(one, other))
+        if (json_as_str(json_at(array, k), &one) && json_as_str(json_at(array, i), &other)
+            && span_eq(one, other))
             return true;
     }
     return false;
 }
 
-static void read_list(struct reading *r, const struct field *f, const char *pointer, const struct json_value *v)
+static void read_list(struct reading *r, const struct field *f, const char *pointer,
+                      const struct json_value *v)
 {
     if (!has_count(r, f, pointer, v, JSON_IS_ARRAY))
         return;
@@ -168,7 +172,8 @@ static void read_list(struct reading *r, const struct field *f, const char *poin
     json_close_array(&r->w);
 }
 
-static void read_map(struct reading *r, const struct field *f, const char *pointer, const struct json_value *v)
+static void read_map(struct reading *r, const struct field *f, const char *pointer,
+                     const struct json_value *v)
 {
     if (!has_count(r, f, pointer, v, JSON_IS_OBJECT))
         return;
@@ -181,14 +186,16 @@ static void read_map(struct reading *r, const struct field *f, const char *point
         char name[64];
 
         if (!check_label_key(key) || !span_copy(key, name, sizeof(name)))
-            invalid(r, at, "a label's key has 1 to 63 of a-z, 0-9, ., _ and -, a letter or digit first");
+            invalid(r, at,
+                    "a label's key has 1 to 63 of a-z, 0-9, ., _ and -, a letter or digit first");
         else
             read_text(r, f, at, name, value);
     }
     json_close_object(&r->w);
 }
 
-static void read_field(struct reading *r, const struct field *f, const char *prefix, const struct json_value *object);
+static void read_field(struct reading *r, const struct field *f, const char *prefix,
+                       const struct json_value *object);
 
 static void refuse_unknown(struct reading *r, const struct json_value *object, const char *prefix,
                            const struct field *fields, size_t count)
@@ -206,7 +213,8 @@ static void refuse_unknown(struct reading *r, const struct json_value *object, c
     }
 }
 
-static void read_rows(struct reading *r, const struct field *f, const char *pointer, const struct json_value *v)
+static void read_rows(struct reading *r, const struct field *f, const char *pointer,
+                      const struct json_value *v)
 {
     if (!has_count(r, f, pointer, v, JSON_IS_ARRAY))
         return;
@@ -230,7 +238,8 @@ static void read_rows(struct reading *r, const struct field *f, const char *poin
 }
 
 /* ---- fields ---- */
-static void read_field(struct reading *r, const struct field *f, const char *prefix, const struct json_value *object)
+static void read_field(struct reading *r, const struct field *f, const char *prefix,
+                       const struct json_value *object)
 {
     const struct json_value *v = json_get(object, f->name);
     struct pointer p;
@@ -481,7 +490,8 @@ int body_member(struct call *c, struct body *ret_body)
     int rc;
 
     start(&r, c, ret_body);
-    rc = c->req->body.n ? body_parse(c, &ret_body->input) : json_parse(SPAN("{}"), &ret_body->input, &error);
+    rc = c->req->body.n ? body_parse(c, &ret_body->input)
+                        : json_parse(SPAN("{}"), &ret_body->input, &error);
     if (rc)
         return rc;
     refuse_unknown(&r, ret_body->input, "", c->kind->member_fields, c->kind->member_field_count);

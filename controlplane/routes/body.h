@@ -26,7 +26,8 @@ void body_deinit(struct body *b);
 /* A new object. */
 MUST_CHECK int body_create(struct call *c, struct body *ret_body);
 /* A merge patch upon what is there. */
-MUST_CHECK int body_update(struct call *c, const struct store_object *object, struct body *ret_body);
+MUST_CHECK int body_update(struct call *c, const struct store_object *object,
+                           struct body *ret_body);
 /* The document of a membership: an empty body is one without members. */
 MUST_CHECK int body_member(struct call *c, struct body *ret_body);
 /* Parses the request's body as an object. */

@@ -2,8 +2,10 @@
 #include "controlplane/routes/live.h"
 #include <stdio.h>
 
-_Static_assert((int)ROLE_ADMIN == (int)ROLE_BIT_ADMIN && (int)ROLE_OPERATOR == (int)ROLE_BIT_OPERATOR &&
-               (int)ROLE_AUDITOR == (int)ROLE_BIT_AUDITOR && (int)ROLE_USER == (int)ROLE_BIT_USER,
+_Static_assert((int)ROLE_ADMIN == (int)ROLE_BIT_ADMIN
+                   && (int)ROLE_OPERATOR == (int)ROLE_BIT_OPERATOR
+                   && (int)ROLE_AUDITOR == (int)ROLE_BIT_AUDITOR
+                   && (int)ROLE_USER == (int)ROLE_BIT_USER,
                "the domain and http count roles alike");
 
 int call_refuse(struct call *c, enum reason reason, const char *format, ...)
@@ -98,12 +100,14 @@ static void answer_store(struct response *res, int r)
         const char *detail;
     } rows[] = {
         { STORE_E_NOT_FOUND, REASON_NOT_FOUND, NULL },
-        { STORE_E_EXISTS, REASON_CONFLICT, "An object of this kind with this name exists already." },
+        { STORE_E_EXISTS, REASON_CONFLICT,
+          "An object of this kind with this name exists already." },
         { STORE_E_STALE, REASON_PRECONDITION_FAILED, NULL },
         { STORE_E_IN_USE, REASON_IN_USE, NULL },
         { STORE_E_NO_REF, REASON_CONFLICT, "It refers to something that does not exist." },
         { STORE_E_BUSY, REASON_OVERLOAD, NULL },
-        { STORE_E_BAD_CURSOR, REASON_CONFLICT, "The cursor was not made by this list with these filters." },
+        { STORE_E_BAD_CURSOR, REASON_CONFLICT,
+          "The cursor was not made by this list with these filters." },
         { STORE_E_BAD_FILTER, REASON_INVALID, "This list cannot be filtered or sorted so." },
     };
 
@@ -147,7 +151,11 @@ void call_run(const struct route *route, struct request *req, struct response *r
     AUTO(store_rollbackp) struct store_tx *tx = NULL;
     struct api *api = route->ctx;
     struct call c = {
-        .api = api, .kind = route->data, .right = right_find(span_str(route->operation)), .req = req, .res = res,
+        .api = api,
+        .kind = route->data,
+        .right = right_find(span_str(route->operation)),
+        .req = req,
+        .res = res,
     };
     int r;
 

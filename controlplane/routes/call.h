@@ -34,7 +34,8 @@ void call_run(const struct route *route, struct request *req, struct response *r
               enum store_mode mode, call_fn fn);
 
 /* Makes the response a problem and answers CALL_E_ANSWERED. */
-MUST_CHECK int call_refuse(struct call *c, enum reason reason, const char *format, ...) PRINTF_LIKE(3, 4);
+MUST_CHECK int call_refuse(struct call *c, enum reason reason, const char *format, ...)
+    PRINTF_LIKE(3, 4);
 /* The same with a pointer to what was wrong. */
 MUST_CHECK int call_refuse_at(struct call *c, enum reason reason, const char *pointer,
                               const char *message);

@@ -90,7 +90,8 @@ int change_insert(struct change *c, const struct change_object *o)
     return r ? r : audit(c, o->kind->name, &o->id, name, SPAN_NONE, o->doc);
 }
 
-int change_update(struct change *c, const struct change_object *o, int64_t version, int64_t *ret_version)
+int change_update(struct change *c, const struct change_object *o, int64_t version,
+                  int64_t *ret_version)
 {
     AUTO(store_object_freep) struct store_object *before = NULL;
     struct span name;
@@ -131,7 +132,8 @@ static int find_dependents(struct store_tx *tx, const struct kind *kind, const s
     return 0;
 }
 
-static int compile_dependents(struct store_tx *tx, const struct kind *kind, const struct closure *dependents)
+static int compile_dependents(struct store_tx *tx, const struct kind *kind,
+                              const struct closure *dependents)
 {
     int r = kind->id == KIND_AGENT ? compile_selectors(tx) : 0;
 
@@ -176,11 +178,13 @@ static int member_audit(struct change *c, const struct kind *kind, const struct 
     struct span event;
 
     buf_init_heap(&text, STORE_DOC_MAX);
-    buf_printf(&text, "{\"member\":\"%s\",\"membership\":" SPAN_FMT "}", member->text, SPAN_ARG(doc));
+    buf_printf(&text, "{\"member\":\"%s\",\"membership\":" SPAN_FMT "}", member->text,
+               SPAN_ARG(doc));
     if (buf_error(&text))
         return buf_error(&text);
     event = buf_span(&text);
-    return audit(c, kind->name, group, SPAN_NONE, is_gone ? event : SPAN_NONE, is_gone ? SPAN_NONE : event);
+    return audit(c, kind->name, group, SPAN_NONE, is_gone ? event : SPAN_NONE,
+                 is_gone ? SPAN_NONE : event);
 }
 
 int change_member_put(struct change *c, const struct kind *kind, const struct ulid *group,

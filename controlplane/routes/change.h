@@ -46,8 +46,9 @@ MUST_CHECK int change_update(struct change *c, const struct change_object *objec
 MUST_CHECK int change_delete(struct change *c, const struct kind *kind, const struct ulid *id,
                              int64_t version);
 /* STORE_E_NO_REF. */
-MUST_CHECK int change_member_put(struct change *c, const struct kind *kind, const struct ulid *group,
-                                 const struct ulid *member, struct span doc, bool *ret_is_new);
+MUST_CHECK int change_member_put(struct change *c, const struct kind *kind,
+                                 const struct ulid *group, const struct ulid *member,
+                                 struct span doc, bool *ret_is_new);
 /* STORE_E_NOT_FOUND. */
 MUST_CHECK int change_member_delete(struct change *c, const struct kind *kind,
                                     const struct ulid *group, const struct ulid *member);

@@ -34,7 +34,8 @@ static int put_record(struct store_tx *tx, const struct record *record)
     return store_state_put(tx, record_kind_name(record->kind), record_id(record), buf_span(&json));
 }
 
-static int compile_present(struct store_tx *tx, enum kind_id kind, const struct store_object *object)
+static int compile_present(struct store_tx *tx, enum kind_id kind,
+                           const struct store_object *object)
 {
     AUTO(json_value_freep) struct json_value *doc = NULL;
     AUTO(record_unrefp) struct record *record = NULL;
@@ -60,7 +61,8 @@ int compile_object(struct store_tx *tx, enum kind_id kind, const struct ulid *id
         return 0;
     r = store_object_get(tx, kind_at(kind)->name, id, &object);
     if (r == STORE_E_NOT_FOUND)
-        return store_state_put(tx, record_kind_name(compilers[kind].record), ulid_span(id), SPAN_NONE);
+        return store_state_put(tx, record_kind_name(compilers[kind].record), ulid_span(id),
+                               SPAN_NONE);
     return r ? r : compile_present(tx, kind, object);
 }
 
@@ -110,12 +112,15 @@ static int collect_row(void *ctx, const struct store_object *row)
 static int compile_pages(struct each *each)
 {
     AUTO(buf_deinit) struct buf next;
-    struct store_query query = { .source = STORE_OBJECTS, .kind = kind_at(each->kind)->name, .limit = STORE_LIMIT_MAX };
+    struct store_query query = { .source = STORE_OBJECTS,
+                                 .kind = kind_at(each->kind)->name,
+                                 .limit = STORE_LIMIT_MAX };
     int r = 0;
 
     buf_init_heap(&next, 4096);
     if (each->selectors_only)
-        query.filters[query.filter_count++] = (struct store_filter){ .field = "selector", .op = STORE_SET };
+        query.filters[query.filter_count++] =
+            (struct store_filter){ .field = "selector", .op = STORE_SET };
     do {
         AUTO(buf_deinit) struct buf page;
 
@@ -133,7 +138,8 @@ static int compile_pages(struct each *each)
 
 int compile_selectors(struct store_tx *tx)
 {
-    return compile_pages(&(struct each){ .tx = tx, .kind = KIND_AGENT_GROUP, .selectors_only = true });
+    return compile_pages(
+        &(struct each){ .tx = tx, .kind = KIND_AGENT_GROUP, .selectors_only = true });
 }
 
 int compile_all(struct store_tx *tx)

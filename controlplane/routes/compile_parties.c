@@ -14,7 +14,8 @@ int compile_array(const struct json_value *doc, const char *field, size_t size, 
     return count && !*ret_items ? -ENOMEM : 0;
 }
 
-int compile_networks(const struct json_value *doc, const char *field, struct cidr **ret_items, size_t *ret_count)
+int compile_networks(const struct json_value *doc, const char *field, struct cidr **ret_items,
+                     size_t *ret_count)
 {
     size_t count = doc_count(doc, field);
     int r = compile_array(doc, field, sizeof(**ret_items), (void **)ret_items);
@@ -83,14 +84,17 @@ int compile_credential(struct compile *c, struct record *record)
     r = store_secret_get(c->tx, &c->object->id, "credential", &secret);
     if (r)
         return r < 0 ? r : -EINVAL;
-    if (!span_copy(span_of(secret.value, secret.value_len), credential->hash, sizeof(credential->hash)))
+    if (!span_copy(span_of(secret.value, secret.value_len), credential->hash,
+                   sizeof(credential->hash)))
         return -EINVAL;
     credential->user = doc_id(c->doc, "user");
     credential->expires_ms = doc_time(c->doc, "expires_at");
-    return compile_networks(c->doc, "source_networks", &credential->sources, &credential->source_count);
+    return compile_networks(c->doc, "source_networks", &credential->sources,
+                            &credential->source_count);
 }
 
-static int compile_rules(const struct json_value *doc, const char *field, struct acl_rule **ret_rules, size_t *ret_count)
+static int compile_rules(const struct json_value *doc, const char *field,
+                         struct acl_rule **ret_rules, size_t *ret_count)
 {
     size_t count = doc_count(doc, field);
     int r = compile_array(doc, field, sizeof(**ret_rules), (void **)ret_rules);
@@ -197,8 +201,9 @@ static bool has_labels(const struct json_value *labels, const struct json_value 
         struct span key, want, have;
         char name[64];
 
-        if (!json_as_str(json_member(selector, i, &key), &want) || !span_copy(key, name, sizeof(name)) ||
-            !json_get_str(labels, name, &have) || !span_eq(want, have))
+        if (!json_as_str(json_member(selector, i, &key), &want)
+            || !span_copy(key, name, sizeof(name)) || !json_get_str(labels, name, &have)
+            || !span_eq(want, have))
             return false;
     }
     return json_count(selector) > 0;
@@ -220,7 +225,9 @@ static int add_selected(void *ctx, const struct store_object *row)
 
 static int gather_selected(struct compile *c, struct gather *g)
 {
-    struct store_query query = { .source = STORE_OBJECTS, .kind = "agent", .limit = STORE_LIMIT_MAX };
+    struct store_query query = { .source = STORE_OBJECTS,
+                                 .kind = "agent",
+                                 .limit = STORE_LIMIT_MAX };
     AUTO(buf_deinit) struct buf next;
     int r;
 

@@ -69,12 +69,14 @@ static int compile_windows(struct compile *c, struct grant_record *grant)
         const struct json_value *window = json_at(windows, i);
 
         grant->windows[i] = (struct grant_window){
-            days_of(window), minutes_of(doc_text(window, "from")), minutes_of(doc_text(window, "to")),
+            days_of(window),
+            minutes_of(doc_text(window, "from")),
+            minutes_of(doc_text(window, "to")),
         };
     }
     grant->window_count = count;
-    return zone_offsets(doc_text(json_at(windows, 0), "zone"), now_s - YEAR_S, now_s + ZONE_YEARS * YEAR_S,
-                        &grant->offsets, &grant->offset_count);
+    return zone_offsets(doc_text(json_at(windows, 0), "zone"), now_s - YEAR_S,
+                        now_s + ZONE_YEARS * YEAR_S, &grant->offsets, &grant->offset_count);
 }
 
 int compile_grant(struct compile *c, struct record *record)
@@ -101,7 +103,9 @@ int compile_override(struct compile *c, struct record *record)
     size_t count = doc_count(c->doc, "addresses");
     int r;
 
-    override->scope = agent.text[0] ? OVERRIDE_AGENT : group.text[0] ? OVERRIDE_AGENTGROUP : OVERRIDE_ALL;
+    override->scope = agent.text[0]   ? OVERRIDE_AGENT
+                      : group.text[0] ? OVERRIDE_AGENTGROUP
+                                      : OVERRIDE_ALL;
     override->scope_id = agent.text[0] ? agent : group;
     r = host_pattern_parse(doc_text(c->doc, "host"), &override->host);
     if (!r)

@@ -52,11 +52,15 @@ static int read_target(struct question *q)
     uint64_t number;
 
     buf_init_fixed(&out, scratch, sizeof(scratch));
-    if (!request_query(q->c->req, "host", &host) || span_starts(host, SPAN("*")) || span_find(host, '/') < host.n ||
-        check_text(LEAF_HOST_PATTERN, &none, host, &out, &message) != CHECK_OK)
-        return call_refuse_at(q->c, REASON_INVALID, "?host", "is required: a name in lower case, or an address");
-    if (!request_query(q->c->req, "port", &port) || !span_to_u64(port, 65535, &number) || port.p[0] == '0')
-        return call_refuse_at(q->c, REASON_INVALID, "?port", "is required: a whole number from 1 to 65535");
+    if (!request_query(q->c->req, "host", &host) || span_starts(host, SPAN("*"))
+        || span_find(host, '/') < host.n
+        || check_text(LEAF_HOST_PATTERN, &none, host, &out, &message) != CHECK_OK)
+        return call_refuse_at(q->c, REASON_INVALID, "?host",
+                              "is required: a name in lower case, or an address");
+    if (!request_query(q->c->req, "port", &port) || !span_to_u64(port, 65535, &number)
+        || port.p[0] == '0')
+        return call_refuse_at(q->c, REASON_INVALID, "?port",
+                              "is required: a whole number from 1 to 65535");
     if (!target_parse(host, (uint16_t)number, &q->asked.target))
         return call_refuse_at(q->c, REASON_CONFLICT, "?host", "is no name and no address");
     return 0;
@@ -92,8 +96,10 @@ static int read_time(struct question *q)
     if (!request_query(q->c->req, "at", &text))
         return 0;
     buf_init_fixed(&out, scratch, sizeof(scratch));
-    if (check_text(LEAF_TIME, &none, text, &out, &message) != CHECK_OK || !when_parse(text, &q->asked.now_ms))
-        return call_refuse_at(q->c, REASON_INVALID, "?at", "must be a time like 2031-01-31T18:00:00Z");
+    if (check_text(LEAF_TIME, &none, text, &out, &message) != CHECK_OK
+        || !when_parse(text, &q->asked.now_ms))
+        return call_refuse_at(q->c, REASON_INVALID, "?at",
+                              "must be a time like 2031-01-31T18:00:00Z");
     return 0;
 }
 
@@ -148,7 +154,8 @@ static void put_id(struct json_writer *w, const char *key, const struct record *
     json_put_text(w, key, record ? record->id : NULL);
 }
 
-static void put_candidate(const struct question *q, const struct policy_refusal *refusal, struct json_writer *w)
+static void put_candidate(const struct question *q, const struct policy_refusal *refusal,
+                          struct json_writer *w)
 {
     const struct record *record = policy_find(q->policy, refusal->kind, ulid_span(&refusal->id));
     const char *name = record ? record_name(record) : NULL;
@@ -176,7 +183,8 @@ static void put_chosen(const struct policy_decision *d, struct json_writer *w)
     json_close_object(w);
 }
 
-static void put_candidates(const struct question *q, const struct policy_decision *d, struct json_writer *w)
+static void put_candidates(const struct question *q, const struct policy_decision *d,
+                           struct json_writer *w)
 {
     json_open_array(w, "candidates");
     if (d->reason == REASON_NONE)
@@ -197,20 +205,25 @@ static const struct {
     { REASON_GRANT_EXPIRED, "grants.update", "PATCH", "/api/v1/grants/{grant}",
       "Move the end of the grant.", "Everything else that the grant covers." },
     { REASON_GRANT_NOT_NOW, "grants.update", "PATCH", "/api/v1/grants/{grant}",
-      "Widen the days and hours of the grant, or its start.", "Everything else that the grant covers." },
+      "Widen the days and hours of the grant, or its start.",
+      "Everything else that the grant covers." },
     { REASON_SOURCE_DENIED, "grants.update", "PATCH", "/api/v1/grants/{grant}",
       "Add the source to the networks of the grant.", "Everything else that the grant covers." },
     { REASON_USER_DISABLED, "users.update", "PATCH", "/api/v1/users/{user}",
       "Make the user active.", "All other access of the user." },
-    { REASON_LOCKED, "locks.delete", "DELETE", "/api/v1/locks/{lock}",
-      "Lift the lock.", "Everything else that the lock holds back." },
+    { REASON_LOCKED, "locks.delete", "DELETE", "/api/v1/locks/{lock}", "Lift the lock.",
+      "Everything else that the lock holds back." },
     { REASON_ACL_DENIED, "agents.update", "PATCH", "/api/v1/agents/{agent}",
-      "Let the agent's list allow the target; its own file must allow it too.", "The target, for all who have a grant." },
-    { REASON_NO_AGENT, "agent-groups.members.put", "PUT", "/api/v1/agent-groups/{agent_group}/members/{member}",
-      "Start an agent of the group, or put one that is connected into it.", "All that the group serves, through that agent." },
+      "Let the agent's list allow the target; its own file must allow it too.",
+      "The target, for all who have a grant." },
+    { REASON_NO_AGENT, "agent-groups.members.put", "PUT",
+      "/api/v1/agent-groups/{agent_group}/members/{member}",
+      "Start an agent of the group, or put one that is connected into it.",
+      "All that the group serves, through that agent." },
 };
 
-static void put_cure(const struct question *q, size_t i, const struct policy_decision *d, struct json_writer *w)
+static void put_cure(const struct question *q, size_t i, const struct policy_decision *d,
+                     struct json_writer *w)
 {
     const struct right *right = right_find(span_str(cures[i].operation));
     unsigned narrowest = 0;
@@ -233,7 +246,8 @@ static void put_cure(const struct question *q, size_t i, const struct policy_dec
     json_close_object(w);
 }
 
-static void put_cures(const struct question *q, const struct policy_decision *d, struct json_writer *w)
+static void put_cures(const struct question *q, const struct policy_decision *d,
+                      struct json_writer *w)
 {
     json_open_array(w, "cures");
     for (size_t i = 0; i < ARRAY_LEN(cures); i++) {
@@ -243,7 +257,8 @@ static void put_cures(const struct question *q, const struct policy_decision *d,
     json_close_array(w);
 }
 
-static void put_way(const struct question *q, const struct policy_decision *d, struct json_writer *w)
+static void put_way(const struct question *q, const struct policy_decision *d,
+                    struct json_writer *w)
 {
     const struct live_agent *held = NULL;
     struct ulid agent;
@@ -258,7 +273,8 @@ static void put_way(const struct question *q, const struct policy_decision *d, s
     json_put_text(w, "relay", held && held->is_connected ? held->relay.text : NULL);
 }
 
-static void put_answer(const struct question *q, const struct policy_decision *d, struct json_writer *w)
+static void put_answer(const struct question *q, const struct policy_decision *d,
+                       struct json_writer *w)
 {
     char source[ADDR_TEXT_MAX];
 

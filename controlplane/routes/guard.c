@@ -11,7 +11,8 @@ static int too_wide(struct call *c, const char *what)
 }
 
 /* ---- whose is it ---- */
-static struct span owner_of(const struct kind *kind, const struct store_object *o, const struct json_value *doc)
+static struct span owner_of(const struct kind *kind, const struct store_object *o,
+                            const struct json_value *doc)
 {
     if (!kind->owner)
         return SPAN_NONE;
@@ -53,7 +54,8 @@ int guard_user(struct call *c, const struct ulid *user)
 }
 
 /* Whatever stands for a user: the user itself, its credentials, tokens, sessions, locks. */
-static int guard_rank(struct call *c, const struct kind *kind, const struct ulid *id, const struct json_value *doc)
+static int guard_rank(struct call *c, const struct kind *kind, const struct ulid *id,
+                      const struct json_value *doc)
 {
     struct ulid user = kind->id == KIND_USER ? *id : doc_id(doc, "user");
 
@@ -62,7 +64,8 @@ static int guard_rank(struct call *c, const struct kind *kind, const struct ulid
     return guard_user(c, &user);
 }
 
-static int guard_role(struct call *c, const struct json_value *before, const struct json_value *after)
+static int guard_role(struct call *c, const struct json_value *before,
+                      const struct json_value *after)
 {
     unsigned actor = c->req->principal.roles;
     unsigned was = before ? role_bit(doc_text(before, "role")) : ROLE_BIT_USER;
@@ -103,13 +106,16 @@ static bool is_active_admin(const struct json_value *doc)
 
 static int guard_last_admin(struct call *c, const struct ulid *user)
 {
-    struct store_query query = { .source = STORE_OBJECTS, .kind = "user", .limit = 1, .filter_count = 3 };
+    struct store_query query = {
+        .source = STORE_OBJECTS, .kind = "user", .limit = 1, .filter_count = 3
+    };
     uint64_t others;
     int r;
 
     query.filters[0] = (struct store_filter){ .field = "role", .text = SPAN("admin") };
     query.filters[1] = (struct store_filter){ .field = "status", .text = SPAN("active") };
-    query.filters[2] = (struct store_filter){ .field = "id", .op = STORE_NE, .text = ulid_span(user) };
+    query.filters[2] =
+        (struct store_filter){ .field = "id", .op = STORE_NE, .text = ulid_span(user) };
     r = store_count(c->tx, &query, &others);
     if (r || others)
         return r;
@@ -152,7 +158,8 @@ static int guard_grant(struct call *c, const struct json_value *doc)
     return guard_windows(c, doc);
 }
 
-static int guard_fields(struct call *c, const struct json_value *before, const struct json_value *after)
+static int guard_fields(struct call *c, const struct json_value *before,
+                        const struct json_value *after)
 {
     int r;
 
@@ -205,7 +212,8 @@ static int default_owner(struct call *c, struct body *body)
     body->doc = merged;
     body->refs[body->ref_count] = (struct change_ref){ .field = "user" };
     if (!ulid_parse(span_str(p->id), &body->refs[body->ref_count++].to))
-        return call_refuse_at(c, REASON_CONFLICT, "/user", "is required of callers who are no user");
+        return call_refuse_at(c, REASON_CONFLICT, "/user",
+                              "is required of callers who are no user");
     buf_clear(&body->text);
     json_print(body->doc, &body->text);
     return buf_error(&body->text);
@@ -285,7 +293,8 @@ static int next_down(void *ctx, const struct ulid *id, struct closure *c)
     return store_members_of(ctx, "group", id, NULL, CLOSURE_IDS_MAX, add_member, c);
 }
 
-int guard_member(struct call *c, const struct store_object *group, const struct store_object *member)
+int guard_member(struct call *c, const struct store_object *group,
+                 const struct store_object *member)
 {
     AUTO(closure_deinit) struct closure above = { 0 }, below = { 0 };
     int r;
@@ -298,7 +307,8 @@ int guard_member(struct call *c, const struct store_object *group, const struct 
     if (r == CLOSURE_E_DEPTH || (!r && above.depth + below.depth + 1 > CLOSURE_DEPTH_MAX))
         return call_refuse(c, REASON_CONFLICT, "Groups nest at most %d deep.", CLOSURE_DEPTH_MAX);
     if (r == CLOSURE_E_SIZE)
-        return call_refuse(c, REASON_CONFLICT, "A group holds at most %d, all told.", CLOSURE_IDS_MAX);
+        return call_refuse(c, REASON_CONFLICT, "A group holds at most %d, all told.",
+                           CLOSURE_IDS_MAX);
     if (r)
         return r;
     if (span_eq(ulid_span(&group->id), ulid_span(&member->id)) || closure_has(&below, &group->id) ||

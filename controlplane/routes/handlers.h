@@ -3,7 +3,8 @@
 /*
  * handlers.h - the handlers that table.c puts into routes; each is a route_fn.
  */
-#define HANDLER(name_) void name_(const struct route *route, struct request *req, struct response *res)
+#define HANDLER(name_)                                                                             \
+    void name_(const struct route *route, struct request *req, struct response *res)
 HANDLER(on_object_list);
 HANDLER(on_object_get);
 HANDLER(on_object_create);

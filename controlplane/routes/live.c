@@ -8,7 +8,8 @@ static bool same_id(const struct ulid *a, const struct ulid *b)
     return !memcmp(a->text, b->text, ULID_LEN);
 }
 
-static int add_agent(struct live *live, const struct live_relay *relay, const struct json_value *row)
+static int add_agent(struct live *live, const struct live_relay *relay,
+                     const struct json_value *row)
 {
     struct live_agent agent = {
         .agent = doc_id(row, "id"),
@@ -60,7 +61,7 @@ static int add_relay(void *ctx, const struct ulid *subject, struct span doc, int
         .agents = (int64_t)(agents ? json_count(agents) : 0),
         .is_connected = at_ms + LIVE_FRESH_MS > live->now_ms,
     };
-    if (!span_copy(doc_text(v, "version"), relay->version, sizeof(relay->version)))
+    if (!span_copy(doc_text(v, "software"), relay->version, sizeof(relay->version)))
         relay->version[0] = 0;
     for (size_t i = 0; !r && agents && i < json_count(agents); i++)
         r = add_agent(live, relay, json_at(agents, i));

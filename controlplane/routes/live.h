@@ -36,7 +36,8 @@ struct live {
 
 MUST_CHECK int live_read(struct store_tx *tx, struct live *ret_live);
 void live_deinit(struct live *live);
-const struct live_relay *live_relay_find(const struct live *live, const struct ulid *relay);     /* NULL */
+const struct live_relay *live_relay_find(const struct live *live,
+                                         const struct ulid *relay); /* NULL */
 /* The first row of the agent, connected ones before others; NULL. */
 const struct live_agent *live_agent_find(const struct live *live, const struct ulid *agent);
 /* Whether every connected relay runs the position, or a later one. */

@@ -45,16 +45,19 @@ static int read_login(struct login *l)
     r = body_parse(l->c, &l->body);
     if (r)
         return r;
-    if (!json_get_str(l->body, "user", &l->name) || check_text(LEAF_NAME, &none, l->name, &scratch, &message) != CHECK_OK)
+    if (!json_get_str(l->body, "user", &l->name)
+        || check_text(LEAF_NAME, &none, l->name, &scratch, &message) != CHECK_OK)
         return call_refuse_at(l->c, REASON_INVALID, "/user", "is required: the name of a user");
     if (!json_get_str(l->body, "password", &l->password) ||
         check_text(LEAF_TEXT, &password, l->password, &scratch, &message) != CHECK_OK)
-        return call_refuse_at(l->c, REASON_INVALID, "/password", "is required: 1 to 128 characters");
+        return call_refuse_at(l->c, REASON_INVALID, "/password",
+                              "is required: 1 to 128 characters");
     if (json_count(l->body) != 2)
         return call_refuse_at(l->c, REASON_INVALID, "", "takes user and password and nothing else");
     secret_wipe(scratch.data, scratch.len);
     snprintf(l->account_key, sizeof(l->account_key), "account:%.*s", (int)l->name.n, l->name.p);
-    snprintf(l->source_key, sizeof(l->source_key), "source:%s", addr_format(&l->c->req->peer, peer));
+    snprintf(l->source_key, sizeof(l->source_key), "source:%s",
+             addr_format(&l->c->req->peer, peer));
     return 0;
 }
 
@@ -82,7 +85,8 @@ static int check_penalties(struct login *l)
     return call_refuse(l->c, REASON_RATE_LIMITED, "Too many failures; try again in a while.");
 }
 
-static int punish(struct login *l, const char *key, int64_t max_ms, int64_t now_ms, int64_t *ret_failures)
+static int punish(struct login *l, const char *key, int64_t max_ms, int64_t now_ms,
+                  int64_t *ret_failures)
 {
     struct store_penalty penalty = { 0 };
     int64_t delay_ms = 0, over;
@@ -102,7 +106,8 @@ static int forgive(struct login *l)
 {
     int r = store_penalty_put(l->c->tx, span_str(l->account_key), (struct store_penalty){ 0 });
 
-    return r ? r : store_penalty_put(l->c->tx, span_str(l->source_key), (struct store_penalty){ 0 });
+    return r ? r
+             : store_penalty_put(l->c->tx, span_str(l->source_key), (struct store_penalty){ 0 });
 }
 
 /* Failures are audited as their number doubles, so that strangers cannot fill the disk. */
@@ -169,7 +174,8 @@ static int make_session(struct login *l)
     int r;
 
     issued_init(&issued);
-    snprintf(doc, sizeof(doc), "{\"user\":\"%s\",\"expires_at\":\"%s\",\"source\":\"%s\"}", l->user.text,
+    snprintf(doc, sizeof(doc), "{\"user\":\"%s\",\"expires_at\":\"%s\",\"source\":\"%s\"}",
+             l->user.text,
              when_format((int64_t)store_now_ms(c->api->options.store) + SESSION_MS, expires),
              addr_format(&c->req->peer, peer));
     change.event.actor_kind = "user";
@@ -178,9 +184,14 @@ static int make_session(struct login *l)
     r = issued_make_token("api-token", &issued);
     if (!r)
         r = change_insert(&change, &(struct change_object){
-            .kind = c->kind, .id = id, .doc = span_str(doc), .secret = issued.secret,
-            .refs = &(struct change_ref){ "user", l->user }, .ref_count = 1, .created_by = l->user.text,
-        });
+                                       .kind = c->kind,
+                                       .id = id,
+                                       .doc = span_str(doc),
+                                       .secret = issued.secret,
+                                       .refs = &(struct change_ref){ "user", l->user },
+                                       .ref_count = 1,
+                                       .created_by = l->user.text,
+                                   });
     if (!r)
         r = store_object_get(c->tx, c->kind->name, &id, &object);
     if (!r)
@@ -212,7 +223,8 @@ static int log_in(struct call *c)
     r = store_begin(c->api->options.store, STORE_WRITE, &c->tx);
     if (!r && !is_right) {
         r = note_failure(&l);
-        return r ? r : call_refuse(c, REASON_UNAUTHENTICATED, "The name and password do not match.");
+        return r ? r
+                 : call_refuse(c, REASON_UNAUTHENTICATED, "The name and password do not match.");
     }
     if (!r)
         r = forgive(&l);

@@ -53,7 +53,7 @@ static int put_listed(void *ctx, const struct store_member *m)
 {
     struct listing *l = ctx;
 
-    if (l->count++ == l->limit)                 /* one more than was asked for: there is a next page */
+    if (l->count++ == l->limit) /* one more than was asked for: there is a next page */
         return 0;
     l->last = m->member;
     return put_member(l->c, m, l->w);
@@ -69,7 +69,8 @@ static int read_after(struct call *c, struct ulid *after, const struct ulid **re
     for (size_t i = 0; i < cursor.n; i++) {
         char ch = cursor.p[i];
 
-        if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '-' || ch == '_'))
+        if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9')
+              || ch == '-' || ch == '_'))
             return call_refuse_at(c, REASON_INVALID, "?cursor", "must be what next_cursor gave");
     }
     if (!cursor.n || cursor.n > 1024)
@@ -153,7 +154,8 @@ static int show_member(struct call *c, const struct ulid *group, const struct ul
     struct ulid before;
     int r;
 
-    r = store_members_of(c->tx, c->kind->relation, group, just_before(member, &before), 1, put_found, &f);
+    r = store_members_of(c->tx, c->kind->relation, group, just_before(member, &before), 1,
+                         put_found, &f);
     if (r)
         return r;
     return f.is_found ? buf_error(&c->res->body) : call_not_found(c);
@@ -190,7 +192,8 @@ static int put_membership(struct call *c)
     if (!r)
         r = guard_member(c, group, member);
     if (!r)
-        r = change_member_put(&change, c->kind, &group->id, &member->id, buf_span(&body.text), &is_new);
+        r = change_member_put(&change, c->kind, &group->id, &member->id, buf_span(&body.text),
+                              &is_new);
     if (!r)
         r = show_member(c, &group->id, &member->id);
     if (r)

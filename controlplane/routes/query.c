@@ -40,7 +40,9 @@ static int read_sort(struct call *c, struct store_query *query)
         if (span_eq(text, span_str(fields[i])))
             query->sort = fields[i];
     }
-    return query->sort ? 0 : bad(c, "sort", "must be id, name, created_at or updated_at, with - for descending");
+    return query->sort ? 0
+                       : bad(c, "sort",
+                             "must be id, name, created_at or updated_at, with - for descending");
 }
 
 static bool is_cursor(struct span text)
@@ -48,7 +50,8 @@ static bool is_cursor(struct span text)
     for (size_t i = 0; i < text.n; i++) {
         char ch = text.p[i];
 
-        if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '-' || ch == '_'))
+        if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9')
+              || ch == '-' || ch == '_'))
             return false;
     }
     return text.n >= 1 && text.n <= 1024;
@@ -77,7 +80,8 @@ static int add(struct call *c, struct store_query *query, struct store_filter fi
     return 0;
 }
 
-static int read_moment(struct call *c, const char *name, enum store_op op, struct store_query *query)
+static int read_moment(struct call *c, const char *name, enum store_op op,
+                       struct store_query *query)
 {
     struct check_limits none = { 0 };
     unsigned char scratch[64];
@@ -91,7 +95,9 @@ static int read_moment(struct call *c, const char *name, enum store_op op, struc
     buf_init_fixed(&out, scratch, sizeof(scratch));
     if (check_text(LEAF_TIME, &none, text, &out, &message) != CHECK_OK || !when_parse(text, &ms))
         return bad(c, name, "must be a time like 2031-01-31T18:00:00Z");
-    return add(c, query, (struct store_filter){ .field = "created_at", .op = op, .type = STORE_INT, .number = ms });
+    return add(
+        c, query,
+        (struct store_filter){ .field = "created_at", .op = op, .type = STORE_INT, .number = ms });
 }
 
 /* What every list takes. */
@@ -114,7 +120,8 @@ static int read_common(struct call *c, struct asked *asked)
 }
 
 /* A reference that leads nowhere matches nothing, as an id would. */
-static int add_ref(struct call *c, const struct asked_filter *f, enum store_op op, struct span text, struct asked *asked)
+static int add_ref(struct call *c, const struct asked_filter *f, enum store_op op, struct span text,
+                   struct asked *asked)
 {
     AUTO(store_object_freep) struct store_object *object = NULL;
     size_t i = asked->query.filter_count;
@@ -134,20 +141,22 @@ static int add_ref(struct call *c, const struct asked_filter *f, enum store_op o
         asked->refs[i] = object->id;
         text = ulid_span(&asked->refs[i]);
     }
-    return add(c, &asked->query, (struct store_filter){ .field = f->field, .op = op, .text = text });
+    return add(c, &asked->query,
+               (struct store_filter){ .field = f->field, .op = op, .text = text });
 }
 
 static bool is_plain(struct span text)
 {
     for (size_t i = 0; i < text.n; i++) {
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", text.p[i]) || !text.p[i])
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", text.p[i])
+            || !text.p[i])
             return false;
     }
     return text.n >= 1 && text.n <= 64;
 }
 
-static int read_filter(struct call *c, const struct asked_filter *f, const char *suffix, enum store_op op,
-                       struct asked *asked)
+static int read_filter(struct call *c, const struct asked_filter *f, const char *suffix,
+                       enum store_op op, struct asked *asked)
 {
     char name[80];
     struct span text;
@@ -159,7 +168,8 @@ static int read_filter(struct call *c, const struct asked_filter *f, const char 
         return add_ref(c, f, op, text, asked);
     if (f->words ? !text.n || !check_word(text, f->words) : !is_plain(text))
         return bad(c, name, "is not a value that this can have");
-    return add(c, &asked->query, (struct store_filter){ .field = f->field, .op = op, .text = text });
+    return add(c, &asked->query,
+               (struct store_filter){ .field = f->field, .op = op, .text = text });
 }
 
 static int read_name(struct call *c, struct asked *asked)
@@ -190,7 +200,8 @@ int asked_read(struct call *c, struct asked *ret_asked)
     if (!r)
         r = read_name(c, ret_asked);
     for (size_t i = 0; !r && (f = kind_field_at(c->kind, i)); i++) {
-        struct asked_filter filter = { f->name, f->name, f->leaf == LEAF_REF ? f->ref : KIND_COUNT, f->limits.words };
+        struct asked_filter filter = { f->name, f->name, f->leaf == LEAF_REF ? f->ref : KIND_COUNT,
+                                       f->limits.words };
 
         if (!(f->flags & FIELD_FILTER))
             continue;
@@ -219,5 +230,6 @@ int asked_own(struct call *c, const char *field, struct asked *asked)
         return 0;
     if (!field)
         return call_not_found(c);
-    return add(c, &asked->query, (struct store_filter){ .field = field, .text = span_str(c->req->principal.id) });
+    return add(c, &asked->query,
+               (struct store_filter){ .field = field, .text = span_str(c->req->principal.id) });
 }

@@ -32,7 +32,10 @@ static const struct asked_filter audit_filters[] = {
 
 static const struct record_source sources[] = {
     { .plural = "streams", .source = STORE_STREAMS, FILTERS(stream_filters), .owner = "user" },
-    { .plural = "route-decisions", .source = STORE_DECISIONS, FILTERS(decision_filters), .owner = "user" },
+    { .plural = "route-decisions",
+      .source = STORE_DECISIONS,
+      FILTERS(decision_filters),
+      .owner = "user" },
     { .plural = "audit-events", .source = STORE_AUDIT, FILTERS(audit_filters) },
 };
 
@@ -156,7 +159,8 @@ static int note_cut(struct call *c, const struct ulid *id, int64_t now_ms)
     }
     buf_put_span(&after, ulid_span(id));
     if (!r && buf_error(&after))
-        return call_refuse(c, REASON_OVERLOAD, "More than %d streams were cut within the hour.", CUTS_MAX);
+        return call_refuse(c, REASON_OVERLOAD, "More than %d streams were cut within the hour.",
+                           CUTS_MAX);
     return r ? r : store_meta_put(c->tx, "cuts", buf_span(&after));
 }
 

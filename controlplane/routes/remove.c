@@ -71,7 +71,8 @@ static int refuse_in_use(struct call *c, const struct referrers *list)
     return call_refuse(c, REASON_IN_USE, "It is referred to by %zu others.", list->count);
 }
 
-static int remove_tree(struct removal *r, const struct kind *kind, const struct store_object *object, unsigned depth);
+static int remove_tree(struct removal *r, const struct kind *kind,
+                       const struct store_object *object, unsigned depth);
 
 static int remove_referrer(struct removal *r, const struct referrer *from, unsigned depth)
 {
@@ -80,7 +81,8 @@ static int remove_referrer(struct removal *r, const struct referrer *from, unsig
     int rc;
 
     if (!kind || depth == REMOVE_DEPTH_MAX)
-        return call_refuse(r->c, REASON_IN_USE, "It is referred to over more than %d steps.", REMOVE_DEPTH_MAX);
+        return call_refuse(r->c, REASON_IN_USE, "It is referred to over more than %d steps.",
+                           REMOVE_DEPTH_MAX);
     rc = store_object_get(r->c->tx, from->kind, &from->id, &object);
     if (rc)
         return rc == STORE_E_NOT_FOUND ? 0 : rc;        /* went with another already */
@@ -100,11 +102,13 @@ static int remove_referrers(struct removal *r, const struct ulid *id, unsigned d
 
     items = list.items;
     for (size_t i = 0; !rc && i < list.count; i++)
-        rc = goes_along(r, &items[i]) ? remove_referrer(r, &items[i], depth) : refuse_in_use(r->c, &list);
+        rc = goes_along(r, &items[i]) ? remove_referrer(r, &items[i], depth)
+                                      : refuse_in_use(r->c, &list);
     return rc;
 }
 
-static int remove_tree(struct removal *r, const struct kind *kind, const struct store_object *object, unsigned depth)
+static int remove_tree(struct removal *r, const struct kind *kind,
+                       const struct store_object *object, unsigned depth)
 {
     struct change change = call_change(r->c);
     struct referrer self = { .id = object->id };

@@ -69,7 +69,8 @@ static struct change_object object_of(const struct call *c, const struct body *b
     };
 }
 
-static void use_password(const struct call *c, const struct body *body, struct change_object *object)
+static void use_password(const struct call *c, const struct body *body,
+                         struct change_object *object)
 {
     if (body->has_password)
         object->secret = (struct change_secret){ "password", span_str(c->password), "" };

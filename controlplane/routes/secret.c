@@ -37,7 +37,8 @@ static int make_credential(struct call *c, struct issued *s)
     char secret[PROXY_SECRET_LEN + 1], hash[SHA256_HEX];
 
     proxy_secret_make(secret);
-    proxy_secret_hash(span_of(c->api->options.credential_key, CREDENTIAL_KEY_LEN), span_str(secret), hash);
+    proxy_secret_hash(span_of(c->api->options.credential_key, CREDENTIAL_KEY_LEN), span_str(secret),
+                      hash);
     buf_put_str(&s->shown, secret);
     buf_put_str(&s->kept, hash);
     secret_wipe(secret, sizeof(secret));
@@ -64,7 +65,8 @@ static void put_addrs(struct join_token *t, const char *const *addrs)
     }
 }
 
-static int make_join(struct call *c, const struct ulid *id, const struct json_value *doc, struct issued *s)
+static int make_join(struct call *c, const struct ulid *id, const struct json_value *doc,
+                     struct issued *s)
 {
     const struct api_options *options = &c->api->options;
     bool is_relay = doc_is(doc, "kind", "relay");
@@ -80,12 +82,14 @@ static int make_join(struct call *c, const struct ulid *id, const struct json_va
     sha256_hex(span_of(token.secret, sizeof(token.secret)), hash);
     r = join_token_format(&token, &s->shown);
     if (!r)
-        r = seal(&options->kek, SPAN("join"), span_of(token.secret, sizeof(token.secret)), &s->kept);
+        r = seal(&options->kek, SPAN("join"), span_of(token.secret, sizeof(token.secret)),
+                 &s->kept);
     join_token_wipe(&token);
     return r ? r : conclude(s, "join", span_str(hash));
 }
 
-int issued_make(struct call *c, const struct ulid *id, const struct json_value *doc, struct issued *s)
+int issued_make(struct call *c, const struct ulid *id, const struct json_value *doc,
+                struct issued *s)
 {
     switch (c->kind->id) {
     case KIND_CREDENTIAL:

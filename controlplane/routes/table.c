@@ -27,18 +27,21 @@ struct pattern {
 
 static const struct pattern object_patterns[] = {
     { "list", "GET", "", 0, 0, 0, LIST_QUERY, on_object_list },
-    { "create", "POST", "", KIND_CREATE, WRITE | ROUTE_IDEMPOTENT, BODY_MAX, "dry_run wait", on_object_create },
+    { "create", "POST", "", KIND_CREATE, WRITE | ROUTE_IDEMPOTENT, BODY_MAX, "dry_run wait",
+      on_object_create },
     { "get", "GET", "/{id}", 0, 0, 0, "fields", on_object_get },
     { "update", "PATCH", "/{id}", KIND_UPDATE, WRITE, BODY_MAX, "dry_run wait", on_object_update },
-    { "delete", "DELETE", "/{id}", KIND_DELETE, WRITE, 0, "cascade dry_run wait", on_object_delete },
+    { "delete", "DELETE", "/{id}", KIND_DELETE, WRITE, 0, "cascade dry_run wait",
+      on_object_delete },
 };
 
 static const struct pattern member_patterns[] = {
     { "members.list", "GET", "/{id}/members", 0, 0, 0, "limit cursor", on_member_list },
     { "members.get", "GET", "/{id}/members/{member}", 0, 0, 0, "", on_member_get },
-    { "members.put", "PUT", "/{id}/members/{member}", 0, WRITE | ROUTE_OPTIONAL_BODY, BODY_MAX, "dry_run wait",
-      on_member_put },
-    { "members.delete", "DELETE", "/{id}/members/{member}", 0, WRITE, 0, "dry_run wait", on_member_delete },
+    { "members.put", "PUT", "/{id}/members/{member}", 0, WRITE | ROUTE_OPTIONAL_BODY, BODY_MAX,
+      "dry_run wait", on_member_put },
+    { "members.delete", "DELETE", "/{id}/members/{member}", 0, WRITE, 0, "dry_run wait",
+      on_member_delete },
 };
 
 static const struct pattern record_patterns[] = {
@@ -53,11 +56,15 @@ static const struct single {
     const char *query;
     route_fn handler;
 } singles[] = {
-    { "streams.delete", "DELETE", "/api/v1/streams/{id}", "streams:write", WRITE, 0, "wait", on_stream_cut },
-    { "login-sessions.create", "POST", "/api/v1/login-sessions", NULL, ROUTE_PUBLIC | ROUTE_SLOW, 64 << 10, "", on_login },
-    { "access.explain", "GET", "/api/v1/access/explain", "access:read", 0, 0, "user host port source at", on_explain },
+    { "streams.delete", "DELETE", "/api/v1/streams/{id}", "streams:write", WRITE, 0, "wait",
+      on_stream_cut },
+    { "login-sessions.create", "POST", "/api/v1/login-sessions", NULL, ROUTE_PUBLIC | ROUTE_SLOW,
+      64 << 10, "", on_login },
+    { "access.explain", "GET", "/api/v1/access/explain", "access:read", 0, 0,
+      "user host port source at", on_explain },
     { "me.get", "GET", "/api/v1/me", NULL, 0, 0, "", on_me },
-    { "revisions.get", "GET", "/api/v1/revisions/{revision}", NULL, ROUTE_LONG_POLL, 0, "wait", on_revision },
+    { "revisions.get", "GET", "/api/v1/revisions/{revision}", NULL, ROUTE_LONG_POLL, 0, "wait",
+      on_revision },
     { "status.get", "GET", "/api/v1/status", "status:read", 0, 0, "", on_status },
 };
 
@@ -130,8 +137,8 @@ static char *query_of(struct table *t, const struct pattern *p, const struct kin
     return text_of(t, "%s", buf_text(&names));
 }
 
-static void add_pattern(struct table *t, const struct pattern *p, const char *plural, const struct kind *kind,
-                        const struct record_source *source)
+static void add_pattern(struct table *t, const struct pattern *p, const char *plural,
+                        const struct kind *kind, const struct record_source *source)
 {
     struct route *row = next_row(t);
     bool is_slow = kind && kind->id == KIND_USER && p->body_max;

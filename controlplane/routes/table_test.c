@@ -15,8 +15,11 @@ struct fixture {
 
 static void setup(struct fixture *f)
 {
-    static const struct route join = { .method = "POST", .path = "/api/v1/join", .operation = "join",
-                                       .flags = ROUTE_PUBLIC, .body_max = 1 };
+    static const struct route join = { .method = "POST",
+                                       .path = "/api/v1/join",
+                                       .operation = "join",
+                                       .flags = ROUTE_PUBLIC,
+                                       .body_max = 1 };
     struct api_options options = { .cluster = "adit", .extra = &join, .extra_count = 1 };
     struct json_error error;
 
@@ -31,7 +34,8 @@ static void teardown(struct fixture *f)
     api_free(f->api);
 }
 
-static const struct json_value *operation_at(const struct fixture *f, const char *path, const char *method)
+static const struct json_value *operation_at(const struct fixture *f, const char *path,
+                                             const char *method)
 {
     char lower[16] = "";
 
@@ -106,7 +110,8 @@ static bool has_word(const char *words, struct span word)
 }
 
 /* The query parameters of the operation, neither more nor fewer. */
-static void check_query(const struct fixture *f, const struct json_value *operation, const struct route *route)
+static void check_query(const struct fixture *f, const struct json_value *operation,
+                        const struct route *route)
 {
     const struct json_value *parameters = json_get(operation, "parameters");
     struct span rest = span_str(route->query), word;

@@ -50,7 +50,8 @@ int view_fields(struct call *c, struct span *ret_fields)
         for (size_t i = 0; is_good && i < one.n; i++)
             is_good = one.p[i] && strchr(set, one.p[i]);
         if (!is_good)
-            return call_refuse_at(c, REASON_INVALID, "?fields", "must be names of members, separated by commas");
+            return call_refuse_at(c, REASON_INVALID, "?fields",
+                                  "must be names of members, separated by commas");
     }
     return 0;
 }
@@ -74,7 +75,8 @@ static int need_live(struct view *v)
     return r;
 }
 
-static int find_secret(struct view *v, const struct store_object *o, const char *purpose, struct store_secret *secret)
+static int find_secret(struct view *v, const struct store_object *o, const char *purpose,
+                       struct store_secret *secret)
 {
     int r = store_secret_get(v->c->tx, &o->id, purpose, secret);
 
@@ -119,7 +121,8 @@ static int put_join_token(struct view *v, const struct store_object *o, struct j
     return r ? r : put_fingerprint(v, o, w);
 }
 
-static void put_presence(struct view *v, struct json_writer *w, bool is_connected, int64_t seen_ms, const char *version)
+static void put_presence(struct view *v, struct json_writer *w, bool is_connected, int64_t seen_ms,
+                         const char *version)
 {
     if (view_wants(v, "connected"))
         json_put_bool(w, "connected", is_connected);
@@ -136,7 +139,8 @@ static int put_agent(struct view *v, const struct store_object *o, struct json_w
 
     if (r)
         return r;
-    put_presence(v, w, agent && agent->is_connected, agent ? agent->at_ms - agent->proved_ms : 0, NULL);
+    put_presence(v, w, agent && agent->is_connected, agent ? agent->at_ms - agent->proved_ms : 0,
+                 NULL);
     if (!view_wants(v, "relays"))
         return 0;
     json_open_array(w, "relays");
@@ -160,7 +164,8 @@ static int put_relay(struct view *v, const struct store_object *o, struct json_w
 
     if (r)
         return r;
-    put_presence(v, w, relay && relay->is_connected, relay ? relay->at_ms : 0, relay ? relay->version : NULL);
+    put_presence(v, w, relay && relay->is_connected, relay ? relay->at_ms : 0,
+                 relay ? relay->version : NULL);
     if (relay && view_wants(v, "applied_revision"))
         json_put_int(w, "applied_revision", (int64_t)relay->revision);
     if (relay && view_wants(v, "agents"))
@@ -207,7 +212,8 @@ static void put_origin(struct view *v, const struct store_object *o, struct json
         view_time(w, "updated_at", o->updated_ms);
 }
 
-int view_object(struct view *v, const struct store_object *o, const char *key, struct span secret, struct json_writer *w)
+int view_object(struct view *v, const struct store_object *o, const char *key, struct span secret,
+                struct json_writer *w)
 {
     const struct kind *kind = v->c->kind;
     AUTO(json_value_freep) struct json_value *doc = NULL;
@@ -230,7 +236,8 @@ int view_object(struct view *v, const struct store_object *o, const char *key, s
     return r;
 }
 
-int view_answer(struct call *c, const struct store_object *o, struct span fields, struct span secret)
+int view_answer(struct call *c, const struct store_object *o, struct span fields,
+                struct span secret)
 {
     AUTO(view_deinit) struct view v;
     struct json_writer w;
@@ -255,7 +262,8 @@ static const struct {
     { "agentgroup", "agent_group", false },
 };
 
-static void put_kept(struct view *v, struct span key, const struct json_value *value, struct json_writer *w)
+static void put_kept(struct view *v, struct span key, const struct json_value *value,
+                     struct json_writer *w)
 {
     char name[64];
     int64_t ms;

@@ -35,7 +35,8 @@ void waits_deinit(struct waits *w)
     pthread_mutex_destroy(&w->lock);
 }
 
-static struct waiting *copy_of(const struct request *req, const struct response *res, const struct wait_for *what)
+static struct waiting *copy_of(const struct request *req, const struct response *res,
+                               const struct wait_for *what)
 {
     struct waiting *k = calloc(1, sizeof(*k));
 
@@ -57,7 +58,8 @@ static struct waiting *copy_of(const struct request *req, const struct response 
     return NULL;
 }
 
-bool waits_keep(struct waits *w, const struct request *req, const struct response *res, const struct wait_for *what)
+bool waits_keep(struct waits *w, const struct request *req, const struct response *res,
+                const struct wait_for *what)
 {
     struct waiting *k = copy_of(req, res, what);
     bool is_kept = false;
@@ -94,7 +96,8 @@ static struct waiting *take(struct waits *w, const char *trace_id)
     return found;
 }
 
-bool waits_take(struct waits *w, const struct request *req, struct response *res, struct wait_for *ret_what)
+bool waits_take(struct waits *w, const struct request *req, struct response *res,
+                struct wait_for *ret_what)
 {
     struct waiting *k = take(w, req->trace_id);
 

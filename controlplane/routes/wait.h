@@ -29,6 +29,8 @@ struct waits {
 void waits_init(struct waits *w);
 void waits_deinit(struct waits *w);
 /* Keeps a copy of the response and what it waits for; false: full. */
-bool waits_keep(struct waits *w, const struct request *req, const struct response *res, const struct wait_for *what);
+bool waits_keep(struct waits *w, const struct request *req, const struct response *res,
+                const struct wait_for *what);
 /* Takes it out again: fills `res`; false: nothing is kept for this request. */
-bool waits_take(struct waits *w, const struct request *req, struct response *res, struct wait_for *ret_what);
+bool waits_take(struct waits *w, const struct request *req, struct response *res,
+                struct wait_for *ret_what);

@@ -76,7 +76,8 @@ static int add_offset(struct zone_offset *offsets, size_t *count, int64_t from_s
 }
 
 /* `offsets` has ZONE_OFFSETS_MAX places; the first stands for what holds at from_s. */
-static int collect(struct zone_file *f, int64_t from_s, int64_t to_s, struct zone_offset *offsets, size_t *ret_count)
+static int collect(struct zone_file *f, int64_t from_s, int64_t to_s, struct zone_offset *offsets,
+                   size_t *ret_count)
 {
     size_t count = 0;
     int64_t offset_s;
@@ -99,8 +100,8 @@ static int collect(struct zone_file *f, int64_t from_s, int64_t to_s, struct zon
     return r;
 }
 
-int zone_offsets_of(struct span file, int64_t from_s, int64_t to_s, struct zone_offset **ret_offsets,
-                    size_t *ret_count)
+int zone_offsets_of(struct span file, int64_t from_s, int64_t to_s,
+                    struct zone_offset **ret_offsets, size_t *ret_count)
 {
     AUTO(freep) struct zone_offset *offsets = calloc(ZONE_OFFSETS_MAX, sizeof(*offsets));
     struct zone_file f;
@@ -140,7 +141,8 @@ int zone_offsets(struct span zone, int64_t from_s, int64_t to_s, struct zone_off
     int r, n;
 
     buf_init_heap(&file, ZONE_FILE_MAX);
-    n = snprintf(path, sizeof(path), "%s/" SPAN_FMT, dir ? dir : "/usr/share/zoneinfo", SPAN_ARG(zone));
+    n = snprintf(path, sizeof(path), "%s/" SPAN_FMT, dir ? dir : "/usr/share/zoneinfo",
+                 SPAN_ARG(zone));
     if (n < 0 || (size_t)n >= sizeof(path))
         return -ENOENT;
     r = read_file(path, &file);

@@ -51,7 +51,8 @@ static void test_hand_made(void **state)
         size_t count;
 
         check_row(rows[i].it);
-        assert_int_equal(zone_offsets_of(buf_span(&file), rows[i].from_s, rows[i].to_s, &offsets, &count), 0);
+        assert_int_equal(
+            zone_offsets_of(buf_span(&file), rows[i].from_s, rows[i].to_s, &offsets, &count), 0);
         assert_int_equal(count, rows[i].count);
         for (size_t k = 0; k < count; k++) {
             assert_int_equal(offsets[k].from_s, rows[i].offsets[k].from_s);
@@ -72,7 +73,8 @@ static void test_every_cut_is_refused(void **state)
     buf_init_heap(&file, 4096);
     make_file(&file);
     for (size_t n = 0; n + 4 < file.len; n++)   /* the names at the end are not read */
-        assert_int_not_equal(zone_offsets_of(span_first(buf_span(&file), n), 0, 9999, &offsets, &count), 0);
+        assert_int_not_equal(
+            zone_offsets_of(span_first(buf_span(&file), n), 0, 9999, &offsets, &count), 0);
 }
 
 static void test_no_such_zone(void **state)
