@@ -5,6 +5,7 @@
 #include "lib/log/log.h"
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define BATCH_BYTES_MAX ((size_t)900 << 10)
@@ -25,8 +26,9 @@ struct events {
     struct control *control;
     pthread_mutex_t lock;           /* guards the four below */
     struct list waiting;
-    size_t count, bytes;
-    uint64_t dropped;
+    _Atomic size_t count;           /* this and dropped are read without the lock, too */
+    size_t bytes;
+    _Atomic uint64_t dropped;
     bool is_woken;
     struct list sending;            /* control loop only, as all below */
     struct loop_timer timer;
@@ -214,10 +216,10 @@ void events_free(struct events *e)
 
 uint64_t events_dropped(const struct events *e)
 {
-    return __atomic_load_n(&e->dropped, __ATOMIC_RELAXED);
+    return atomic_load_explicit(&e->dropped, memory_order_relaxed);
 }
 
 size_t events_waiting(const struct events *e)
 {
-    return __atomic_load_n(&e->count, __ATOMIC_RELAXED);
+    return atomic_load_explicit(&e->count, memory_order_relaxed);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define POLL_TIMEOUT_MS 10000       /* the control plane answers after 5 s at the latest */
+#define WHOLE_TIMEOUT_MS 120000     /* a snapshot may be long, and the way to here thin */
 #define RETRY_FIRST_MS 100
 #define RETRY_MAX_MS 5000
 #define KEYS_FILE "credential-keys"
@@ -16,14 +17,17 @@
 
 struct source {
     struct source_config config;
+    char *dir;
     struct policy *policy;
     struct state_position position;
     struct state_head head;         /* newest verified */
     struct credential_keys keys;
     struct loop_timer timer;
     uint32_t failures;
-    bool is_asking, is_reachable, is_from_disk, wants_keys;
-    size_t state_bytes;
+    bool is_reachable, is_from_disk, wants_keys;
+    bool has_beat;                  /* the answer under way brought a newer signed head */
+    bool has_asked_whole;           /* from 0.0, so that a snapshot takes the deltas' place on disk */
+    size_t delta_bytes;             /* on disk behind the snapshot */
     uint64_t applied, refused;
     char last_error[256];
 };
@@ -41,10 +45,18 @@ static void note_refused(struct source *s, const char *text)
         U("epoch", s->position.epoch), U("revision", s->position.revision));
 }
 
+static bool has_state(const struct source *s)
+{
+    return s->position.epoch || s->position.revision;
+}
+
 static void publish(struct source *s)
 {
-    struct view *v = view_new(s->policy, &s->position, &s->keys);
+    struct view *v;
 
+    if (!has_state(s))
+        return;                     /* keys alone are nothing to decide by */
+    v = view_new(s->policy, &s->position, &s->keys);
     if (v)
         s->config.on_view(s->config.user, v);
     else
@@ -56,7 +68,7 @@ static void publish(struct source *s)
 
 static const char *keys_path(const struct source *s, char dst[4096])
 {
-    snprintf(dst, 4096, "%s/%s", s->config.dir, KEYS_FILE);
+    snprintf(dst, 4096, "%s/%s", s->dir, KEYS_FILE);
     return dst;
 }
 
@@ -126,6 +138,9 @@ static bool take_keyset(struct source *s, struct span text)
         note_refused(s, error.text);
         return false;
     }
+    /* What is on disk is verified by it at the next start. */
+    if (last_good_save_keyset(s->dir, text))
+        LOG(WARNING, "state.keyset_not_kept", S("dir", s->dir));
     s->config.on_keyset(s->config.user, text, keyset_serial(s->config.member->keys));
     return true;
 }
@@ -159,28 +174,21 @@ static bool take_relay_answer(struct source *s, struct span body)
 static int keep(struct source *s, const struct document *d)
 {
     if (d->kind == DOCUMENT_SNAPSHOT) {
-        s->state_bytes = d->whole.n;
-        return last_good_save_snapshot(s->config.dir, d->whole);
+        s->delta_bytes = 0;
+        return last_good_save_snapshot(s->dir, d->whole);
     }
-    s->state_bytes += d->whole.n;
-    return last_good_append_delta(s->config.dir, d->whole);
+    s->delta_bytes += d->whole.n;
+    return last_good_append_delta(s->dir, d->whole);
 }
 
-/* A snapshot of what is in force already, asked for because the deltas on disk grew long. */
-static bool compact(struct source *s, const struct document *d)
+static void keep_or_say(struct source *s, const struct document *d)
 {
-    struct state_error error = { .text = "" };
-    int r = document_verify(d, DOCUMENT_SNAPSHOT, s->config.member->keys, &error);
+    int r = keep(s, d);
 
-    if (r) {
-        note_refused(s, r < 0 ? strerror(-r) : error.text);
-        return false;
-    }
-    r = keep(s, d);
-    if (r)
-        LOG(ERROR, "state.not_kept", S("dir", s->config.dir), E(r));
-    return true;
+    if (r)                          /* in force all the same: access taken away must end */
+        LOG(ERROR, "state.not_kept", S("dir", s->dir), E(r));
 }
+
 
 static bool take_change(struct source *s, const struct document *d)
 {
@@ -190,7 +198,7 @@ static bool take_change(struct source *s, const struct document *d)
     int r = state_apply(d, s->config.member->keys, s->policy, &s->position, &policy, &position, &error);
 
     if (r == STATE_E_HAVE)
-        return d->kind != DOCUMENT_SNAPSHOT || compact(s, d);
+        return true;
     if (r) {
         note_refused(s, r < 0 ? strerror(-r) : error.text);
         return false;
@@ -200,9 +208,7 @@ static bool take_change(struct source *s, const struct document *d)
     s->policy = policy;
     s->position = position;
     s->applied++;
-    r = keep(s, d);
-    if (r)                          /* in force all the same: access taken away must end */
-        LOG(ERROR, "state.not_kept", S("dir", s->config.dir), E(r));
+    keep_or_say(s, d);
     return true;
 }
 
@@ -222,9 +228,10 @@ static bool take_head(struct source *s, const struct document *d)
     }
     is_news = head.revision != s->head.revision || head.epoch != s->head.epoch ||
               head.time_ms > s->head.time_ms + 60000;
+    s->has_beat = is_news || head.beat != s->head.beat;
     s->head = head;
-    if (is_news && last_good_save_head(s->config.dir, d->whole))
-        LOG(WARNING, "state.head_not_kept", S("dir", s->config.dir));
+    if (is_news && last_good_save_head(s->dir, d->whole))
+        LOG(WARNING, "state.head_not_kept", S("dir", s->dir));
     return true;
 }
 
@@ -245,19 +252,95 @@ static bool take_documents(struct source *s, struct span rest)
     return r == DOCUMENT_E_END;
 }
 
+/* --- a whole state, so that what is on disk becomes short again --------------------------------- */
+
+struct whole {
+    struct policy *policy;          /* NULL: nothing yet */
+    struct state_position position;
+};
+
+static void whole_deinit(struct whole *w)
+{
+    if (w->policy)
+        policy_unref(w->policy);
+}
+
+static int build_whole(struct source *s, struct span rest, struct whole *w, struct state_error *reterr)
+{
+    struct document d;
+    int r;
+
+    while ((r = document_cut(&rest, &d, reterr)) == 0) {
+        struct policy *next;
+
+        if (d.kind == DOCUMENT_HEAD)
+            continue;
+        r = state_apply(&d, s->config.member->keys, w->policy, &w->position, &next, &w->position, reterr);
+        if (r)
+            return r;
+        whole_deinit(w);
+        w->policy = next;
+    }
+    return r == DOCUMENT_E_END ? 0 : r;
+}
+
+static bool is_older(const struct state_position *a, const struct state_position *b)
+{
+    return a->epoch != b->epoch ? a->epoch < b->epoch : a->revision < b->revision;
+}
+
+static void keep_whole(struct source *s, struct span rest)
+{
+    struct state_error error;
+    struct document d;
+
+    while (document_cut(&rest, &d, &error) == 0) {
+        if (d.kind != DOCUMENT_HEAD)
+            keep_or_say(s, &d);
+    }
+}
+
+/* Counts only as a whole, and only if it is not behind what is in force. */
+static bool take_whole(struct source *s, struct span body)
+{
+    AUTO(whole_deinit) struct whole w = { .position = STATE_POSITION_NONE };
+    struct state_error error = { .text = "the whole state is older than the one in force" };
+    struct document d;
+    struct span rest = body;
+    int r = build_whole(s, body, &w, &error);
+
+    s->delta_bytes = 0;             /* asked once; if it was refused, deltas go on as before */
+    if (r || !w.policy || is_older(&w.position, &s->position)) {
+        note_refused(s, r < 0 ? strerror(-r) : error.text);
+        return false;
+    }
+    if (document_cut(&rest, &d, &error) || d.kind != DOCUMENT_HEAD || !take_head(s, &d))
+        return false;
+
+    policy_unref(s->policy);
+    s->policy = TAKE(w.policy);
+    s->position = w.position;
+    s->applied++;
+    keep_whole(s, body);
+    return true;
+}
+
 static bool is_level(const struct source *s)
 {
     return s->position.epoch == s->head.epoch && s->position.revision == s->head.revision;
 }
 
-/* Only a word that brings us level with the signed head says that we are fresh. */
+/* Only a newer signed head, and being level with it, says that we are fresh: what repeats an
+ * old one proves nothing. */
 static bool take_state(struct source *s, struct span body)
 {
     struct state_position before = s->position;
-    bool is_good = take_documents(s, body);
+    bool is_good = s->has_asked_whole ? take_whole(s, body) : take_documents(s, body);
 
-    if (is_good && is_level(s))
+    if (is_good && s->has_beat && is_level(s)) {
+        s->has_beat = false;
         atomic_store_explicit(&s->config.freshness->heard_ms, mono_ms(), memory_order_relaxed);
+    }
     if (before.epoch != s->position.epoch || before.revision != s->position.revision) {
         s->is_from_disk = false;
         LOG(INFO, "state.applied", U("epoch", s->position.epoch), U("revision", s->position.revision));
@@ -274,7 +357,6 @@ static void ask_later(struct source *s, bool is_good)
 {
     uint64_t wait_ms = RETRY_FIRST_MS;
 
-    s->is_asking = false;
     if (is_good) {
         s->failures = 0;
         timer_start(loop_of(s), &s->timer, 0, ask, s);
@@ -325,21 +407,21 @@ static void ask(void *arg)
 {
     struct source *s = arg;
     char path[96];
-    bool wants_whole = s->state_bytes > COMPACT_BYTES;
+    bool wants_whole = s->delta_bytes > s->config.compact_bytes;
+    uint32_t timeout_ms = wants_whole || !has_state(s) ? WHOLE_TIMEOUT_MS : POLL_TIMEOUT_MS;
     int r;
 
     if (s->wants_keys) {
         r = control_send(s->config.control, "/internal/v1/relay", SPAN_NONE, 1 << 20, POLL_TIMEOUT_MS, on_relay, s);
     } else {
+        s->has_asked_whole = wants_whole;
         snprintf(path, sizeof(path), "/internal/v1/state?after=%llu.%llu",
                  wants_whole ? 0 : (unsigned long long)s->position.epoch,
                  wants_whole ? 0 : (unsigned long long)s->position.revision);
-        r = control_send(s->config.control, path, SPAN_NONE, DOCUMENT_SIZE_MAX, POLL_TIMEOUT_MS, on_state, s);
+        r = control_send(s->config.control, path, SPAN_NONE, DOCUMENT_SIZE_MAX, timeout_ms, on_state, s);
     }
     if (r)
         ask_later(s, false);
-    else
-        s->is_asking = true;
 }
 
 void source_want_keys(struct source *s)
@@ -368,7 +450,7 @@ static int load_disk(struct source *s)
     int r = chain_public_key(m->chain, chain_length(m->chain) - 1, &root);
 
     if (!r)
-        r = last_good_load(s->config.dir, m->trust.cluster, root, &good, &error);
+        r = last_good_load(s->dir, m->trust.cluster, root, &good, &error);
     if (r > 0) {
         note_refused(s, error.text);        /* not ours or changed: asked for anew */
         return 0;
@@ -381,7 +463,7 @@ static int load_disk(struct source *s)
         s->policy = policy_ref(good.policy);
         s->position = good.position;
         s->head = good.head;
-        s->state_bytes = good.state_bytes;
+        s->delta_bytes = good.state_bytes;      /* the snapshot's too: at most one asking too many */
         s->is_from_disk = true;
         note_age_of_disk(s);
         LOG(INFO, "state.from_disk", U("epoch", s->position.epoch), U("revision", s->position.revision));
@@ -399,13 +481,15 @@ int source_new(const struct source_config *config, struct source **ret_source, s
     if (!s)
         return -ENOMEM;
     s->config = *config;
+    s->config.compact_bytes = config->compact_bytes ? config->compact_bytes : COMPACT_BYTES;
+    s->dir = span_dup(span_str(config->dir));
     s->position = STATE_POSITION_NONE;
     s->policy = policy_new();
     s->wants_keys = true;
-    if (!s->policy)
+    if (!s->policy || !s->dir)
         return -ENOMEM;
 
-    r = dir_make(config->dir, 0700);
+    r = dir_make(s->dir, 0700);
     if (!r) {
         load_keys(s);
         r = load_disk(s);
@@ -425,6 +509,7 @@ void source_free(struct source *s)
     if (s->policy)
         policy_unref(s->policy);
     secret_wipe(&s->keys, sizeof(s->keys));
+    free(s->dir);
     free(s);
 }
 

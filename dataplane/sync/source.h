@@ -17,7 +17,8 @@ struct source_config {
     struct control *control;
     struct member *member;
     struct freshness *freshness;    /* written here, read by workers */
-    const char *dir;                /* of the last good state */
+    const char *dir;                /* of the last good state; copied */
+    size_t compact_bytes;           /* of deltas on disk, then a snapshot is asked for; 0: 64 MiB */
     void (*on_view)(void *user, struct view *v);    /* takes the reference */
     /* The key set as signed, whenever it is new: agents want it too. */
     void (*on_keyset)(void *user, struct span text, uint64_t serial);
