@@ -155,6 +155,18 @@ static bool may_keep(const struct http1_head *head)
     return head->keep_alive && (head->framing == HTTP1_BODY_NONE || head->framing == HTTP1_BODY_TUNNEL);
 }
 
+static void begin_head(struct visit *v)
+{
+    struct http_state *h = visit_state(v);
+
+    exchange_deinit(h);
+    h->phase = HTTP_HEAD;
+    h->scan = (struct http1_scan){ 0 };
+    h->is_head_request = false;
+    visit_want_input(v, true);
+    visit_deadline(v, visit_head_ms(v));
+}
+
 static void on_head(struct visit *v, const struct http1_head *head)
 {
     struct http_state *h = visit_state(v);
@@ -170,7 +182,7 @@ static void on_head(struct visit *v, const struct http1_head *head)
         visit_take(v, head->bytes);
         http_refuse(v, why, SPAN_NONE, keep && why == REASON_AUTH_REQUIRED);
         if (h->phase == HTTP_HEAD)
-            http_next_request(v);
+            begin_head(v);
         return;
     }
     if (head->form == HTTP1_FORM_AUTHORITY)
@@ -179,7 +191,8 @@ static void on_head(struct visit *v, const struct http1_head *head)
         exchange_start(v, head);
 }
 
-static void read_head(struct visit *v)
+/* True: a head was there, and perhaps another one follows. */
+static bool read_head(struct visit *v)
 {
     struct http_state *h = visit_state(v);
     struct http1_head head;
@@ -188,26 +201,28 @@ static void read_head(struct visit *v)
     if (r == HTTP1_E_MORE) {
         if (h->has_ended)
             visit_close(v);
-        return;
+        return false;
     }
     if (r)
         refuse_head(v, r);
     else
         on_head(v, &head);
+    return true;
+}
+
+/* A loop, for a client may send any number of requests at once. */
+static void read_heads(struct visit *v)
+{
+    struct http_state *h = visit_state(v);
+
+    while (h->phase == HTTP_HEAD && (visit_in(v).n || h->has_ended) && read_head(v))
+        ;
 }
 
 void http_next_request(struct visit *v)
 {
-    struct http_state *h = visit_state(v);
-
-    exchange_deinit(h);
-    h->phase = HTTP_HEAD;
-    h->scan = (struct http1_scan){ 0 };
-    h->is_head_request = false;
-    visit_want_input(v, true);
-    visit_deadline(v, visit_head_ms(v));
-    if (visit_in(v).n || h->has_ended)
-        read_head(v);
+    begin_head(v);
+    read_heads(v);
 }
 
 static void on_input(struct visit *v)
@@ -215,7 +230,7 @@ static void on_input(struct visit *v)
     struct http_state *h = visit_state(v);
 
     if (h->phase == HTTP_HEAD)
-        read_head(v);
+        read_heads(v);
     else if (h->phase == HTTP_EXCHANGE)
         exchange_on_input(v);
 }
