@@ -346,7 +346,7 @@ int keyring_load(struct store *store, const char *cluster, const struct kek *kek
 
 /* ---- issuing ---- */
 
-static int describe(const struct chain *chain, struct issued *ret_issued)
+static int describe(const struct chain *chain, struct issued_leaf *ret_issued)
 {
     AUTO(key_freep) struct key *key = NULL;
     AUTO(buf_deinit) struct buf pem;
@@ -374,7 +374,7 @@ static int describe(const struct chain *chain, struct issued *ret_issued)
 }
 
 int keyring_issue(const struct keyring *keys, enum cert_kind kind, const struct ulid *id,
-                  uint32_t generation, struct span csr_der, int64_t now_s, struct issued *ret_issued)
+                  uint32_t generation, struct span csr_der, int64_t now_s, struct issued_leaf *ret_issued)
 {
     AUTO(chain_freep) struct chain *chain = NULL;
     struct ca_leaf leaf = { .kind = kind, .id = *id, .generation = generation,

@@ -17,7 +17,7 @@
  */
 #define KEYRING_AGENT_DAYS 7
 #define KEYRING_RELAY_DAYS 30
-#define KEYRING_CONTROL_DAYS 90
+#define KEYRING_CONTROL_DAYS 365     /* made anew at each start */
 
 struct keyring;
 
@@ -35,13 +35,13 @@ const struct key *keyring_state_key(const struct keyring *keys);
 const unsigned char *keyring_credential_key(const struct keyring *keys);        /* CREDENTIAL_KEY_LEN */
 
 /* A certificate of the kind's usual life for the request's key.  -EINVAL: a bad request. */
-struct issued {
+struct issued_leaf {
     char pem[CERT_PEM_MAX];             /* leaf, issuing CA, root */
     struct store_certificate row;       /* for store_certificate_put() */
 };
 MUST_CHECK int keyring_issue(const struct keyring *keys, enum cert_kind kind, const struct ulid *id,
                              uint32_t generation, struct span csr_der, int64_t now_s,
-                             struct issued *ret_issued);
+                             struct issued_leaf *ret_issued);
 /* A certificate and key for the control plane's own listeners; `hosts`: addresses and
  * names, '\n'-separated, "localhost" and loopback come by themselves. */
 MUST_CHECK int keyring_issue_own(const struct keyring *keys, const struct ulid *id, struct span hosts,

@@ -6,7 +6,7 @@
 struct waiter {
     struct list node;
     pthread_cond_t is_served;
-    struct conn *conn;
+    struct dbconn *conn;
 };
 
 void pool_init(struct pool *pool)
@@ -20,7 +20,7 @@ void pool_deinit(struct pool *pool)
 {
     LIST_EACH(&pool->idle, node) {
         list_remove(node);
-        conn_close(container_of(node, struct conn, node));
+        dbconn_close(container_of(node, struct dbconn, node));
     }
     pthread_mutex_destroy(&pool->lock);
 }
@@ -37,7 +37,7 @@ static void waiter_init(struct waiter *w)
     pthread_condattr_destroy(&attr);
 }
 
-void pool_give(struct pool *pool, struct conn *conn)
+void pool_give(struct pool *pool, struct dbconn *conn)
 {
     struct list *first;
 
@@ -70,7 +70,7 @@ static struct timespec deadline_in(unsigned wait_ms)
 }
 
 /* With the lock held: queues behind those who asked before. */
-static struct conn *wait_turn(struct pool *pool, unsigned wait_ms)
+static struct dbconn *wait_turn(struct pool *pool, unsigned wait_ms)
 {
     struct timespec until = deadline_in(wait_ms);
     struct waiter w;
@@ -84,16 +84,16 @@ static struct conn *wait_turn(struct pool *pool, unsigned wait_ms)
     return w.conn;
 }
 
-struct conn *pool_take(struct pool *pool, unsigned wait_ms)
+struct dbconn *pool_take(struct pool *pool, unsigned wait_ms)
 {
-    struct conn *conn;
+    struct dbconn *conn;
     struct list *first;
 
     pthread_mutex_lock(&pool->lock);
     first = list_first(&pool->idle);
     if (first) {
         list_remove(first);
-        conn = container_of(first, struct conn, node);
+        conn = container_of(first, struct dbconn, node);
     } else {
         conn = wait_turn(pool, wait_ms);
     }

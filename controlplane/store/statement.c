@@ -65,7 +65,7 @@ static int statement_find(struct span name)
     return -1;
 }
 
-static int prepare_section(struct conn *conn, struct span name, struct span sql)
+static int prepare_section(struct dbconn *conn, struct span name, struct span sql)
 {
     int q = statement_find(name);
     int code;
@@ -80,7 +80,7 @@ static int prepare_section(struct conn *conn, struct span name, struct span sql)
 }
 
 /* The text is cut at its "-- name: " lines. */
-int conn_prepare(struct conn *conn)
+int dbconn_prepare(struct dbconn *conn)
 {
     static const char mark[] = "-- name: ";
     const char *at = strstr(embed_controlplane_store_statements_sql, mark);

@@ -86,7 +86,7 @@ SELECT id, ?2, '', 1, at, at, '', '', doc FROM records WHERE source = ?1 AND id 
 -- name: records_trim
 DELETE FROM records WHERE source = ?1 AND id < (
     SELECT id FROM records WHERE source = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2 - 1)
-AND NOT (?3 AND json_extract(doc, '$.closed_at') IS NULL);
+AND NOT (?3 AND json_extract(doc, '$.state') = 'open');
 
 -- name: report_put
 INSERT INTO reports (topic, subject, at, doc) VALUES (?1, ?2, ?3, ?4)

@@ -23,7 +23,7 @@ static const char connection_settings[] =
     "PRAGMA secure_delete = FAST;"
     "PRAGMA journal_size_limit = 67108864;";
 
-static int conn_configure(struct conn *conn, bool is_writer, unsigned wait_ms)
+static int dbconn_configure(struct dbconn *conn, bool is_writer, unsigned wait_ms)
 {
     int r;
 
@@ -36,9 +36,9 @@ static int conn_configure(struct conn *conn, bool is_writer, unsigned wait_ms)
     return r;
 }
 
-int conn_open(const char *path, bool is_writer, unsigned wait_ms, struct conn **ret_conn)
+int dbconn_open(const char *path, bool is_writer, unsigned wait_ms, struct dbconn **ret_conn)
 {
-    AUTO(conn_closep) struct conn *conn = calloc(1, sizeof(*conn));
+    AUTO(dbconn_closep) struct dbconn *conn = calloc(1, sizeof(*conn));
     int code, r;
 
     if (!conn)
@@ -47,14 +47,14 @@ int conn_open(const char *path, bool is_writer, unsigned wait_ms, struct conn **
     code = sqlite3_open_v2(path, &conn->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (code != SQLITE_OK)
         return db_error(conn->db, code, path);
-    r = conn_configure(conn, is_writer, wait_ms);
+    r = dbconn_configure(conn, is_writer, wait_ms);
     if (r)
         return r;
     *ret_conn = TAKE(conn);
     return 0;
 }
 
-void conn_close(struct conn *conn)
+void dbconn_close(struct dbconn *conn)
 {
     for (int i = 0; i < STATEMENT_COUNT; i++)
         sqlite3_finalize(conn->statements[i]);
@@ -76,23 +76,23 @@ static int touch_private(const char *path)
 static int open_connections(struct store *store, const char *path, unsigned readers,
                             struct buf *reterr)
 {
-    AUTO(conn_closep) struct conn *writer = NULL;
+    AUTO(dbconn_closep) struct dbconn *writer = NULL;
     int r;
 
-    r = conn_open(path, true, store->wait_ms, &writer);
+    r = dbconn_open(path, true, store->wait_ms, &writer);
     if (!r)
         r = migrate(writer->db, reterr);
     if (!r)
-        r = conn_prepare(writer);
+        r = dbconn_prepare(writer);
     if (r)
         return r;
     pool_give(&store->writers, TAKE(writer));
     for (unsigned i = 0; i < readers; i++) {
-        AUTO(conn_closep) struct conn *reader = NULL;
+        AUTO(dbconn_closep) struct dbconn *reader = NULL;
 
-        r = conn_open(path, false, store->wait_ms, &reader);
+        r = dbconn_open(path, false, store->wait_ms, &reader);
         if (!r)
-            r = conn_prepare(reader);
+            r = dbconn_prepare(reader);
         if (r)
             return r;
         pool_give(&store->readers, TAKE(reader));
@@ -138,12 +138,12 @@ int store_open(const struct store_options *options, struct store **ret_store, st
 
 int store_plan(const char *path, struct buf *ret_plan, struct buf *reterr)
 {
-    AUTO(conn_closep) struct conn *conn = NULL;
+    AUTO(dbconn_closep) struct dbconn *conn = NULL;
     int r;
 
     if (access(path, F_OK))
         return migrate_plan(NULL, ret_plan, reterr);
-    r = conn_open(path, false, 5000, &conn);
+    r = dbconn_open(path, false, 5000, &conn);
     return r ? r : migrate_plan(conn->db, ret_plan, reterr);
 }
 

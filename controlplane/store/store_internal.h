@@ -33,7 +33,7 @@ enum statement {
     STATEMENT_COUNT
 };
 
-struct conn {
+struct dbconn {
     struct list node;
     sqlite3 *db;
     sqlite3_stmt *statements[STATEMENT_COUNT];
@@ -47,14 +47,14 @@ struct pool {
 
 void pool_init(struct pool *pool);
 void pool_deinit(struct pool *pool);    /* closes the idle connections: all of them */
-void pool_give(struct pool *pool, struct conn *conn);
+void pool_give(struct pool *pool, struct dbconn *conn);
 /* NULL after wait_ms. */
-struct conn *pool_take(struct pool *pool, unsigned wait_ms);
+struct dbconn *pool_take(struct pool *pool, unsigned wait_ms);
 
-MUST_CHECK int conn_open(const char *path, bool is_writer, unsigned wait_ms, struct conn **ret_conn);
-MUST_CHECK int conn_prepare(struct conn *conn);
-void conn_close(struct conn *conn);
-DEFINE_FREEP(conn, conn_close)
+MUST_CHECK int dbconn_open(const char *path, bool is_writer, unsigned wait_ms, struct dbconn **ret_conn);
+MUST_CHECK int dbconn_prepare(struct dbconn *conn);
+void dbconn_close(struct dbconn *conn);
+DEFINE_FREEP(dbconn, dbconn_close)
 
 struct store {
     struct pool writers, readers;
@@ -67,7 +67,7 @@ struct store {
 
 struct store_tx {
     struct store *store;
-    struct conn *conn;
+    struct dbconn *conn;
     enum store_mode mode;
     bool has_revision;          /* took the next revision */
     bool had_revision;          /* has_revision at the mark */

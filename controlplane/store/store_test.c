@@ -75,7 +75,7 @@ static int count_row(void *ctx, const struct store_object *row)
     return 0;
 }
 
-static int64_t pragma(struct conn *conn, const char *sql)
+static int64_t pragma(struct dbconn *conn, const char *sql)
 {
     sqlite3_stmt *stmt = NULL;
     int64_t value;
@@ -553,10 +553,10 @@ static void test_records(void **state)
 
     for (int i = 0; i < 10; i++) {
         id = store_new_id(*state);
-        assert_int_equal(store_record_put(tx, STORE_STREAMS, &id, i == 2 ? SPAN("{}") :
-                                          SPAN("{\"closed_at\":5}")), 0);
+        assert_int_equal(store_record_put(tx, STORE_STREAMS, &id, i == 2 ? SPAN("{\"state\":\"open\"}") :
+                                          SPAN("{\"state\":\"closed\"}")), 0);
     }
-    assert_int_equal(store_record_put(tx, STORE_STREAMS, &id, SPAN("{\"closed_at\":6}")), 0);
+    assert_int_equal(store_record_put(tx, STORE_STREAMS, &id, SPAN("{\"state\":\"closed\",\"x\":1}")), 0);
     assert_int_equal(store_count(tx, &q, &count), 0);
     assert_int_equal(count, 10);
     assert_int_equal(store_records_trim(tx, STORE_STREAMS, 4), 0);

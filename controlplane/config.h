@@ -1,0 +1,38 @@
+#pragma once
+#include "lib/config/option.h"
+/*
+ * config.h - the control plane's options: one row each (option.h).
+ */
+#define CONTROLPLANE_OPTIONS(X)                                                                     \
+    X(STR, cluster, "adit", 0, 0, 0, "name of the cluster, part of every certificate")              \
+    X(PATH, data_dir, "/var/lib/adit-controlplane", 0, 0, 0, "where the database and the key file are kept") \
+    X(PATH, key_file, "", 0, 0, 0, "file with the key that seals all others (64 hex digits); empty: kek in data_dir, made when missing") \
+    X(STR, api_listen, "127.0.0.1:8443", 0, 0, 0, "address:port of the REST API")                   \
+    X(STR, internal_listen, "127.0.0.1:8444", 0, 0, 0, "address:port that relays ask (mutual TLS)") \
+    X(STR, admin_listen, "127.0.0.1:9100", 0, 0, 0, "address:port of /healthz, /readyz, /metrics; empty: none") \
+    X(LIST, relay_addrs, "wss://127.0.0.1:7443", 0, 0, 0, "what join tokens tell agents to dial")   \
+    X(LIST, api_addrs, "", 0, 0, 0, "what join tokens tell relays to dial; empty: https:// and api_listen") \
+    X(LIST, hosts, "", 0, 0, 0, "further names and addresses in the listeners' certificate")        \
+    X(PATH, credentials_file, "", 0, 0, 0, "bootstrap: where the first admin's password and token go; empty: to the terminal") \
+    X(PATH, ca_file, "", 0, 0, 0, "where the root certificate is written (PEM); empty: nowhere")    \
+    X(INT, threads, "4", 1, 64, 0, "requests that run at a time")                                   \
+    X(INT, slow_threads, "2", 1, 16, 0, "password checks that run at a time")                       \
+    X(INT, queue_max, "256", 1, 100000, 0, "requests that wait; beyond: overload")                  \
+    X(INT, connections_max, "1000", 10, 60000, 0, "connections of each listener")                   \
+    X(INT, connections_per_address_max, "200", 1, 60000, 0, "of them, from one address (relays may sit behind one)") \
+    X(INT, rate_per_s, "500", 0, 1000000, 0, "requests a second of one caller or address; 0: no limit") \
+    X(INT, rate_burst, "1000", 0, 1000000, 0, "requests at once beyond that")                       \
+    X(MSEC, drain_ms, "10s", 0, 600000, 0, "how long running requests may take at stop")            \
+    X(STR, log_level, "info", 0, 0, OPTION_RELOAD, "error, warning, info or debug")                 \
+    X(STR, log_format, "auto", 0, 0, 0, "text, json, or auto: text on a terminal")
+
+struct controlplane_config {
+    CONTROLPLANE_OPTIONS(OPTION_FIELD)
+};
+extern const struct option_table controlplane_options;
+
+enum {                          /* exit codes */
+    CONTROLPLANE_OK = 0,
+    CONTROLPLANE_FAILED = 1,
+    CONTROLPLANE_CONFIG = 2,
+};

@@ -1,0 +1,203 @@
+/*
+ * adit-controlplane - the REST API, policy, certificates and the signed state.
+ */
+#include "controlplane/bootstrap.h"
+#include "controlplane/serve.h"
+#include "lib/base/hash.h"
+#include "lib/crypto/random.h"
+#include "lib/log/log.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define CONTROLPLANE_ROW(...) OPTION_ROW_OF(struct controlplane_config, __VA_ARGS__)
+static const struct option_row rows[] = { CONTROLPLANE_OPTIONS(CONTROLPLANE_ROW) };
+const struct option_table controlplane_options = {
+    .program = "adit-controlplane",
+    .env_prefix = "ADIT_CONTROLPLANE_",
+    .summary = "Serves the REST API, keeps policy and audit trail, signs the state that relays run.\n"
+               "adit-controlplane bootstrap        makes the first administrator (may be repeated)\n"
+               "adit-controlplane migrate [--plan] brings the database up to date, or says what that means\n"
+               "adit-controlplane audit verify     checks the audit trail's chains",
+    .rows = rows,
+    .count = ARRAY_LEN(rows),
+};
+
+struct invocation {
+    struct controlplane_config config;
+    struct serve_arguments arguments;
+    struct buf *why;
+};
+
+static int run_serve(struct invocation *in)
+{
+    AUTO(place_deinit) struct place place = { .lock_fd = -1 };
+    int r;
+
+    r = place_open(&in->config, true, &place, in->why);
+    if (!r)
+        r = place_write_ca(&in->config, &place, in->why);
+    return r ? r : serve(&in->config, &in->arguments, &place, in->why);
+}
+
+static int run_bootstrap(struct invocation *in)
+{
+    AUTO(place_deinit) struct place place = { .lock_fd = -1 };
+    int r;
+
+    r = place_open(&in->config, false, &place, in->why);
+    if (!r)
+        r = place_write_ca(&in->config, &place, in->why);
+    return r ? r : bootstrap(&in->config, &place, in->why);
+}
+
+static int run_migrate(struct invocation *in)
+{
+    AUTO(place_deinit) struct place place = { .lock_fd = -1 };
+
+    return place_open(&in->config, true, &place, in->why);
+}
+
+static int run_plan(struct invocation *in)
+{
+    AUTO(buf_deinit) struct buf plan;
+    char path[PATH_MAX];
+    int r;
+
+    buf_init_heap(&plan, 65536);
+    r = store_plan(place_database(&in->config, path, sizeof(path)), &plan, in->why);
+    if (!r)
+        printf("%s", plan.len ? buf_text(&plan) : "nothing to do\n");
+    return r;
+}
+
+static int run_audit_verify(struct invocation *in)
+{
+    AUTO(place_deinit) struct place place = { .lock_fd = -1 };
+    AUTO(store_rollbackp) struct store_tx *tx = NULL;
+    struct store_audit_report report = { 0 };
+    int r;
+
+    r = place_open(&in->config, false, &place, in->why);
+    if (!r)
+        r = store_begin(place.store, STORE_READ, &tx);
+    if (!r)
+        r = store_audit_verify(tx, &report);
+    if (tx)
+        store_rollback(TAKE(tx));
+    if (r == -EUCLEAN)
+        buf_printf(in->why, "the chain of %s is broken at event %llu", report.bad_writer,
+                   (unsigned long long)report.bad_seq);
+    else if (!r)
+        printf("%llu events in %llu chains: whole\n", (unsigned long long)report.events,
+               (unsigned long long)report.chains);
+    return r;
+}
+
+/* Words before the options; the longest match wins. */
+static const struct {
+    const char *words[2];
+    int (*run)(struct invocation *in);
+    bool is_quiet;                      /* logs warnings only */
+} commands[] = {
+    { { "bootstrap", NULL }, run_bootstrap, true },
+    { { "migrate", "--plan" }, run_plan, true },
+    { { "migrate", NULL }, run_migrate, false },
+    { { "audit", "verify" }, run_audit_verify, true },
+    { { NULL, NULL }, run_serve, false },
+};
+
+static bool is_asked(size_t i, int argc, char **argv, int *ret_words)
+{
+    int n = 0;
+
+    for (; n < 2 && commands[i].words[n]; n++)
+        if (n + 1 >= argc || strcmp(argv[n + 1], commands[i].words[n]) != 0)
+            return false;
+    *ret_words = n;
+    return true;
+}
+
+static enum log_format format_of(const char *text)
+{
+    return strcmp(text, "json") == 0 ? LOG_JSON : strcmp(text, "text") == 0 ? LOG_TEXT : LOG_AUTO;
+}
+
+static void start_log(const struct controlplane_config *config, bool is_quiet)
+{
+    enum log_level level = LOG_INFO;
+
+    (void)log_level_parse(span_str(config->log_level), &level);
+    log_init("adit-controlplane", STDERR_FILENO, format_of(config->log_format),
+             is_quiet ? LOG_WARNING : level);
+}
+
+static void harden(void)
+{
+    const struct rlimit no_core = { 0, 0 };
+    struct rlimit files;
+    unsigned char seed[16];
+
+    setrlimit(RLIMIT_CORE, &no_core);           /* a core would hold every key */
+    if (!getrlimit(RLIMIT_NOFILE, &files)) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    random_bytes(seed, sizeof(seed));
+    hash_seed(seed);
+}
+
+static int check(const struct controlplane_config *config, struct buf *reterr)
+{
+    enum log_level level;
+
+    if (!log_level_parse(span_str(config->log_level), &level)) {
+        buf_printf(reterr, "log-level: %s is none of error, warning, info, debug", config->log_level);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int run(struct invocation *in, size_t command)
+{
+    AUTO(option_origins_freep) struct option_origins *origins = NULL;
+    enum option_action action = OPTION_RUN;
+    int r;
+
+    r = option_load(&controlplane_options, in->arguments.argc, in->arguments.argv, &in->config, &action,
+                    &origins, in->why);
+    if (!r)
+        r = check(&in->config, in->why);
+    if (r)
+        return CONTROLPLANE_CONFIG;
+    if (action != OPTION_RUN) {
+        option_print(&controlplane_options, &in->config, origins, action);
+        return CONTROLPLANE_OK;
+    }
+    start_log(&in->config, commands[command].is_quiet);
+    return commands[command].run(in) ? CONTROLPLANE_FAILED : CONTROLPLANE_OK;
+}
+
+int main(int argc, char **argv)
+{
+    AUTO(buf_deinit) struct buf why;
+    struct invocation in = { .why = &why };
+    size_t command = 0;
+    int words = 0, code;
+
+    buf_init_heap(&why, 65536);
+    harden();
+    while (!is_asked(command, argc, argv, &words))
+        command++;
+    in.arguments = (struct serve_arguments){ .argc = argc - words, .argv = argv + words };
+    code = run(&in, command);
+    option_free(&controlplane_options, &in.config);
+    if (code != CONTROLPLANE_OK)
+        fprintf(stderr, "adit-controlplane: %s\n", why.len ? buf_text(&why) : "failed");
+    return code;
+}

@@ -1,0 +1,395 @@
+#include "controlplane/serve.h"
+#include "controlplane/publish/publish.h"
+#include "controlplane/routes/api.h"
+#include "controlplane/routes/internal.h"
+#include "lib/log/log.h"
+#include "lib/net/loop.h"
+#include "lib/obs/admin.h"
+#include "lib/obs/metrics.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define HOUSEKEEPING_MS 60000
+#define ANSWERS_KEPT_MS (24LL * 3600 * 1000)
+#define PENALTIES_MAX 100000
+
+enum { API, INTERNAL, LISTENERS };
+static const char *const listener_names[LISTENERS] = { "api", "internal" };
+
+static const char *listener_name(unsigned i)
+{
+    return listener_names[i];
+}
+
+static const struct metric_label by_listener = { "listener", LISTENERS, listener_name };
+
+#define CONTROLPLANE_METRICS(X)                                                                    \
+    X(REQUESTS, "adit_controlplane_requests_total", COUNTER, &by_listener, NULL, "Requests answered.") \
+    X(REFUSED, "adit_controlplane_refused_total", COUNTER, &by_listener, NULL, "Answers 400 to 499.") \
+    X(ERRORS, "adit_controlplane_errors_total", COUNTER, &by_listener, NULL, "Answers 500 and above.") \
+    X(OVERLOADS, "adit_controlplane_overloads_total", COUNTER, &by_listener, NULL, "Refused: queue full.") \
+    X(CONNECTIONS, "adit_controlplane_connections", GAUGE, &by_listener, NULL, "Open connections.") \
+    X(RUNNING, "adit_controlplane_running", GAUGE, &by_listener, NULL, "Requests on a thread.")      \
+    X(WAITING, "adit_controlplane_waiting", GAUGE, &by_listener, NULL, "Requests in the queue.")     \
+    X(PARKED, "adit_controlplane_parked", GAUGE, &by_listener, NULL, "Long polls.")                  \
+    X(EPOCH, "adit_controlplane_state_epoch", GAUGE, NULL, NULL, "Epoch of the published state.")    \
+    X(REVISION, "adit_controlplane_state_revision", GAUGE, NULL, NULL, "Its revision.")
+enum { CONTROLPLANE_METRICS(METRIC_ENUM) CONTROLPLANE_METRIC_COUNT };
+static const struct metric_row metric_rows[] = { CONTROLPLANE_METRICS(METRIC_ROW) };
+
+struct daemon {
+    struct controlplane_config *config;
+    const struct serve_arguments *arguments;
+    struct place *place;
+    struct loop *loop;
+    struct publisher *publisher;
+    struct api *api;
+    struct internal internal;
+    struct route internal_rows[INTERNAL_ROUTES], join_row;
+    struct buf chain_pem, key_pem;
+    _Atomic(struct server *) servers[LISTENERS];
+    struct admin *admin;
+    struct metrics *metrics;
+    struct loop_timer housekeeping;
+    char api_addr[300], *relay_addrs, *api_addrs, *root_pem;
+    bool is_draining;
+};
+
+/* ---- what rings what ---- */
+
+static void ring(struct daemon *d, int listener, unsigned topic)
+{
+    struct server *server = atomic_load(&d->servers[listener]);
+
+    if (server)
+        server_ring(server, topic);
+}
+
+static void on_published(void *ctx)
+{
+    ring(ctx, INTERNAL, INTERNAL_TOPIC_STATE);
+}
+
+static void on_applied(void *ctx)
+{
+    ring(ctx, API, API_TOPIC_APPLIED);
+}
+
+static struct policy *on_policy(void *ctx)
+{
+    return publisher_policy(((struct daemon *)ctx)->publisher);
+}
+
+/* ---- the admin listener ---- */
+
+static bool on_ready(void *arg, struct buf *ret_why)
+{
+    struct daemon *d = arg;
+    bool is_well = publisher_is_well(d->publisher, ret_why);
+
+    if (d->is_draining)
+        buf_put_str(ret_why, "going down\n");
+    return is_well && !d->is_draining;
+}
+
+static void fill_metrics(struct daemon *d)
+{
+    struct store_position at = publisher_position(d->publisher);
+    struct metric_slot *slot = metrics_slot(d->metrics, 0);
+
+    metric_set(slot, M_EPOCH, (int64_t)at.epoch);
+    metric_set(slot, M_REVISION, (int64_t)at.revision);
+    for (unsigned i = 0; i < LISTENERS; i++) {
+        struct server *server = atomic_load(&d->servers[i]);
+        struct server_stats s = { 0 };
+
+        if (server)
+            server_get_stats(server, &s);
+        metric_set_at(slot, M_REQUESTS, i, 0, (int64_t)s.requests);
+        metric_set_at(slot, M_REFUSED, i, 0, (int64_t)s.refused);
+        metric_set_at(slot, M_ERRORS, i, 0, (int64_t)s.errors);
+        metric_set_at(slot, M_OVERLOADS, i, 0, (int64_t)s.overloads);
+        metric_set_at(slot, M_CONNECTIONS, i, 0, (int64_t)s.connections);
+        metric_set_at(slot, M_RUNNING, i, 0, (int64_t)s.running);
+        metric_set_at(slot, M_WAITING, i, 0, (int64_t)s.waiting);
+        metric_set_at(slot, M_PARKED, i, 0, (int64_t)s.parked);
+    }
+}
+
+static void on_metrics(void *arg, struct buf *out)
+{
+    struct daemon *d = arg;
+
+    fill_metrics(d);
+    metrics_print(d->metrics, out);
+    metrics_print_process("adit-controlplane", out);
+}
+
+static int start_admin(struct daemon *d, struct buf *reterr)
+{
+    struct admin_config config = { .is_ready = on_ready, .write_metrics = on_metrics, .arg = d };
+
+    if (!d->config->admin_listen[0])
+        return 0;
+    if (!endpoint_parse(span_str(d->config->admin_listen), &config.at)) {
+        buf_printf(reterr, "admin-listen: %s is not an address and port", d->config->admin_listen);
+        return -EINVAL;
+    }
+    return admin_open(d->loop, &config, &d->admin, reterr);
+}
+
+/* ---- housekeeping: on the loop's pool ---- */
+
+static int trim(struct store *store)
+{
+    AUTO(store_rollbackp) struct store_tx *tx = NULL;
+    int64_t now_ms = (int64_t)store_now_ms(store);
+    int r;
+
+    r = store_begin(store, STORE_WRITE, &tx);
+    if (!r)
+        r = store_answers_trim(tx, now_ms - ANSWERS_KEPT_MS);
+    if (!r)
+        r = store_penalties_trim(tx, now_ms - ANSWERS_KEPT_MS, PENALTIES_MAX);
+    return r ? r : store_commit(&tx, NULL);
+}
+
+static void housekeeping_work(void *arg)
+{
+    struct daemon *d = arg;
+    int r = trim(d->place->store);
+
+    if (r)
+        LOG(WARNING, "housekeeping.failed", N("result", r));
+}
+
+static void housekeeping_due(void *arg);
+
+static void housekeeping_done(void *arg)
+{
+    struct daemon *d = arg;
+
+    timer_start(d->loop, &d->housekeeping, HOUSEKEEPING_MS, housekeeping_due, d);
+}
+
+static void housekeeping_due(void *arg)
+{
+    struct daemon *d = arg;
+
+    if (loop_work(d->loop, housekeeping_work, housekeeping_done, d))
+        housekeeping_done(d);
+}
+
+/* ---- signals ---- */
+
+static void on_stop(void *arg, int signo)
+{
+    struct daemon *d = arg;
+
+    LOG(INFO, "controlplane.stopping", N("signal", signo));
+    d->is_draining = true;
+    signal(SIGTERM, SIG_DFL);           /* a second one ends at once */
+    signal(SIGINT, SIG_DFL);
+    loop_stop(d->loop);
+}
+
+static void on_hangup(void *arg, int signo)
+{
+    struct daemon *d = arg;
+    AUTO(buf_deinit) struct buf report, err;
+    enum log_level level;
+
+    (void)signo;
+    buf_init_heap(&report, 8192);
+    buf_init_heap(&err, 4096);
+    if (option_reload(&controlplane_options, d->arguments->argc, d->arguments->argv, d->config, &report, &err)) {
+        LOG(ERROR, "config.not-reloaded", SP("detail", buf_span(&err)));
+        return;
+    }
+    if (log_level_parse(span_str(d->config->log_level), &level))
+        log_set_level(level);
+    LOG(INFO, "config.reloaded", SP("detail", buf_span(&report)));
+}
+
+static int catch_signals(struct daemon *d)
+{
+    int r;
+
+    r = loop_on_signal(d->loop, SIGTERM, on_stop, d);
+    if (!r)
+        r = loop_on_signal(d->loop, SIGINT, on_stop, d);
+    return r ? r : loop_on_signal(d->loop, SIGHUP, on_hangup, d);
+}
+
+/* ---- start ---- */
+
+static int start_publisher(struct daemon *d, struct buf *reterr)
+{
+    struct publisher_options options = { .store = d->place->store, .keys = d->place->keys,
+                                         .ring = on_published, .ring_ctx = d };
+    int r;
+
+    r = publisher_start(&options, &d->publisher, reterr);
+    if (!r)
+        store_on_commit(d->place->store, publisher_wake, d->publisher);
+    return r;
+}
+
+/* The LIST's items as strings, in place: the separators become NULs. */
+static void split_list(char *list, const char *out[API_JOIN_ADDRS_MAX])
+{
+    size_t n = 0;
+
+    for (char *at = list; at && *at && n < API_JOIN_ADDRS_MAX;) {
+        char *end = at + span_find(span_str(at), '\n');
+
+        out[n++] = at;
+        at = *end ? end + 1 : end;
+        *end = '\0';
+    }
+}
+
+static int start_api(struct daemon *d)
+{
+    struct api_options options = { .store = d->place->store, .cluster = d->config->cluster,
+                                   .kek = d->place->kek, .policy = on_policy, .policy_ctx = d,
+                                   .extra = &d->join_row, .extra_count = 1 };
+
+    memcpy(options.credential_key, keyring_credential_key(d->place->keys), CREDENTIAL_KEY_LEN);
+    (void)span_copy(span_str(keyring_pin(d->place->keys)), options.ca_pin, sizeof(options.ca_pin));
+    d->relay_addrs = span_dup(span_str(d->config->relay_addrs));
+    d->api_addrs = span_dup(span_str(d->config->api_addrs));
+    split_list(d->relay_addrs, options.agent_join_addrs);
+    split_list(d->api_addrs, options.relay_join_addrs);
+    if (!options.relay_join_addrs[0]) {
+        snprintf(d->api_addr, sizeof(d->api_addr), "https://%.250s", d->config->api_listen);
+        options.relay_join_addrs[0] = d->api_addr;
+    }
+    d->internal = (struct internal){ .enrol = { d->place->store, d->place->keys, &d->place->kek },
+                                     .publisher = d->publisher, .on_applied = on_applied, .ctx = d };
+    d->join_row = internal_join_route(&d->internal);
+    return api_new(&options, &d->api);
+}
+
+static int start_listener(struct daemon *d, int which, const struct server_options *base, struct buf *reterr)
+{
+    struct server_options options = *base;
+    struct server *server = NULL;
+    int r;
+
+    options.name = listener_names[which];
+    options.certificate_pem = buf_text(&d->chain_pem);
+    options.key_pem = buf_text(&d->key_pem);
+    options.threads = (unsigned)d->config->threads;
+    options.slow_threads = (unsigned)d->config->slow_threads;
+    options.queue_max = (unsigned)d->config->queue_max;
+    options.connections_max = (unsigned)d->config->connections_max;
+    options.per_address_max = (unsigned)d->config->connections_per_address_max;
+    r = server_start(&options, &server, reterr);
+    if (!r)
+        atomic_store(&d->servers[which], server);
+    return r;
+}
+
+static int start_listeners(struct daemon *d, struct buf *reterr)
+{
+    struct server_options api = { .listen = d->config->api_listen,
+                                  .rate_per_s = (unsigned)d->config->rate_per_s,
+                                  .rate_burst = (unsigned)d->config->rate_burst,
+                                  .hooks = { d->api, api_authenticate, api_replay } };
+    struct server_options internal = { .listen = d->config->internal_listen,
+                                       .hooks = { &d->internal, internal_authenticate, NULL } };
+    int r;
+
+    d->root_pem = span_dup(keyring_root_pem(d->place->keys));
+    r = keyring_issue_own(d->place->keys, &d->place->id, span_str(d->config->hosts), (int64_t)time(NULL),
+                          &d->chain_pem, &d->key_pem);
+    if (r || !d->root_pem)
+        return r ? r : -ENOMEM;
+    api.routes = api_routes(d->api, &api.route_count);
+    internal.routes = internal_routes(&d->internal, d->internal_rows, &internal.route_count);
+    internal.client_ca_pem = d->root_pem;
+    r = start_listener(d, API, &api, reterr);
+    return r ? r : start_listener(d, INTERNAL, &internal, reterr);
+}
+
+static int start_all(struct daemon *d, struct buf *reterr)
+{
+    int r;
+
+    r = loop_new(&d->loop);
+    if (!r)
+        r = metrics_new(metric_rows, CONTROLPLANE_METRIC_COUNT, 1, &d->metrics);
+    if (!r)
+        r = start_publisher(d, reterr);
+    if (!r)
+        r = start_api(d);
+    if (!r)
+        r = start_listeners(d, reterr);
+    if (!r)
+        r = start_admin(d, reterr);
+    return r ? r : catch_signals(d);
+}
+
+/* ---- stop: in the opposite order ---- */
+
+static void stop_listener(struct daemon *d, int which)
+{
+    struct server *server = atomic_exchange(&d->servers[which], NULL);
+
+    if (!server)
+        return;
+    if (!server_drain(server, (unsigned)d->config->drain_ms))
+        LOG(WARNING, "http.cut", S("listener", listener_names[which]));
+    server_free(server);
+}
+
+static void daemon_deinit(struct daemon *d)
+{
+    stop_listener(d, API);
+    stop_listener(d, INTERNAL);
+    store_on_commit(d->place->store, NULL, NULL);
+    if (d->publisher)
+        publisher_free(d->publisher);
+    api_free(d->api);
+    timer_stop(&d->housekeeping);
+    if (d->admin)
+        admin_free(d->admin);
+    if (d->metrics)
+        metrics_free(d->metrics);
+    if (d->loop)
+        loop_free(d->loop);
+    free(d->relay_addrs);
+    free(d->api_addrs);
+    free(d->root_pem);
+    if (d->key_pem.data)
+        secret_wipe(d->key_pem.data, d->key_pem.room);
+    buf_deinit(&d->key_pem);
+    buf_deinit(&d->chain_pem);
+}
+
+int serve(struct controlplane_config *config, const struct serve_arguments *arguments,
+          struct place *place, struct buf *reterr)
+{
+    AUTO(daemon_deinit) struct daemon d = { .config = config, .arguments = arguments, .place = place };
+    int r;
+
+    buf_init_heap(&d.chain_pem, CERT_PEM_MAX);
+    buf_init_heap(&d.key_pem, 8192);
+    r = start_all(&d, reterr);
+    if (r) {
+        if (!reterr->len)
+            buf_printf(reterr, "%s", strerrordesc_np(r < 0 ? -r : EIO));
+        return r < 0 ? r : -EIO;
+    }
+    timer_start(d.loop, &d.housekeeping, HOUSEKEEPING_MS, housekeeping_due, &d);
+    LOG(INFO, "controlplane.ready", S("cluster", config->cluster), S("id", place->id.text),
+        S("api", config->api_listen), S("internal", config->internal_listen));
+    loop_run(d.loop);
+    return 0;
+}
