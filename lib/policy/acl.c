@@ -219,6 +219,10 @@ int acl_rule_parse(struct span text, struct acl_rule *ret_rule)
     r = host_pattern_parse(pattern, &rule.host);
     if (r)
         return r;
+    if (span_starts(text, SPAN("[")) && rule.host.kind != HOST_CIDR) {
+        host_pattern_deinit(&rule.host);
+        return -EINVAL;
+    }
     *ret_rule = rule;
     return 0;
 }

@@ -111,6 +111,8 @@ static void test_rules(void **state)
         { "refuses an open bracket", "[::1", NULL },
         { "refuses what follows a bracket", "[::1]x", NULL },
         { "refuses a seventeenth port", "db:1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", NULL },
+        { "refuses a socket in brackets", "[unix:/x]:80", NULL },
+        { "refuses a name in brackets", "[db]:80", NULL },
         { "refuses a signed port", "db:+80", NULL },
     };
 

@@ -1,4 +1,4 @@
-#include "lib/policy/test_base.h"
+#include "lib/policy/base_fixture.h"
 
 static void test_matching(void **state)
 {

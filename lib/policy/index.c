@@ -1,4 +1,4 @@
-#include "lib/policy/index.h"
+#include "lib/policy/index_internal.h"
 #include <errno.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "lib/policy/match.h"
+#include "lib/policy/match_internal.h"
 #include "lib/policy/window.h"
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "lib/policy/test_world.h"
+#include "lib/policy/world_fixture.h"
 
 /* Random worlds and questions: the indexed decision against one that looks at everything. */
 enum {

@@ -1,5 +1,5 @@
 #include "lib/policy/policy.h"
-#include "lib/policy/index.h"
+#include "lib/policy/index_internal.h"
 #include <errno.h>
 
 struct policy *policy_new(void)

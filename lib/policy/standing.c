@@ -1,5 +1,5 @@
 #include "lib/policy/decide.h"
-#include "lib/policy/match.h"
+#include "lib/policy/match_internal.h"
 #include "lib/policy/reach.h"
 #include <string.h>
 

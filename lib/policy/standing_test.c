@@ -1,4 +1,4 @@
-#include "lib/policy/test_base.h"
+#include "lib/policy/base_fixture.h"
 
 static struct policy *credential_of(struct policy *p, unsigned user, int64_t expires_ms, const char *source)
 {

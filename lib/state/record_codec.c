@@ -1,5 +1,5 @@
 #include "lib/state/record_codec.h"
-#include "lib/state/record_table.h"
+#include "lib/state/record_table_internal.h"
 #include "lib/state/state_internal.h"
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "lib/state/record_table.h"
+#include "lib/state/record_table_internal.h"
 #include <errno.h>
 
 /* Items that are strings: parsed from a span, written as text. */

@@ -1,4 +1,4 @@
-#include "lib/state/record_table.h"
+#include "lib/state/record_table_internal.h"
 
 #define TIME_MAX ((int64_t)1 << 53)             /* milliseconds that every JSON reader keeps */
 #define DOCUMENT_TEXT_MAX ((int64_t)512 << 10)

@@ -1,8 +1,8 @@
 #pragma once
 #include "lib/policy/decide.h"
-#include "lib/policy/index.h"
+#include "lib/policy/index_internal.h"
 /*
- * match.h - the questions that decide.c and standing.c share.  Inside lib/policy only.
+ * match_internal.h - the questions that decide.c and standing.c share.  Inside lib/policy only.
  */
 
 /* Calls `visit` for each profile whose hosts name the target and whose ports have its port,

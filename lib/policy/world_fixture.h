@@ -3,7 +3,7 @@
 #include "lib/policy/decide.h"
 #include <stdio.h>
 /*
- * test_world.h - records for tests, made in one line each.
+ * world_fixture.h - records for tests, made in one line each.
  */
 #define NOW_MS ((int64_t)1800000000000)
 #define HOUR_MS ((int64_t)3600000)

@@ -2,7 +2,7 @@
 #include "lib/base/pmap.h"
 #include "lib/policy/policy.h"
 /*
- * index.h - how a policy finds the few records that a question is about.
+ * index_internal.h - how a policy finds the few records that a question is about.
  *
  * One persistent map from tagged keys to short lists of records, sorted by id, and for
  * each profile the set of its grants.  Inside lib/policy only.

@@ -1,7 +1,7 @@
 #pragma once
-#include "lib/policy/test_world.h"
+#include "lib/policy/world_fixture.h"
 /*
- * test_base.h - the world that the tests of decisions and of living streams begin with, and
+ * base_fixture.h - the world that the tests of decisions and of living streams begin with, and
  * single changes of it.
  */
 enum {

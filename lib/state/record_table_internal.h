@@ -2,7 +2,7 @@
 #include "lib/json/json.h"
 #include "lib/policy/record.h"
 /*
- * record_table.h - which fields each kind of record has: one table for reading and writing.
+ * record_table_internal.h - which fields each kind of record has: one table for reading and writing.
  * Inside lib/state only; schema/state.md says the same in words.
  */
 enum field_type {
