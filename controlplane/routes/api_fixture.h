@@ -50,8 +50,10 @@ static inline struct ulid fix_insert(struct fix *f, struct store_tx *tx, enum ki
 {
     struct change c = fix_change(tx);
     struct ulid id = store_new_id(f->store);
-    struct change_ref ref = { "user", user ? *user : (struct ulid){ 0 } };
+    struct change_ref ref = { .field = "user" };
 
+    if (user)
+        ref.to = *user;
     assert_int_equal(change_insert(&c, &(struct change_object){
         .kind = kind_at(kind), .id = id, .name = span_str(name), .doc = span_str(doc),
         .refs = &ref, .ref_count = user ? 1 : 0, .secret = secret, .created_by = "test" }), 0);
