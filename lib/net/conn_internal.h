@@ -44,6 +44,7 @@ struct conn {
     SSL *ssl;
     unsigned char *out;         /* the loop's scratch during a call, else NULL */
     size_t out_len;
+    bool is_socket_empty;       /* during a call: the last read took all */
     bool is_drained;            /* TLS holds no input: the socket will say when there is more */
     bool has_peer;
     enum reason refusal;

@@ -16,11 +16,19 @@ static BIO_METHOD *method;
 static int on_bio_read(BIO *bio, char *dst, int n)
 {
     struct conn *c = BIO_get_data(bio);
-    ssize_t r = recv(c->fd, dst, (size_t)n, 0);
+    ssize_t r;
 
     BIO_clear_retry_flags(bio);
-    if (r >= 0)
+    if (c->is_socket_empty) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    r = recv(c->fd, dst, (size_t)n, 0);
+    if (r >= 0) {
+        /* Less than there was room for: asking again would only say so.  Not so at the end. */
+        c->is_socket_empty = r > 0 && r < n;
         return (int)r;
+    }
     if (errno == EAGAIN || errno == EINTR)
         BIO_set_retry_read(bio);
     else
@@ -85,6 +93,7 @@ void conn_tls_deinit(struct conn *c)
 static int begin(struct conn *c)
 {
     ERR_clear_error();
+    c->is_socket_empty = false;
     c->out = loop_scratch(c->loop);
     c->out_len = 0;
     return c->out ? 0 : -ENOMEM;

@@ -1,5 +1,6 @@
 #pragma once
 #include "lib/tunnel/pace.h"
+#include "lib/tunnel/server/gather.h"
 #include "lib/tunnel/server/tunnel_server.h"
 #include <libwebsockets.h>
 /*
@@ -20,6 +21,7 @@ struct tunnel_server {
     bool is_draining, is_freed;
     struct loop_end end;
     unsigned char *scratch;     /* LWS_PRE and one message: libwebsockets copies what it keeps */
+    unsigned char *records;     /* GATHER_BYTES: the same under TLS */
 };
 
 /*
@@ -30,6 +32,7 @@ struct server_link {
     struct tunnel_server *server;
     struct list node;
     struct lws *wsi;            /* NULL: libwebsockets has ended it */
+    struct gather *gather;      /* the SSL's; NULL: plain */
     struct tunnel *tunnel;
     struct endpoint peer;
     struct loop_task flush, held;

@@ -39,6 +39,7 @@ static void let_go(struct server_link *k)
 
     if (!wsi)
         return;
+    k->gather = NULL;
     lws_set_opaque_user_data(wsi, NULL);
     if (!k->is_left)
         lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
@@ -130,22 +131,40 @@ static bool send_message(struct server_link *k)
 {
     unsigned char *p = k->server->scratch + LWS_PRE;
     size_t n = tunnel_produce(k->tunnel, p, SERVER_MESSAGE_OUT_MAX, loop_now_ms(k->server->config.loop));
+    int written, r;
 
-    if (!n || lws_write(k->wsi, p, n, LWS_WRITE_BINARY) >= (int)n)
+    if (!n)
+        return true;
+    if (k->gather)
+        gather_begin(k->gather, k->server->records);
+    written = lws_write(k->wsi, p, n, LWS_WRITE_BINARY);
+    r = k->gather ? gather_end(k->gather) : 0;
+    if (written >= (int)n && (!r || r == -EAGAIN))
         return true;
     server_link_gone(k, REASON_SESSION_LOST, "sending failed");
     return false;
+}
+
+/* A second write during a partial one would corrupt the stream. */
+static bool is_partly_sent(struct server_link *k)
+{
+    int r = k->gather ? gather_flush(k->gather) : 0;
+
+    if (!r && !lws_partial_buffered(k->wsi))
+        return false;
+    if (r && r != -EAGAIN)
+        server_link_gone(k, REASON_SESSION_LOST, "sending failed");
+    else
+        lws_callback_on_writable(k->wsi);
+    return true;
 }
 
 /* False: something will wake us. */
 static bool send_messages(struct server_link *k)
 {
     for (int i = 0; i < MESSAGES_PER_TURN; i++) {
-        /* A second write during a partial one would corrupt the stream. */
-        if (lws_partial_buffered(k->wsi)) {
-            lws_callback_on_writable(k->wsi);
+        if (is_partly_sent(k))
             return false;
-        }
         if (!tunnel_has_output(k->tunnel))
             return true;
         if (!has_budget(k) || !send_message(k))
@@ -232,6 +251,14 @@ static SSL *ssl_of(const struct server_link *k)
     return k->server->config.tls ? lws_get_ssl(k->wsi) : NULL;
 }
 
+static void prepare_ssl(struct server_link *k, SSL *ssl)
+{
+    SSL_set_read_ahead(ssl, 1);         /* not before: see on_input_held() */
+    /* libwebsockets sets it, and then writes one record for each turn of the loop. */
+    SSL_clear_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
+    k->gather = gather_install(ssl, lws_get_socket_fd(k->wsi));
+}
+
 bool server_link_opened(struct server_link *k)
 {
     const struct tunnel_server_config *c = &k->server->config;
@@ -244,7 +271,7 @@ bool server_link_opened(struct server_link *k)
 
     k->server->stats.upgraded++;
     if (ssl_of(k))
-        SSL_set_read_ahead(ssl_of(k), 1);       /* not before: see on_input_held() */
+        prepare_ssl(k, ssl_of(k));
     if (tunnel_new(&config, &k->tunnel))
         return false;
     tunnel_set_shown(k->tunnel, has_shown ? &shown : NULL, &k->peer);

@@ -58,6 +58,7 @@ static int on_destroy(struct server_link *k)
     if (!k->tunnel && k->is_counted && !k->is_gone)
         k->server->stats.tls_failed++;
     k->wsi = NULL;
+    k->gather = NULL;
     server_link_gone(k, REASON_SESSION_LOST, "the connection ended");
     return 0;
 }
@@ -105,6 +106,7 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons event, void *user, 
 }
 
 const struct lws_protocols server_protocols[] = {
-    { .name = "adit.v1", .callback = on_lws, .rx_buffer_size = SERVER_PART_MAX },
+    { .name = "adit.v1", .callback = on_lws, .rx_buffer_size = SERVER_PART_MAX,
+      .tx_packet_size = SERVER_MESSAGE_OUT_MAX + 16 },
     { 0 },
 };

@@ -66,6 +66,7 @@ static void on_loop_end(struct loop_end *end)
 
     destroy_context(s);
     free(s->scratch);
+    free(s->records);
     free(s);
 }
 
@@ -82,7 +83,8 @@ int tunnel_server_new(const struct tunnel_server_config *config, struct tunnel_s
     if (s->config.tls)
         tls_ctx_ref(s->config.tls);
     s->scratch = malloc(LWS_PRE + SERVER_MESSAGE_OUT_MAX);
-    if (!s->scratch) {
+    s->records = malloc(GATHER_BYTES);
+    if (!s->scratch || !s->records) {
         tunnel_server_free(s);
         return -ENOMEM;
     }

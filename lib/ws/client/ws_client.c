@@ -303,6 +303,8 @@ static void on_readable(void *user)
             return;
         }
         take(c, span_of(bytes, (size_t)n));
+        if ((size_t)n < room)
+            return;             /* that was all; the socket will say when there is more */
     }
 }
 
