@@ -1,0 +1,221 @@
+#include "dataplane/route/route_internal.h"
+#include "lib/base/hash.h"
+#include "lib/crypto/random.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- deciding ------------------------------------------------------------------------------- */
+
+struct ask {                        /* what the registry's callbacks need */
+    struct router *router;
+    uint64_t now_ms;
+};
+
+static bool registry_agent(void *context, const struct ulid *agent, const struct ulid *agentgroup,
+                           const struct target *target, struct agent_live *ret_live)
+{
+    const struct ask *ask = context;
+
+    (void)agentgroup;
+    (void)target;
+    return holders_live(&ask->router->holders, agent, ask->now_ms, ret_live);
+}
+
+static uint64_t registry_grant_streams(void *context, const struct ulid *grant)
+{
+    const struct ask *ask = context;
+
+    return live_grant_count(&ask->router->live, grant);
+}
+
+/* The agent gets permitted ranges as they are, and resolve-to as texts in `mem`. */
+static void open_fill(struct mux_open *open, const struct route *r, const struct policy_decision *d,
+                      char mem[MUX_RESOLVE_MAX][ADDR_UNIX_MAX + 8])
+{
+    const struct router_config *config = &r->router->config;
+
+    *open = (struct mux_open){
+        .path = 1,
+        .kind = MUX_KIND_TCP,
+        .host = span_str(r->target.name),
+        .port = r->target.port,
+        .allow_special = d->allow_special,
+        .answer_ms = config->answer_ms,
+        .trace = span_str(r->trace),
+        .principal = span_str(r->principal.user_name),
+        .grant = record_id(&d->grant->record),
+        .profile = d->profile ? record_id(&d->profile->record) : SPAN_NONE,
+        .entry = span_str(config->relay_id),
+        .boot_id = span_str(config->boot_id),
+    };
+    random_bytes(open->uid, sizeof(open->uid));
+    random_bytes(open->secret, sizeof(open->secret));
+    memcpy(open->ranges, d->ranges, d->range_count * sizeof(d->ranges[0]));
+    open->range_count = d->range_count;
+
+    if (d->override && d->override->unix_path[0]) {
+        snprintf(mem[0], sizeof(mem[0]), "unix:%s", d->override->unix_path);
+        open->resolve_to[open->resolve_count++] = span_str(mem[0]);
+        return;
+    }
+    for (size_t i = 0; d->override && i < d->override->addr_count && i < MUX_RESOLVE_MAX; i++)
+        open->resolve_to[open->resolve_count++] = span_str(addr_format(&d->override->addrs[i], mem[i]));
+}
+
+/* Fair sharing is between users: their streams take one turn together. */
+static uint64_t owner_of(const struct route *r)
+{
+    return hash_bytes(ulid_span(&r->principal.user));
+}
+
+static void count_stream(const struct route *r)
+{
+    struct held_agent *a = holders_find(&r->router->holders, &r->live.standing.agent);
+
+    if (a)
+        a->streams++;
+}
+
+static enum reason open_stream(struct route *r, const struct policy_decision *d, struct mux_link *link)
+{
+    struct router *router = r->router;
+    char mem[MUX_RESOLVE_MAX][ADDR_UNIX_MAX + 8];
+    struct mux_open open;
+    int e;
+
+    if (live_add(&router->live, &r->live, router->view, wall_now()))
+        return REASON_OVERLOAD;
+    count_stream(r);
+
+    open_fill(&open, r, d, mem);
+    e = mux_stream_open(link, &open, owner_of(r), r, loop_now_ms(router->config.loop), &r->stream);
+    return e < 0 ? REASON_OVERLOAD : (enum reason)e;
+}
+
+static void stand_on(struct route *r, const struct policy_decision *d, const struct policy_question *q)
+{
+    const struct credential_record *credential = policy_credential(r->router->view->policy, &r->principal.credential);
+
+    policy_stand(d, q, credential, r->id.text, &r->live.standing);
+    r->live.max_stale_ms = (uint64_t)d->max_staleness_s * 1000;
+    span_copy(span_str(d->agent->name), r->agent_name, sizeof(r->agent_name));
+}
+
+/* REASON_NONE: the stream is being opened.  NO_AGENT: worth waiting for. */
+static enum reason decide(struct route *r)
+{
+    struct router *router = r->router;
+    uint64_t now_ms = loop_now_ms(router->config.loop);
+    struct ask ask = { .router = router, .now_ms = now_ms };
+    const struct policy_registry registry = {
+        .context = &ask, .agent = registry_agent, .grant_streams = registry_grant_streams,
+    };
+    const struct policy_question question = {
+        .user = r->principal.user,
+        .source = r->source,
+        .target = r->target,
+        .now_ms = wall_now(),
+        .random = random_u64(),
+        .registry = &registry,
+    };
+    struct policy_decision decision;
+    struct held_agent *held;
+    struct mux_link *link;
+    struct ulid agent;
+    enum reason why = policy_decide(router->view->policy, &question, &decision);
+
+    if (why != REASON_NONE)
+        return why;
+    if (freshness_is_stale(router->config.freshness, mono_ms(), (uint64_t)decision.max_staleness_s * 1000))
+        return REASON_STALE_CONFIG;
+
+    if (!ulid_parse(record_id(&decision.agent->record), &agent))
+        return REASON_INTERNAL;
+    held = holders_find(&router->holders, &agent);
+    link = held ? holders_link(held, now_ms) : NULL;
+    if (!link)
+        return REASON_NO_AGENT;
+    stand_on(r, &decision, &question);
+    return open_stream(r, &decision, link);
+}
+
+/* --- waiting for an agent ------------------------------------------------------------------- */
+
+void route_stop_waiting(struct route *r)
+{
+    timer_stop(&r->deadline);
+    if (!r->is_waiting)
+        return;
+    r->is_waiting = false;
+    list_remove(&r->waiting);
+    r->router->waiting_count--;
+    metric_add(r->router->config.metrics, M_WAITING, -1);
+}
+
+static void on_waited(void *arg)
+{
+    struct route *r = arg;
+
+    route_stop_waiting(r);
+    route_tell_door(r, REASON_NO_AGENT, SPAN_NONE);
+    route_free(r);
+}
+
+static bool start_waiting(struct route *r)
+{
+    struct router *router = r->router;
+
+    if (router->waiting_count >= ROUTE_WAITING_MAX)
+        return false;
+    r->is_waiting = true;
+    router->waiting_count++;
+    metric_add(router->config.metrics, M_WAITING, 1);
+    list_append(&router->waiting, &r->waiting);
+    timer_start(router->config.loop, &r->deadline, ROUTE_WAIT_MS, on_waited, r);
+    return true;
+}
+
+void router_agent_up(struct router *router)
+{
+    LIST_EACH(&router->waiting, node) {
+        struct route *r = container_of(node, struct route, waiting);
+        enum reason why = decide(r);
+
+        if (why == REASON_NO_AGENT)
+            continue;
+        route_stop_waiting(r);
+        if (why == REASON_NONE) {
+            route_await_answer(r);
+            continue;
+        }
+        route_tell_door(r, why, SPAN_NONE);
+        route_free(r);
+    }
+}
+
+static enum reason may_open(const struct router *router)
+{
+    if (router->is_draining)
+        return REASON_RELAY_DRAINING;
+    if (!router->view)
+        return REASON_NOT_READY;
+    if (freshness_is_stale(router->config.freshness, mono_ms(), 0))
+        return REASON_STALE_CONFIG;
+    if (mux_stats(router->mux)->streams >= router->config.streams_max)
+        return REASON_OVERLOAD;
+    return REASON_NONE;
+}
+
+enum reason route_choose(struct route *r)
+{
+    enum reason why = may_open(r->router);
+
+    if (why == REASON_NONE)
+        why = decide(r);
+    if (why == REASON_NONE)
+        route_await_answer(r);
+    if (why == REASON_NO_AGENT && start_waiting(r))
+        return REASON_NONE;
+    return why;
+}

@@ -1,0 +1,71 @@
+#pragma once
+#include "dataplane/route/report.h"
+/*
+ * route_internal.h - what router.c (logging in, access that ends, life), route.c (one request
+ * and its stream) and choose.c (which agent, and waiting for one) share.
+ *
+ * Threads    the worker's loop.
+ */
+struct router {
+    struct router_config config;
+    struct mux *mux;
+    struct holders holders;
+    struct live live;
+    struct view *view;
+    struct list routes;             /* all of them */
+    struct list waiting;            /* those that wait for an agent */
+    uint32_t waiting_count;
+    struct loop_timer tick, sweep;
+    uint64_t told_s;                /* second of the last refused log-in that was told */
+    uint32_t told;
+    bool is_draining;
+};
+
+struct route {
+    struct list node, waiting;
+    struct router *router;
+    struct ulid id;
+    const struct route_handlers *handlers;      /* NULL: abandoned */
+    void *user;
+    const char *door;
+    struct principal principal;
+    struct addr source;
+    struct target target;
+    char trace[64];
+    char agent_name[64];
+    struct loop_timer deadline;     /* of waiting for an agent, then for its answer; of the end
+                                     * after route_release() */
+    struct live_entry live;
+    struct mux_stream *stream;      /* NULL: not opened yet */
+    struct pipe pipe;
+    int64_t opened_ms;              /* 0: not connected */
+    enum reason cut;                /* why we ended it, if we did */
+    bool is_waiting, is_released;
+    bool is_told;                   /* the decision was logged, counted and reported */
+    bool is_retried;                /* its link was lost before the answer: tried once more */
+};
+
+static inline int64_t wall_now(void)
+{
+    return (int64_t)wall_ms();
+}
+
+/* --- route.c ------------------------------------------------------------------------------- */
+/* Logs, counts and reports what was decided. */
+void route_tell_decision(struct route *r, enum reason why, struct span text);
+/* The door hears that it is over: refused, or ended if it was open.  Once; no call follows. */
+void route_tell_door(struct route *r, enum reason why, struct span text);
+/* Ends it at once from here, for the door too; the stream is settled with the agent later. */
+void route_end(struct route *r, enum reason why, struct span text);
+/* The stream was asked for: the agent has to answer in time. */
+void route_await_answer(struct route *r);
+/* Stands on its grant no longer. */
+void route_leave_grant(struct route *r);
+void route_free(struct route *r);
+/* The stream's handlers. */
+void route_fill_handlers(struct mux_handlers *handlers);
+
+/* --- choose.c ------------------------------------------------------------------------------ */
+/* REASON_NONE: a stream is being opened, or the route waits for an agent. */
+enum reason route_choose(struct route *r);
+void route_stop_waiting(struct route *r);
