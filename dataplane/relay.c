@@ -444,7 +444,8 @@ static void on_stop(void *arg, int signo)
     relay->is_draining = true;
     LOG(INFO, "relay.draining", N("drain_ms", relay->config->drain_ms),
         N("streams", metrics_value(relay->metrics, M_STREAMS, 0, 0)));
-    worker_drain(relay->worker, (uint32_t)relay->config->drain_ms, relay->loop, on_drained, relay);
+    if (worker_drain(relay->worker, (uint32_t)relay->config->drain_ms, relay->loop, on_drained, relay))
+        loop_stop(relay->loop);
 }
 
 static void on_reload(void *arg, int signo)

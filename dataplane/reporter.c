@@ -63,8 +63,7 @@ static void send_soon(void *arg)
     timer_start(r->config.loop, &r->timer, REPORT_MS, send_soon, r);
     if (r->is_sending)
         return;
-    r->is_sending = true;
-    worker_ask_agents(r->config.worker, r->config.loop, on_agents, r);
+    r->is_sending = worker_ask_agents(r->config.worker, r->config.loop, on_agents, r) == 0;
 }
 
 void reporter_state_changed(struct reporter *r)

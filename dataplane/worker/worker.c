@@ -27,6 +27,7 @@ struct worker {
     } drain_fns[DRAIN_FNS_MAX];
     size_t drain_fn_count;
     struct drain *drain;            /* NULL: not draining */
+    _Atomic(struct view *) coming;  /* posted and not yet taken: the newest alone counts */
     struct mux_stats counted;       /* what the counters hold already */
 };
 
@@ -42,7 +43,7 @@ struct drain {
 
 struct post {
     struct worker *worker;
-    struct view *view;
+    struct drain *drain;
     char *text;
     size_t n;
     uint64_t serial;
@@ -53,41 +54,48 @@ struct post {
 
 static void post_free(struct post *p)
 {
+    free(p->drain);
     free(p->text);
     free(p);
 }
 
 /* A full queue is a worker that is stuck: waiting here would stick the control loop too. */
-static void post(struct worker *w, struct post *p, void (*fn)(void *arg))
+static int post(struct worker *w, struct post *p, void (*fn)(void *arg))
 {
+    int r;
+
+    if (!p)
+        return -ENOMEM;
     p->worker = w;
-    if (loop_post(w->loop, fn, p) == 0)
-        return;
-    LOG(ERROR, "worker.stuck", U("worker", w->config.number));
-    if (p->view)
-        view_unref(p->view);
-    post_free(p);
+    r = loop_post(w->loop, fn, p);
+    if (r) {
+        LOG(ERROR, "worker.stuck", U("worker", w->config.number));
+        post_free(p);
+    }
+    return r;
 }
 
-static void on_view(void *arg)
+static void take_view(void *arg)
 {
-    struct post *p = arg;
+    struct worker *w = arg;
+    struct view *v = atomic_exchange(&w->coming, NULL);
 
-    router_set_view(p->worker->router, TAKE(p->view));
-    gate_view_changed(p->worker->gate);
-    post_free(p);
+    if (!v)
+        return;
+    router_set_view(w->router, v);
+    gate_view_changed(w->gate);
 }
 
+/* Needs no memory, and if the bell is not heard on_gauges() looks: access that was taken away
+ * ends even on a worker that is short of everything. */
 void worker_post_view(struct worker *w, struct view *v)
 {
-    struct post *p = calloc(1, sizeof(*p));
+    struct view *before = atomic_exchange(&w->coming, v);
 
-    if (!p) {
-        view_unref(v);
-        return;
-    }
-    p->view = v;
-    post(w, p, on_view);
+    if (before)
+        view_unref(before);
+    else if (loop_post(w->loop, take_view, w))
+        LOG(ERROR, "worker.stuck", U("worker", w->config.number));
 }
 
 static void on_keyset(void *arg)
@@ -107,7 +115,7 @@ void worker_post_keyset(struct worker *w, struct span text, uint64_t serial)
     p->text = span_dup(text);
     p->n = p->text ? text.n : 0;
     p->serial = serial;
-    post(w, p, on_keyset);
+    (void)post(w, p, on_keyset);    /* comes again with the next answer of the control plane */
 }
 
 static void on_agents_written(void *arg)
@@ -132,17 +140,16 @@ static void on_agents_wanted(void *arg)
         post_free(p);
 }
 
-void worker_ask_agents(struct worker *w, struct loop *loop, void (*on_agents)(void *user, struct span json),
-                       void *user)
+int worker_ask_agents(struct worker *w, struct loop *loop, void (*on_agents)(void *user, struct span json), void *user)
 {
     struct post *p = calloc(1, sizeof(*p));
 
     if (!p)
-        return;
+        return -ENOMEM;
     p->answer_on = loop;
     p->on_agents = on_agents;
     p->user = user;
-    post(w, p, on_agents_wanted);
+    return post(w, p, on_agents_wanted);
 }
 
 /* --- draining -------------------------------------------------------------------------------------- */
@@ -183,7 +190,11 @@ static void on_drain(void *arg)
     struct post *p = arg;
     struct worker *w = p->worker;
 
-    w->drain = (struct drain *)(void *)TAKE(p->text);
+    if (w->drain) {                 /* one drain at a time */
+        post_free(p);
+        return;
+    }
+    w->drain = TAKE(p->drain);
     w->drain->until_ms += loop_now_ms(w->loop);
     w->drain->receipt.at_start = router_streams(w->router);
     post_free(p);
@@ -197,20 +208,19 @@ static void on_drain(void *arg)
     on_drain_look(w);
 }
 
-void worker_drain(struct worker *w, uint32_t drain_ms, struct loop *loop,
-                  void (*on_drained)(void *user, const struct worker_receipt *receipt), void *user)
+int worker_drain(struct worker *w, uint32_t drain_ms, struct loop *loop,
+                 void (*on_drained)(void *user, const struct worker_receipt *receipt), void *user)
 {
+    AUTO(freep) struct drain *d = calloc(1, sizeof(*d));
     struct post *p = calloc(1, sizeof(*p));
-    struct drain *d = calloc(1, sizeof(*d));
 
     if (!p || !d) {
         free(p);
-        free(d);
-        return;
+        return -ENOMEM;
     }
     *d = (struct drain){ .until_ms = drain_ms, .answer_on = loop, .on_drained = on_drained, .user = user };
-    p->text = (char *)(void *)d;
-    post(w, p, on_drain);
+    p->drain = TAKE(d);
+    return post(w, p, on_drain);
 }
 
 static void on_hurry(void *arg)
@@ -226,10 +236,7 @@ static void on_hurry(void *arg)
 
 void worker_hurry(struct worker *w)
 {
-    struct post *p = calloc(1, sizeof(*p));
-
-    if (p)
-        post(w, p, on_hurry);
+    (void)post(w, calloc(1, sizeof(struct post)), on_hurry);    /* whoever hurries asks again */
 }
 
 void worker_on_drain(struct worker *w, void (*fn)(void *user), void *user)
@@ -255,6 +262,7 @@ static void on_gauges(void *arg)
     metric_add(slot, M_OVERLOADS, (int64_t)(now->overload_refusals - w->counted.overload_refusals));
     metric_add(slot, M_PROTOCOL_ERRORS, (int64_t)(now->protocol_errors - w->counted.protocol_errors));
     w->counted = *now;
+    take_view(w);
     timer_start(w->loop, &w->gauges, GAUGES_MS, on_gauges, w);
 }
 
@@ -350,6 +358,10 @@ int worker_new(const struct worker_config *config, struct worker **ret_worker, s
 
 void worker_free(struct worker *w)
 {
+    struct view *coming = atomic_exchange(&w->coming, NULL);
+
+    if (coming)
+        view_unref(coming);
     timer_stop(&w->gauges);
     timer_stop(&w->drain_timer);
     if (w->listener)

@@ -47,13 +47,15 @@ struct endpoint worker_tunnel_endpoint(const struct worker *w);
 /* Called on the worker's thread when a drain begins; doors close their listeners. */
 void worker_on_drain(struct worker *w, void (*fn)(void *user), void *user);
 
-/* Takes the reference. */
+/* Takes the reference.  Of several that wait the newest alone is taken up. */
 void worker_post_view(struct worker *w, struct view *v);
 void worker_post_keyset(struct worker *w, struct span text, uint64_t serial);
-/* Living streams have drain_ms; then on_drained is called on `loop` with the receipt. */
-void worker_drain(struct worker *w, uint32_t drain_ms, struct loop *loop,
-                  void (*on_drained)(void *user, const struct worker_receipt *receipt), void *user);
+/* Living streams have drain_ms; then on_drained is called on `loop` with the receipt.  One
+ * drain at a time.  -ENOMEM, -EAGAIN: nobody will be called. */
+int worker_drain(struct worker *w, uint32_t drain_ms, struct loop *loop,
+                 void (*on_drained)(void *user, const struct worker_receipt *receipt), void *user);
 /* What is left of a drain is cut now. */
 void worker_hurry(struct worker *w);
-/* Asks for the agents that are here: on_agents gets the JSON on `loop`. */
-void worker_ask_agents(struct worker *w, struct loop *loop, void (*on_agents)(void *user, struct span json), void *user);
+/* Asks for the agents that are here: on_agents gets the JSON on `loop`.  -ENOMEM, -EAGAIN:
+ * nobody will be called. */
+int worker_ask_agents(struct worker *w, struct loop *loop, void (*on_agents)(void *user, struct span json), void *user);
