@@ -11,7 +11,7 @@
  */
 #define PIPE_MAX (64u << 20)
 
-static uint64_t rng_next(uint64_t *state)
+static inline uint64_t rng_next(uint64_t *state)
 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
@@ -19,7 +19,7 @@ static uint64_t rng_next(uint64_t *state)
     return *state;
 }
 
-static unsigned rng_below(uint64_t *state, unsigned n)
+static inline unsigned rng_below(uint64_t *state, unsigned n)
 {
     return (unsigned)(rng_next(state) >> 16) % n;
 }
@@ -49,13 +49,15 @@ struct pair {
     bool is_split;                  /* parts of messages instead of whole ones */
 };
 
-static void pair_send(struct side *from)
+static inline void pair_send(struct side *from)
 {
     struct pair *p = from->pair;
     size_t span = p->cap_most - p->cap_least;
     size_t cap = p->cap_least + (span ? rng_below(&p->rng, (unsigned)span) : 0);
-    struct pipe_message *m = malloc(sizeof(*m) + cap);
+    struct pipe_message *m = malloc(sizeof(*m) + cap), *fitting;
 
+    if (!m)
+        return;                 /* the tests let allocations fail: a carrier tries again */
     m->len = mux_link_produce(from->link, m->bytes, cap, p->now_ms);
     m->taken = 0;
     if (m->len == 0) {
@@ -63,12 +65,13 @@ static void pair_send(struct side *from)
         return;
     }
     assert_true(m->len <= cap);
-    m = realloc(m, sizeof(*m) + m->len);    /* so that a sanitizer sees its end */
+    fitting = realloc(m, sizeof(*m) + m->len);      /* so that a sanitizer sees its end */
+    m = fitting ? fitting : m;
     list_append(&p->side[!from->index].in, &m->node);
 }
 
 /* Delivers a message, or a part of one; false: nothing is on the way. */
-static bool pair_deliver(struct side *to)
+static inline bool pair_deliver(struct side *to)
 {
     struct pair *p = to->pair;
     struct list *node = list_first(&to->in);
@@ -83,6 +86,8 @@ static bool pair_deliver(struct side *to)
     if (p->is_split && n > 1 && rng_below(&p->rng, 2))
         n = 1 + rng_below(&p->rng, (unsigned)n);
     copy = malloc(n);
+    if (!copy)
+        return true;
     memcpy(copy, m->bytes + m->taken, n);
     m->taken += n;
     (void)!mux_link_take(to->link, span_of(copy, n), m->taken == m->len, p->now_ms);
@@ -94,7 +99,7 @@ static bool pair_deliver(struct side *to)
     return true;
 }
 
-static void pair_drop_pipe(struct pair *p)
+static inline void pair_drop_pipe(struct pair *p)
 {
     for (int i = 0; i < 2; i++) {
         LIST_EACH(&p->side[i].in, node) {
@@ -105,7 +110,7 @@ static void pair_drop_pipe(struct pair *p)
 }
 
 /* Both ends talk until neither has anything to say at this time. */
-static void pair_settle(struct pair *p)
+static inline void pair_settle(struct pair *p)
 {
     bool is_moving = true;
 
@@ -123,7 +128,7 @@ static void pair_settle(struct pair *p)
     }
 }
 
-static void pair_on_hello(void *user, struct mux_link *l, struct span json)
+static inline void pair_on_hello(void *user, struct mux_link *l, struct span json)
 {
     struct side *s = user;
 
@@ -131,22 +136,22 @@ static void pair_on_hello(void *user, struct mux_link *l, struct span json)
     if (s->index == 0)
         mux_link_accept(l, s->pair->now_ms);
     else
-        assert_int_equal(mux_link_hello(l, SPAN("{\"dial\":1}")), 0);
+        (void)!mux_link_hello(l, SPAN("{\"dial\":1}"));
 }
 
-static void pair_on_accepted(void *user, struct mux_link *l)
+static inline void pair_on_accepted(void *user, struct mux_link *l)
 {
     (void)l;
     ((struct side *)user)->accepted++;
 }
 
-static void pair_on_want_send(void *user, struct mux_link *l)
+static inline void pair_on_want_send(void *user, struct mux_link *l)
 {
     (void)l;
     ((struct side *)user)->wakes++;
 }
 
-static void pair_on_failed(void *user, struct mux_link *l, enum reason why, const char *text)
+static inline void pair_on_failed(void *user, struct mux_link *l, enum reason why, const char *text)
 {
     struct side *s = user;
 
@@ -156,7 +161,7 @@ static void pair_on_failed(void *user, struct mux_link *l, enum reason why, cons
     s->why = why;
 }
 
-static void pair_on_goaway(void *user, struct mux_link *l, enum reason why, struct span text,
+static inline void pair_on_goaway(void *user, struct mux_link *l, enum reason why, struct span text,
                            uint32_t ms_left)
 {
     struct side *s = user;
@@ -168,14 +173,14 @@ static void pair_on_goaway(void *user, struct mux_link *l, enum reason why, stru
     s->why = why;
 }
 
-static void pair_on_proved(void *user, struct mux_link *l, uint32_t rtt_us)
+static inline void pair_on_proved(void *user, struct mux_link *l, uint32_t rtt_us)
 {
     (void)l;
     (void)rtt_us;
     ((struct side *)user)->proved++;
 }
 
-static void pair_on_notice(void *user, struct mux_link *l, uint8_t kind, uint64_t revision,
+static inline void pair_on_notice(void *user, struct mux_link *l, uint8_t kind, uint64_t revision,
                            struct span body)
 {
     struct side *s = user;
@@ -189,7 +194,7 @@ static void pair_on_notice(void *user, struct mux_link *l, uint8_t kind, uint64_
     s->notice_len = body.n;
 }
 
-static void pair_init(struct pair *p, const struct mux_config *config, struct mux_handlers on,
+static inline void pair_init(struct pair *p, const struct mux_config *config, struct mux_handlers on,
                       uint64_t seed)
 {
     *p = (struct pair){ .now_ms = 1000, .rng = seed * 2654435761u + 88172645463325252u,
@@ -209,11 +214,12 @@ static void pair_init(struct pair *p, const struct mux_config *config, struct mu
         p->side[i].index = i;
         list_init(&p->side[i].in);
         p->side[i].mux = mux_new(&c, &on);
-        p->side[i].link = mux_link_new(p->side[i].mux, &p->side[i], p->now_ms);
+        if (p->side[i].mux)
+            p->side[i].link = mux_link_new(p->side[i].mux, &p->side[i], p->now_ms);
     }
 }
 
-static void pair_greet(struct pair *p)
+static inline void pair_greet(struct pair *p)
 {
     assert_int_equal(mux_link_hello(p->side[0].link, SPAN("{\"accept\":1}")), 0);
     pair_settle(p);
@@ -221,7 +227,7 @@ static void pair_greet(struct pair *p)
     assert_int_equal(mux_link_state(p->side[1].link), MUX_LINK_OPEN);
 }
 
-static void pair_deinit(struct pair *p)
+static inline void pair_deinit(struct pair *p)
 {
     pair_drop_pipe(p);
     for (int i = 0; i < 2; i++)
