@@ -261,6 +261,9 @@ int tls_ctx_apply(struct tls_ctx *ctx, SSL_CTX *c)
 
     if (r)
         return r;
+    /* libcurl looks at SSL_pending() only: with read-ahead it would wait for bytes that are
+     * read already. */
+    SSL_CTX_set_read_ahead(c, 0);
     if (!SSL_CTX_set_ex_data(c, ctx_index, tls_ctx_ref(ctx))) {
         tls_ctx_unref(ctx);
         return -ENOMEM;
