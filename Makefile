@@ -12,6 +12,8 @@ CC ?= gcc
 ifeq ($(origin CC),default)
 CC := gcc
 endif
+.DEFAULT_GOAL := all
+
 SANITIZE ?=
 WERROR ?= -Werror
 OPT ?= -O2
