@@ -27,6 +27,7 @@ static inline unsigned rng_below(uint64_t *state, unsigned n)
 struct pipe_message {
     struct list node;
     size_t len, taken;
+    uint64_t due_ms;
     unsigned char bytes[];
 };
 
@@ -46,6 +47,7 @@ struct pair {
     uint64_t now_ms, rng;
     size_t cap_least;               /* produce() gets between this and cap_most */
     size_t cap_most;
+    uint64_t delay_ms;              /* of every message */
     bool is_split;                  /* parts of messages instead of whole ones */
 };
 
@@ -60,6 +62,7 @@ static inline void pair_send(struct side *from)
         return;                 /* the tests let allocations fail: a carrier tries again */
     m->len = mux_link_produce(from->link, m->bytes, cap, p->now_ms);
     m->taken = 0;
+    m->due_ms = p->now_ms + p->delay_ms;
     if (m->len == 0) {
         free(m);
         return;
@@ -82,6 +85,8 @@ static inline bool pair_deliver(struct side *to)
     if (!node)
         return false;
     m = container_of(node, struct pipe_message, node);
+    if (m->due_ms > p->now_ms)
+        return false;
     n = m->len - m->taken;
     if (p->is_split && n > 1 && rng_below(&p->rng, 2))
         n = 1 + rng_below(&p->rng, (unsigned)n);
