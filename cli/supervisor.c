@@ -113,8 +113,7 @@ static _Noreturn void child_become(const struct supervisor *s, const struct chil
     dup2(in, STDIN_FILENO);
     dup2(out, STDOUT_FILENO);
     dup2(out, STDERR_FILENO);
-    close(in);
-    close(out);
+    close_range(STDERR_FILENO + 1, ~0u, 0);     /* libcurl's sockets are not close-on-exec */
     signal(SIGTSTP, SIG_DFL);
     sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
     unset_proxies();

@@ -48,6 +48,7 @@ static const struct program_row rows[UP_PROGRAM_COUNT] = {
         { "--internal-listen", "", VALUE_INTERNAL, "" },
         { "--admin-listen", "", VALUE_CONTROL_ADMIN, "" },
         { "--relay-addrs", "wss://", VALUE_TUNNEL_DIAL, "" },
+        { "--drain-ms", "1s", VALUE_NONE, "" },
         { "--config", "", VALUE_DIR, "/controlplane.yaml", true },
     } },
     [UP_RELAY_JOIN] = { "relay", "relay", 0, {
