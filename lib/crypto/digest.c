@@ -11,45 +11,40 @@ static void must(int ok)
         abort();
 }
 
-struct sha256_run {
-    EVP_MD_CTX *ctx;
-};
+/* A run is the library's context under another name. */
+static EVP_MD_CTX *ctx_of(struct sha256_run *run)
+{
+    return (EVP_MD_CTX *)(void *)run;
+}
 
 struct sha256_run *sha256_run_new(void)
 {
-    struct sha256_run *run = calloc(1, sizeof(*run));
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 
-    if (!run)
-        return NULL;
-    run->ctx = EVP_MD_CTX_new();
-    must(run->ctx != NULL);
-    must(EVP_DigestInit_ex(run->ctx, EVP_sha256(), NULL));
-    return run;
+    must(ctx != NULL);
+    must(EVP_DigestInit_ex(ctx, EVP_sha256(), NULL));
+    return (struct sha256_run *)(void *)ctx;
 }
 
 void sha256_run_add(struct sha256_run *run, struct span bytes)
 {
-    must(EVP_DigestUpdate(run->ctx, bytes.p, bytes.n));
+    must(EVP_DigestUpdate(ctx_of(run), bytes.p, bytes.n));
 }
 
 void sha256_run_end(struct sha256_run *run, unsigned char ret_digest[SHA256_LEN])
 {
-    must(EVP_DigestFinal_ex(run->ctx, ret_digest, NULL));
+    must(EVP_DigestFinal_ex(ctx_of(run), ret_digest, NULL));
 }
 
 void sha256_run_free(struct sha256_run *run)
 {
-    if (!run)
-        return;
-    EVP_MD_CTX_free(run->ctx);
-    free(run);
+    EVP_MD_CTX_free(ctx_of(run));
 }
 
 void sha256_parts(const struct span *parts, size_t n, unsigned char ret_digest[SHA256_LEN])
 {
     AUTO(sha256_run_freep) struct sha256_run *run = sha256_run_new();
 
-    must(run != NULL);
     for (size_t i = 0; i < n; i++)
         sha256_run_add(run, parts[i]);
     sha256_run_end(run, ret_digest);
@@ -83,7 +78,6 @@ void hmac_sha256_parts(struct span key, const struct span *parts, size_t n,
     unsigned char pad[64] = { 0 }, inner[SHA256_LEN];
     struct sha256_run *run = sha256_run_new();
 
-    must(run != NULL);
     if (key.n > sizeof(pad))
         sha256(key, pad);
     else

@@ -1,4 +1,5 @@
 #include "lib/state/last_good.h"
+#include "lib/check/alloc.h"
 #include "lib/check/check.h"
 #include "lib/crypto/ca.h"
 #include "lib/crypto/file.h"
@@ -443,6 +444,40 @@ static void test_last_good(void **state)
     world_deinit(&w);
 }
 
+struct applied {
+    struct world w;
+    struct document d;
+};
+
+static int apply_once(void *data)
+{
+    struct applied *a = data;
+    struct state_position at = a->w.at;
+    struct policy *next = NULL;
+    struct state_error e;
+    int r = state_apply(&a->d, keys, a->w.policy, &at, &next, &at, &e);
+
+    policy_unref(next);
+    return r;
+}
+
+static void test_want_of_memory(void **state)
+{
+    struct applied a;
+    struct state_error e;
+    struct span text;
+
+    (void)state;
+    world_init(&a.w);
+    sign(DOCUMENT_DELTA, 3, 11, 10, a.w.digest, GROUP_LINE(3, "three") "-group " U(1) "\n"
+         "+profile " U(4) " {\"name\":\"p\",\"hosts\":[\"a.b\",\"*.c\"],\"ports\":[\"80\"]}\n", &a.w.text, a.w.digest);
+    text = buf_span(&a.w.text);
+    assert_int_equal(document_cut(&text, &a.d, &e), 0);
+    check_row("changes nothing for want of memory, and leaks nothing");
+    check_each_alloc(apply_once, &a);
+    world_deinit(&a.w);
+}
+
 static void add_rule(struct agent_reach *reach, const char *text, bool resolved, bool lifts)
 {
     struct acl_rule rule = { 0 };
@@ -499,7 +534,7 @@ int main(void)
         cmocka_unit_test(test_foreign_headers), cmocka_unit_test(test_every_byte),
         cmocka_unit_test(test_signers),         cmocka_unit_test(test_pinned_keyset),
         cmocka_unit_test(test_heads),           cmocka_unit_test(test_last_good),
-        cmocka_unit_test(test_agentpolicy),
+        cmocka_unit_test(test_agentpolicy),     cmocka_unit_test(test_want_of_memory),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
