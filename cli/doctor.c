@@ -24,7 +24,7 @@ struct doctor_config { DOCTOR_OPTIONS(OPTION_FIELD) };
 #define ROW(...) OPTION_ROW_OF(struct doctor_config, __VA_ARGS__)
 static const struct option_row rows[] = { DOCTOR_OPTIONS(ROW) };
 static const struct option_table table = {
-    "adit doctor", "ADIT_",
+    "adit doctor", "ADIT_CLI_",
     "Checks limits, clock, files, ports, certificates and the way to control plane and relay.\n"
     "Exit code: 0 nothing is wrong, 1 something is.",
     rows, ARRAY_LEN(rows),

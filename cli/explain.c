@@ -17,7 +17,7 @@ struct explain_config { EXPLAIN_OPTIONS(OPTION_FIELD) };
 #define ROW(...) OPTION_ROW_OF(struct explain_config, __VA_ARGS__)
 static const struct option_row rows[] = { EXPLAIN_OPTIONS(ROW) };
 static const struct option_table table = {
-    "adit explain", "ADIT_",
+    "adit explain", "ADIT_CLI_",
     "adit explain USER HOST:PORT says whether the user may reach it now, by which grant and\n"
     "agent, and otherwise why not and what to do. Exit code: 0 allowed, 1 refused, 2 not known.",
     rows, ARRAY_LEN(rows),

@@ -13,7 +13,7 @@ struct request_config { SESSION_OPTIONS(OPTION_FIELD) };
 #define ROW(...) OPTION_ROW_OF(struct request_config, __VA_ARGS__)
 static const struct option_row rows[] = { SESSION_OPTIONS(ROW) };
 static const struct option_table api_table = {
-    "adit api", "ADIT_",
+    "adit api", "ADIT_CLI_",
     "adit api METHOD PATH [JSON|-] does any operation of the REST API (adit api GET /users) and\n"
     "prints the answer; - takes the body from standard input. Exit code: 0 for 2xx, else 1.",
     rows, ARRAY_LEN(rows),
@@ -27,7 +27,7 @@ struct token_config { TOKEN_OPTIONS(OPTION_FIELD) };
 #define TOKEN_ROW(...) OPTION_ROW_OF(struct token_config, __VA_ARGS__)
 static const struct option_row token_rows[] = { TOKEN_OPTIONS(TOKEN_ROW) };
 static const struct option_table token_table = {
-    "adit join-token", "ADIT_",
+    "adit join-token", "ADIT_CLI_",
     "adit join-token create NAME prints a token with which one agent may join under that name.",
     token_rows, ARRAY_LEN(token_rows),
 };

@@ -6,7 +6,7 @@
  * session.h - what every command that asks the control plane has: where it is, who asks.
  *
  * Without options it is the Adit that `adit up` runs (or last ran) on --var.  Elsewhere:
- * --api, --ca-file and --token-file, or ADIT_API and so on.
+ * --api, --ca-file and --token-file, or ADIT_CLI_API and so on.
  *
  * Errors     said to stderr; false.
  * Threads    one.

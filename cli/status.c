@@ -14,7 +14,7 @@ struct status_config { SESSION_OPTIONS(OPTION_FIELD) };
 #define ROW(...) OPTION_ROW_OF(struct status_config, __VA_ARGS__)
 static const struct option_row rows[] = { SESSION_OPTIONS(ROW) };
 static const struct option_table table = {
-    "adit status", "ADIT_",
+    "adit status", "ADIT_CLI_",
     "Shows control plane, relays, agents, streams and the errors of the last minutes, and what\n"
     "to do about what is wrong. Exit code: 0 good, 1 degraded, 2 down.",
     rows, ARRAY_LEN(rows),

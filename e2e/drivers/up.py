@@ -48,10 +48,10 @@ class Api:
         except urllib.error.HTTPError as answer:
             return Answer(answer.code, answer.headers, answer.read().decode())
 
-    def make(self, kind, **body):
+    def make(self, resource, /, **body):
         """Creates an object and waits until the relays run it; its JSON."""
-        answer = self("POST", f"/{kind}?wait=applied", body)
-        check(answer.status == 201, "POST", kind, body, answer)
+        answer = self("POST", f"/{resource}?wait=applied", body)
+        check(answer.status == 201, "POST", resource, body, answer)
         return answer.body
 
 
@@ -135,7 +135,7 @@ class Up:
         print(self.output)
         for log in sorted((self.var / "log").glob("*.log")):
             print(f"--- {log.name}")
-            print("\n".join(log.read_text(errors="replace").splitlines()[-20:]))
+            print("\n".join(line[:240] for line in log.read_text(errors="replace").splitlines()[-12:]))
         sys.stdout.flush()
 
     @property
