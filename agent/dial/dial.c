@@ -8,7 +8,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#define OWN_ADDRS_MAX 256
+#define OWN_ADDRS_MAX 1024
 #define OWN_ADDRS_KEEP_MS 5000
 
 struct dialer {
@@ -44,12 +44,17 @@ static struct span target_span(const struct session *s)
     return span_str(s->target.name);
 }
 
-static void session_free(struct session *s)
+static void stop_dialling(struct session *s)
 {
     if (s->resolving)
-        resolve_cancel(s->resolving);
+        resolve_cancel(TAKE(s->resolving));
     if (s->race)
-        race_free(s->race);
+        race_free(TAKE(s->race));
+}
+
+static void session_free(struct session *s)
+{
+    stop_dialling(s);
     list_remove(&s->node);
     s->dialer->stats.live--;
     free(s);
@@ -73,25 +78,64 @@ static bool addr_of(const struct sockaddr *sa, struct addr *ret_addr)
     return false;
 }
 
+/* All or none: an address that was left out could be dialled. */
+static int own_copy(struct dialer *d, const struct ifaddrs *all)
+{
+    d->own_count = 0;
+    for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+        struct addr addr;
+
+        if (!addr_of(i->ifa_addr, &addr))
+            continue;
+        if (d->own_count == OWN_ADDRS_MAX)
+            return -ENOSPC;
+        d->own[d->own_count++] = addr;
+    }
+    return 0;
+}
+
 /* Read anew when it is old: a change of address is noticed within OWN_ADDRS_KEEP_MS. */
 static int own_refresh(struct dialer *d)
 {
     uint64_t now_ms = loop_now_ms(d->config.loop);
     struct ifaddrs *all;
+    int r;
 
     if (d->own_at_ms && now_ms - d->own_at_ms < OWN_ADDRS_KEEP_MS)
         return 0;
     if (getifaddrs(&all))
         return -errno;
 
-    d->own_count = 0;
-    for (const struct ifaddrs *i = all; i && d->own_count < OWN_ADDRS_MAX; i = i->ifa_next) {
-        if (addr_of(i->ifa_addr, &d->own[d->own_count]))
-            d->own_count++;
-    }
+    r = own_copy(d, all);
     freeifaddrs(all);
-    d->own_at_ms = now_ms;
-    return 0;
+    d->own_at_ms = r ? 0 : now_ms;
+    return r;
+}
+
+static enum reason may_dial(const struct session *s, const struct addr *addr)
+{
+    const struct dialer *d = s->dialer;
+    const struct dial_question question = {
+        .target = &s->target,
+        .addr = addr,
+        .ranges = s->ranges,
+        .range_count = s->range_count,
+        .allow_special = s->allow_special,
+        .acl = d->config.acl,
+        .reach = d->reach,
+        .own = d->own,
+        .own_count = d->own_count,
+    };
+
+    return agent_may_dial(&question);
+}
+
+static bool still_permitted(const struct session *s)
+{
+    if (s->used.kind == ENDPOINT_UNIX)
+        return agent_may_dial_unix(s->dialer->config.acl, s->dialer->reach, s->allow_special,
+                                   span_str(s->used.path)) == REASON_NONE;
+    return may_dial(s, &s->used.addr) == REASON_NONE;
 }
 
 /* --- refusing and connecting ------------------------------------------------------------- */
@@ -128,8 +172,13 @@ static void on_raced(void *user, const struct race_result *result)
         return;
     }
 
-    s->dialer->stats.opened++;
     s->used = result->used;
+    if (!still_permitted(s)) {      /* a new policy came while it connected */
+        conn_reset(result->conn);
+        refuse(s, REASON_REVOKED, "the agent's policy no longer permits the target", NULL);
+        return;
+    }
+    s->dialer->stats.opened++;
     LOG(DEBUG, "stream.connected", SP("target", target_span(s)),
         S("address", endpoint_format(&result->used, text, sizeof(text))), S("resolved_by", s->resolved_by));
     mux_stream_accept(s->stream, &opened);
@@ -148,24 +197,6 @@ static void dial_endpoints(struct session *s, const struct endpoint *to, size_t 
 {
     if (race_start(s->dialer->config.loop, to, count, time_left_ms(s), on_raced, s, &s->race))
         refuse(s, REASON_OVERLOAD, "out of memory", NULL);
-}
-
-static enum reason may_dial(const struct session *s, const struct addr *addr)
-{
-    const struct dialer *d = s->dialer;
-    const struct dial_question question = {
-        .target = &s->target,
-        .addr = addr,
-        .ranges = s->ranges,
-        .range_count = s->range_count,
-        .allow_special = s->allow_special,
-        .acl = d->config.acl,
-        .reach = d->reach,
-        .own = d->own,
-        .own_count = d->own_count,
-    };
-
-    return agent_may_dial(&question);
 }
 
 /* RFC 8305 section 4: the families take turns, beginning with that of the first address. */
@@ -350,8 +381,10 @@ static void on_reset(void *user, struct mux_stream *stream, enum reason why, str
     (void)stream;
     (void)why;
     (void)text;
-    if (s)
-        pipe_on_reset(&s->pipe);
+    if (!s)
+        return;
+    stop_dialling(s);               /* nobody waits for it any more */
+    pipe_on_reset(&s->pipe);
 }
 
 static void on_ended(void *user, struct mux_stream *stream, enum reason how)
@@ -397,14 +430,6 @@ void dialer_free(struct dialer *d)
     if (d->reach)
         agent_reach_free(d->reach);
     free(d);
-}
-
-static bool still_permitted(const struct session *s)
-{
-    if (s->used.kind == ENDPOINT_UNIX)
-        return agent_may_dial_unix(s->dialer->config.acl, s->dialer->reach, s->allow_special,
-                                   span_str(s->used.path)) == REASON_NONE;
-    return may_dial(s, &s->used.addr) == REASON_NONE;
 }
 
 void dialer_set_reach(struct dialer *d, struct agent_reach *reach)

@@ -12,6 +12,7 @@ struct runner {
 struct race {
     struct loop *loop;
     struct loop_timer next, deadline;
+    uint32_t deadline_ms;
     race_fn *on_done;
     void *user;
     size_t count, begun, failed;
@@ -43,14 +44,19 @@ enum reason race_reason(int error)
     }
 }
 
-void race_free(struct race *r)
+static void stop(struct race *r)
 {
     timer_stop(&r->next);
     timer_stop(&r->deadline);
     for (size_t i = 0; i < r->begun; i++) {
         if (r->runners[i].conn)
-            conn_free(r->runners[i].conn);
+            conn_free(TAKE(r->runners[i].conn));
     }
+}
+
+void race_free(struct race *r)
+{
+    stop(r);
     free(r);
 }
 
@@ -73,6 +79,7 @@ static void finish(struct race *r)
     race_fn *on_done = r->on_done;
     void *user = r->user;
 
+    stop(r);                        /* the losers; and nothing is told twice */
     on_done(user, &result);
 }
 
@@ -118,7 +125,7 @@ static void begin_next(void *arg)
 {
     struct race *r = arg;
     struct runner *runner = &r->runners[r->begun++];
-    struct conn_options options = { .is_abortive = true };
+    struct conn_options options = { .is_abortive = true, .ready_ms = r->deadline_ms };
     int error;
 
     runner->began_ms = loop_now_ms(r->loop);
@@ -158,6 +165,7 @@ int race_start(struct loop *l, const struct endpoint *to, size_t count, uint32_t
     r->on_done = on_done;
     r->user = user;
     r->count = count;
+    r->deadline_ms = deadline_ms;
     for (size_t i = 0; i < count; i++) {
         r->runners[i].race = r;
         r->runners[i].to = to[i];

@@ -10,6 +10,7 @@ struct name {                       /* one name: cached, or being asked for */
     struct resolve *resolve;
     struct resolver_query *query;   /* in flight */
     uint64_t until_ms;              /* loop time; 0: nothing cached */
+    unsigned answering;             /* it is being told to those who asked: has to stay */
     enum reason reason;
     const char *text;
     size_t count;
@@ -21,6 +22,7 @@ struct resolve_request {
     struct list node;
     struct name *name;
     struct loop_timer timer;        /* the deadline, or at once for a cached answer */
+    bool is_cached;
     resolve_fn *fn;
     void *user;
 };
@@ -55,11 +57,14 @@ static void request_free(struct resolve_request *q)
 
 static void request_answer(struct resolve_request *q, const struct resolve_answer *answer)
 {
+    struct name *n = q->name;
     resolve_fn *fn = q->fn;
     void *user = q->user;
 
+    n->answering++;
     request_free(q);
     fn(user, answer);
+    n->answering--;
 }
 
 static struct resolve_answer name_answer(const struct name *n, const char *source)
@@ -79,6 +84,7 @@ static void answer_all(struct name *n, const char *source)
     struct list waiters;
     struct list *first;
 
+    n->answering++;
     list_init(&waiters);
     while ((first = list_first(&n->waiters))) {
         list_remove(first);
@@ -89,6 +95,7 @@ static void answer_all(struct name *n, const char *source)
 
         request_answer(container_of(first, struct resolve_request, node), &answer);
     }
+    n->answering--;
 }
 
 static uint32_t keep_s(const struct resolve *r, const struct resolver_answer *answer)
@@ -138,7 +145,7 @@ static void on_request_due(void *arg)
     };
     struct resolve_answer cached = name_answer(n, "dns-cache");
 
-    request_answer(q, n->query ? &late : &cached);
+    request_answer(q, q->is_cached ? &cached : &late);
 }
 
 /* Makes room by dropping the name unused longest that nobody waits for. */
@@ -147,7 +154,7 @@ static bool make_room(struct resolve *r)
     LIST_EACH(&r->lru, node) {
         struct name *n = container_of(node, struct name, lru);
 
-        if (list_is_empty(&n->waiters) && !n->query) {
+        if (list_is_empty(&n->waiters) && !n->query && !n->answering) {
             name_free(n);
             r->stats.evicted++;
             return true;
@@ -234,6 +241,7 @@ int resolve_name(struct resolve *r, const char *text, uint32_t deadline_ms, reso
     r->stats.hits += is_cached;
     r->stats.waiting++;
     q->name = n;
+    q->is_cached = is_cached;
     q->fn = fn;
     q->user = user;
     list_append(&n->waiters, &q->node);

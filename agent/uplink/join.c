@@ -59,32 +59,37 @@ static void explain(struct join *j, enum reason why, struct span text)
                SPAN_ARG(text), reason_cure(why), reason_text(why));
 }
 
-static void on_goaway(void *user, struct tunnel *t, enum reason why, struct span text, uint32_t ms_left)
+/* The cluster itself said no: another of its relays would say the same. */
+static bool is_final(enum reason why)
 {
-    struct join *j = user;
+    static const enum reason all[] = { REASON_TOKEN_INVALID, REASON_TOKEN_USED, REASON_LOCKED, REASON_BAD_REQUEST };
 
-    (void)t;
-    (void)ms_left;
-    if (j->has_certificate || j->is_refused || why == REASON_NONE)
-        return;
-    j->is_refused = why != REASON_CONTROL_UNREACHABLE && why != REASON_OVERLOAD && why != REASON_RELAY_DRAINING;
-    explain(j, why, text);
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        if (all[i] == why)
+            return true;
+    }
+    return false;
 }
 
+/* Refusals come before the link is up: as its end. */
 static void on_down(void *user, struct tunnel *t, enum reason why, const char *text)
 {
     struct join *j = user;
 
     (void)t;
     j->is_over = true;
-    if (!j->has_certificate && !j->is_refused && j->reterr->len == 0)
+    if (j->has_certificate || j->is_refused)
+        return;
+    j->is_refused = is_final(why);
+    if (j->is_refused)
+        explain(j, why, span_str(text));
+    else if (j->reterr->len == 0)
         buf_printf(j->reterr, "%s%s%s", text ? text : "the connection ended",
                    why != REASON_NONE ? ". " : "", why != REASON_NONE ? reason_cure(why) : "");
 }
 
 static const struct tunnel_handlers events = {
     .on_notice = on_notice,
-    .on_goaway = on_goaway,
     .on_down = on_down,
 };
 

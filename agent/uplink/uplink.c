@@ -8,6 +8,8 @@
 
 #define RENEW_ASK_AGAIN_MS 60000
 
+#define STEADY_MS 5000              /* a link that ends sooner is a failure like one that never came */
+
 struct path {                       /* to one address */
     struct uplink *uplink;
     char host[RELAY_HOST_MAX];
@@ -17,6 +19,7 @@ struct path {                       /* to one address */
     struct loop_timer retry;
     uint32_t failures;
     int64_t first_retry_ms;         /* the relay's window, from its last HELLO */
+    uint64_t up_at_ms;              /* 0: it is not */
     uint64_t proved_at_ms;
     uint32_t rtt_us;
     enum reason last_reason;
@@ -209,7 +212,7 @@ static void on_up(void *user, struct tunnel *t)
     struct path *p = user;
     const struct tunnel_hello *hello = tunnel_peer_hello(t);
 
-    p->failures = 0;
+    p->up_at_ms = loop_now_ms(p->uplink->config.loop);
     p->last_reason = REASON_NONE;
     p->first_retry_ms = hello->first_retry_ms;
     p->proved_at_ms = loop_now_ms(p->uplink->config.loop);
@@ -239,15 +242,16 @@ static void on_proved(void *user, struct tunnel *t, uint32_t rtt_us)
 static void on_down(void *user, struct tunnel *t, enum reason why, const char *text)
 {
     struct path *p = user;
-    bool was_up = tunnel_is_up(t);
+    bool was_steady = p->up_at_ms && loop_now_ms(p->uplink->config.loop) - p->up_at_ms >= STEADY_MS;
 
+    (void)t;
     p->tunnel = NULL;
+    p->up_at_ms = 0;
     if (why != REASON_NONE)
         p->last_reason = why;
     LOG(WARNING, "link.down", S("relay", p->addr), R("reason", why), S("detail", text),
         S("cure", reason_cure(p->last_reason)));
-    if (!was_up)
-        p->failures++;
+    p->failures = was_steady ? 0 : p->failures + 1;
     path_retry(p);
 }
 

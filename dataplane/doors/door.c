@@ -32,7 +32,7 @@ struct visit {
     struct loop_timer deadline;
     struct buf in, out;
     bool needs_proxy_header, has_ended, is_closing, is_gone;
-    bool is_input_off;
+    bool is_input_off, is_flushing;
     max_align_t state[];
 };
 
@@ -158,8 +158,13 @@ static void begin_linger(struct visit *v)
         want(v);
 }
 
-void visit_flush(struct visit *v)
+/* True: all of it went out. */
+static bool write_out(struct visit *v)
 {
+    if (buf_error(&v->out)) {       /* more than VISIT_OUT_MAX: a part of it would be a lie */
+        visit_reset(v);
+        return false;
+    }
     while (v->out.len) {
         ssize_t n = conn_write(v->conn, v->out.data, v->out.len);
 
@@ -167,17 +172,32 @@ void visit_flush(struct visit *v)
             break;
         if (n < 0) {
             visit_reset(v);
-            return;
+            return false;
         }
         buf_shift(&v->out, (size_t)n);
     }
     want(v);
-    if (v->out.len)
+    return v->out.len == 0;
+}
+
+/* on_sent() writes more and flushes again: that is the loop's next round, not a call within
+ * the call, so that no peer chooses how deep the stack gets. */
+void visit_flush(struct visit *v)
+{
+    if (v->is_flushing || v->is_gone)
         return;
-    if (v->is_closing)
-        begin_linger(v);
-    else
+
+    v->is_flushing = true;
+    do {
+        if (!write_out(v))
+            break;
+        if (v->is_closing) {
+            begin_linger(v);
+            break;
+        }
         v->door->config.protocol->on_sent(v);
+    } while (!v->is_gone && (v->out.len || v->is_closing));
+    v->is_flushing = false;
 }
 
 void visit_close(struct visit *v)
@@ -344,9 +364,15 @@ struct buf *visit_out(struct visit *v)
     return &v->out;
 }
 
-struct conn *visit_conn(struct visit *v)
+bool visit_is_over(const struct visit *v)
 {
-    return v->conn;
+    return v->is_gone || v->is_closing;
+}
+
+void visit_refused(struct visit *v, enum reason why, const char *detail)
+{
+    metric_add_at(v->door->config.metrics, M_REFUSED, why, 0, 1);
+    LOG(INFO, "request.refused", S("door", v->door->name), R("reason", why), S("detail", detail));
 }
 
 uint32_t visit_head_ms(const struct visit *v)
@@ -414,7 +440,8 @@ static void on_accept(void *user, int fd, const struct endpoint *peer)
     }
 }
 
-/* The drain begins: no new visits, and those that wait for a request end. */
+/* The drain begins: no new visits; the requests of those that are here are refused by the
+ * router. */
 static void on_drain(void *user)
 {
     struct door *d = user;

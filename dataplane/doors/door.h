@@ -27,7 +27,7 @@ struct door_protocol {
     void (*on_input)(struct visit *v);
     /* The client sent its FIN; nothing more comes in. */
     void (*on_end)(struct visit *v);
-    /* visit_out() went out whole. */
+    /* visit_out() went out whole.  What it writes and flushes goes out after it returned. */
     void (*on_sent)(struct visit *v);
     /* The deadline passed: say so if the protocol can, then visit_close(). */
     void (*on_deadline)(struct visit *v);
@@ -67,7 +67,9 @@ void visit_want_input(struct visit *v, bool is_wanted);
 /* Write into it, then visit_flush(). */
 struct buf *visit_out(struct visit *v);
 void visit_flush(struct visit *v);
-struct conn *visit_conn(struct visit *v);
+bool visit_is_over(const struct visit *v);      /* closing, or gone */
+/* Counts and logs a request that never came as far as the router. */
+void visit_refused(struct visit *v, enum reason why, const char *detail);
 /* The head, or whatever phase, has to be over by then; 0: no deadline. */
 void visit_deadline(struct visit *v, uint32_t ms);
 uint32_t visit_head_ms(const struct visit *v);

@@ -1,6 +1,5 @@
 #include "dataplane/doors/http_door.h"
 #include "dataplane/doors/http_state.h"
-#include "lib/log/log.h"
 #include <stdio.h>
 
 #define REALM "Basic realm=\"adit\", charset=\"UTF-8\""
@@ -61,8 +60,7 @@ static void refuse_head(struct visit *v, int error)
 {
     struct http_state *h = visit_state(v);
 
-    LOG(INFO, "request.refused", S("door", visit_door_name(v)), R("reason", REASON_BAD_REQUEST),
-        S("detail", http1_error_text(error)));
+    visit_refused(v, REASON_BAD_REQUEST, http1_error_text(error));
     http1_write_refusal(visit_out(v), error);
     h->phase = HTTP_OVER;
     visit_close(v);
@@ -179,6 +177,8 @@ static void on_head(struct visit *v, const struct http1_head *head)
     if (why == REASON_NONE && head->form != HTTP1_FORM_AUTHORITY && head->form != HTTP1_FORM_ABSOLUTE)
         why = REASON_METHOD_NOT_ALLOWED;
     if (why != REASON_NONE) {
+        if (why == REASON_AUTH_REQUIRED || why == REASON_METHOD_NOT_ALLOWED || why == REASON_BAD_REQUEST)
+            visit_refused(v, why, reason_what(why));    /* the others are told where they are found */
         visit_take(v, head->bytes);
         http_refuse(v, why, SPAN_NONE, keep && why == REASON_AUTH_REQUIRED);
         if (h->phase == HTTP_HEAD)
@@ -210,13 +210,20 @@ static bool read_head(struct visit *v)
     return true;
 }
 
-/* A loop, for a client may send any number of requests at once. */
+/* A loop, for a client may send any number of requests at once; and each waits until the
+ * answer before it is out, so that what is sent ahead costs neither stack nor memory. */
 static void read_heads(struct visit *v)
 {
     struct http_state *h = visit_state(v);
 
-    while (h->phase == HTTP_HEAD && (visit_in(v).n || h->has_ended) && read_head(v))
+    if (h->is_reading)
+        return;
+
+    h->is_reading = true;
+    while (h->phase == HTTP_HEAD && (visit_in(v).n || h->has_ended) && visit_out(v)->len == 0 &&
+           !visit_is_over(v) && read_head(v))
         ;
+    h->is_reading = false;
 }
 
 void http_next_request(struct visit *v)
@@ -241,6 +248,8 @@ static void on_sent(struct visit *v)
 
     if (h->phase == HTTP_EXCHANGE)
         exchange_on_sent(v);
+    else if (h->phase == HTTP_HEAD)
+        read_heads(v);
 }
 
 /* The client's FIN: between requests it is the end; behind a request its answer still goes. */
@@ -249,19 +258,24 @@ static void on_end(struct visit *v)
     struct http_state *h = visit_state(v);
 
     h->has_ended = true;
-    if (h->phase == HTTP_HEAD)
+    if (h->phase == HTTP_HEAD && visit_in(v).n == 0)
         visit_close(v);
+    else if (h->phase == HTTP_HEAD)
+        read_heads(v);
     else if (h->phase == HTTP_EXCHANGE)
         exchange_on_input(v);
 }
 
-/* Silence between requests just ends; half a head is told so. */
+/* Silence between requests just ends; half a head, and an exchange that stands still, are
+ * told so. */
 static void on_deadline(struct visit *v)
 {
     struct http_state *h = visit_state(v);
 
     if (h->phase == HTTP_HEAD && visit_in(v).n)
         refuse_head(v, HTTP1_E_TIMEOUT);
+    else if (h->phase == HTTP_EXCHANGE)
+        exchange_on_deadline(v);
     else
         visit_close(v);
 }

@@ -111,6 +111,7 @@ static void send_request(struct visit *v)
 
 void exchange_on_input(struct visit *v)
 {
+    visit_deadline(v, EXCHANGE_IDLE_MS);
     send_request(v);
 }
 
@@ -206,27 +207,44 @@ static void take_rest_of_head(struct visit *v)
         buf_shift(&h->response_head, n);
 }
 
+/* A 1xx goes out before the next head is looked at: however many come, one waits. */
+static bool wants_head(struct visit *v)
+{
+    const struct http_state *h = visit_state(v);
+
+    return h->phase == HTTP_EXCHANGE && !h->has_response && visit_out(v)->len == 0;
+}
+
+/* False: nothing came, or it was refused. */
+static bool fill_head(struct visit *v)
+{
+    struct http_state *h = visit_state(v);
+    size_t room = h->response_head.cap - h->response_head.len;
+    struct span span;
+
+    if (!mux_stream_peek(route_stream(h->route), &span, 1))
+        return false;
+    if (room == 0) {
+        refuse_response(v, HTTP1_E_HEAD_TOO_LARGE);
+        return false;
+    }
+    span = span_first(span, room);
+    buf_put_span(&h->response_head, span);
+    if (buf_error(&h->response_head)) {
+        give_up(v);
+        return false;
+    }
+    mux_stream_consume(route_stream(h->route), span.n);
+    return true;
+}
+
 static bool read_head(struct visit *v)
 {
     struct http_state *h = visit_state(v);
-    struct span span;
 
-    while (!h->has_response && mux_stream_peek(route_stream(h->route), &span, 1)) {
-        size_t room = h->response_head.cap - h->response_head.len;
-        size_t n = span.n < room ? span.n : room;
-
-        buf_put(&h->response_head, span.p, n);
-        mux_stream_consume(route_stream(h->route), n);
-        while (!h->has_response && h->phase == HTTP_EXCHANGE && take_head(v))
-            ;
-        if (h->phase != HTTP_EXCHANGE)
-            return false;
-        if (n == 0 && !h->has_response) {
-            refuse_response(v, HTTP1_E_HEAD_TOO_LARGE);
-            return false;
-        }
-    }
-    return h->has_response;
+    while (wants_head(v) && (take_head(v) || (wants_head(v) && fill_head(v))))
+        ;
+    return h->phase == HTTP_EXCHANGE && h->has_response;
 }
 
 static void read_body(struct visit *v)
@@ -272,6 +290,7 @@ static void send_response(struct visit *v)
 
     if (!h->route || !h->is_open)
         return;
+    visit_deadline(v, EXCHANGE_IDLE_MS);
     if (read_head(v))
         read_body(v);
     if (h->phase != HTTP_EXCHANGE)
@@ -289,6 +308,18 @@ static void send_response(struct visit *v)
 void exchange_on_sent(struct visit *v)
 {
     send_response(v);
+}
+
+void exchange_on_deadline(struct visit *v)
+{
+    struct http_state *h = visit_state(v);
+
+    if (h->route)
+        route_abandon(TAKE(h->route), REASON_IDLE_TIMEOUT);
+    if (h->has_response)
+        give_up(v);
+    else
+        http_refuse(v, REASON_IDLE_TIMEOUT, SPAN_NONE, false);
 }
 
 /* --- the route's handlers --------------------------------------------------------------------------------- */

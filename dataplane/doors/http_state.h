@@ -7,6 +7,8 @@
  *
  * Threads    the worker's loop.
  */
+#define EXCHANGE_IDLE_MS 600000
+
 enum http_phase {
     HTTP_HEAD,                      /* reading a request head */
     HTTP_CONNECTING,                /* a CONNECT waits for its route */
@@ -20,6 +22,7 @@ struct http_state {
     struct principal principal;
     struct route *route;            /* NULL: none */
     bool keep_alive;                /* after this answer */
+    bool is_reading;                /* heads are being read one after the other */
     bool has_ended;                 /* the client's FIN came */
 
     /* HTTP_EXCHANGE */
@@ -43,4 +46,5 @@ void http_refuse(struct visit *v, enum reason why, struct span text, bool keep_a
 void exchange_start(struct visit *v, const struct http1_head *head);
 void exchange_on_input(struct visit *v);
 void exchange_on_sent(struct visit *v);
+void exchange_on_deadline(struct visit *v);     /* nothing moved for EXCHANGE_IDLE_MS */
 void exchange_deinit(struct http_state *h);

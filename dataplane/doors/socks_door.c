@@ -1,6 +1,5 @@
 #include "dataplane/doors/socks_door.h"
 #include "dataplane/doors/socks5.h"
-#include "lib/log/log.h"
 
 enum phase { PHASE_GREETING, PHASE_PASSWORD, PHASE_REQUEST, PHASE_OPENING, PHASE_OVER };
 
@@ -15,8 +14,7 @@ static void refuse_bytes(struct visit *v, int error)
 {
     struct socks *s = visit_state(v);
 
-    LOG(INFO, "request.refused", S("door", visit_door_name(v)), R("reason", REASON_BAD_REQUEST),
-        S("detail", socks5_error_text(error)));
+    visit_refused(v, REASON_BAD_REQUEST, socks5_error_text(error));
     s->phase = PHASE_OVER;
     if (socks5_error_reply(error) != SOCKS5_SILENT)
         socks5_reply_write(visit_out(v), socks5_error_reply(error), NULL);
@@ -47,7 +45,7 @@ static bool on_greeting(struct visit *v)
     visit_take(v, greeting.bytes);
     socks5_method_write(visit_out(v), greeting.has_password ? SOCKS5_METHOD_PASSWORD : SOCKS5_METHOD_REFUSED);
     if (!greeting.has_password) {
-        LOG(INFO, "request.refused", S("door", visit_door_name(v)), R("reason", REASON_AUTH_REQUIRED));
+        visit_refused(v, REASON_AUTH_REQUIRED, "user name and password are not among the methods on offer");
         s->phase = PHASE_OVER;
         visit_close(v);
         return false;
@@ -142,7 +140,7 @@ static bool on_request(struct visit *v)
         return false;
     }
     if (request.command != SOCKS5_CONNECT) {
-        LOG(INFO, "request.refused", S("door", visit_door_name(v)), R("reason", REASON_METHOD_NOT_ALLOWED));
+        visit_refused(v, REASON_METHOD_NOT_ALLOWED, "only CONNECT is served");
         reply(v, SOCKS5_COMMAND_UNKNOWN);
         return false;
     }

@@ -142,6 +142,8 @@ static int load_pem(struct member *m, struct buf *reterr)
         r = -EINVAL;
     if (!r)
         r = chain_identity(m->chain, &m->self);
+    if (!r && m->self.kind != m->kind)
+        r = -EINVAL;
     if (r)
         buf_printf(reterr, "%s/member.pem does not hold a key with its certificate of this cluster; join again",
                    m->dir);
@@ -158,7 +160,7 @@ static int count_start(struct member *m, struct buf *reterr)
 
     if (r && r != -ENOENT)
         return fail(reterr, r, "cannot read", path_of(m, "starts", path));
-    if (!r && !span_to_u64(buf_span(&text), INT64_MAX - 1, &starts))
+    if (!r && !span_to_u64(span_first(buf_span(&text), span_find(buf_span(&text), '\n')), INT64_MAX - 1, &starts))
         starts = 0;
 
     m->starts = (int64_t)starts + 1;
@@ -264,11 +266,12 @@ static int take_chain(struct member *m, struct key *key, struct span chain_pem_t
         return -EPERM;
     }
 
+    key_ref(key);                   /* it may be the one we hold */
     if (m->key)
         key_free(m->key);
     if (m->chain)
         chain_free(m->chain);
-    m->key = key_ref(key);
+    m->key = key;
     m->chain = TAKE(chain);
     m->self = self;
     return 0;
