@@ -115,8 +115,8 @@ static int read_common(struct call *c, struct asked *asked)
     if (!r && request_query(c->req, "cursor", &query->after) && !is_cursor(query->after))
         r = bad(c, "cursor", "must be what next_cursor gave");
     if (!r)
-        r = read_moment(c, "created_at.ge", STORE_GE, query);
-    return r ? r : read_moment(c, "created_at.lt", STORE_LT, query);
+        r = read_moment(c, "created_after", STORE_GE, query);
+    return r ? r : read_moment(c, "created_before", STORE_LT, query);
 }
 
 /* A reference that leads nowhere matches nothing, as an id would. */

@@ -22,8 +22,8 @@ struct pattern {
     route_fn handler;
 };
 
-#define LIST_QUERY "limit cursor sort q fields count name created_at.ge created_at.lt"
-#define RECORD_QUERY "limit cursor q fields count created_at.ge created_at.lt"
+#define LIST_QUERY "limit cursor sort q fields count name created_after created_before"
+#define RECORD_QUERY "limit cursor q fields count created_after created_before"
 
 static const struct pattern object_patterns[] = {
     { "list", "GET", "", 0, 0, 0, LIST_QUERY, on_object_list },
