@@ -26,7 +26,12 @@ static void test_both_ways(void **state)
     assert_int_equal(join_token_format(&t, &text), 0);
     assert_true(span_starts(buf_span(&text), SPAN("adit-join-1.")));
     assert_int_equal(join_token_parse(buf_span(&text), &got), 0);
-    assert_memory_equal(&got, &t, sizeof(t));
+    assert_string_equal(got.id.text, t.id.text);
+    assert_memory_equal(got.secret, t.secret, sizeof(t.secret));
+    assert_string_equal(got.cluster, t.cluster);
+    assert_string_equal(got.addrs[1], t.addrs[1]);
+    assert_string_equal(got.pin, t.pin);
+    assert_true(got.kind == t.kind && got.addr_count == t.addr_count);
     check_row("refuses it cut anywhere");
     for (size_t n = 0; n < text.len; n++)
         assert_int_equal(join_token_parse(span_first(buf_span(&text), n), &got), -EINVAL);
