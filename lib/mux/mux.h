@@ -92,14 +92,16 @@ enum mux_link_state { MUX_LINK_GREETING, MUX_LINK_OPEN, MUX_LINK_DRAINING, MUX_L
 struct mux_handlers {
     /* link */
     void (*on_hello)(void *user, struct mux_link *l, struct span json);
-    void (*on_accepted)(void *user, struct mux_link *l);        /* dialling side: first frame after HELLO */
-    void (*on_notice)(void *user, struct mux_link *l, uint8_t kind, uint64_t revision, struct span body);
-    void (*on_goaway)(void *user, struct mux_link *l, enum reason why, struct span text, uint32_t ms_left);
+    void (*on_accepted)(void *user, struct mux_link *l);        /* dialling side only */
+    void (*on_notice)(void *user, struct mux_link *l, uint8_t kind, uint64_t revision,
+                      struct span body);
+    void (*on_goaway)(void *user, struct mux_link *l, enum reason why, struct span text,
+                      uint32_t ms_left);
     void (*on_proved)(void *user, struct mux_link *l, uint32_t rtt_us); /* a PONG came back */
     void (*on_failed)(void *user, struct mux_link *l, enum reason why, const char *text);
-                                    /* protocol fault or silence: flush (GOAWAY is queued), then free */
-    void (*on_want_send)(void *user, struct mux_link *l);       /* produce() has something, or tick()
-                                    is due earlier; may come often, so only note it */
+                                    /* fault or silence: flush (GOAWAY is queued), then free */
+    void (*on_want_send)(void *user, struct mux_link *l);       /* produce() has something, or
+                                    tick() is due earlier; may come often, so only note it */
     /* stream; user of the stream, NULL before mux_stream_set_user */
     void (*on_open)(void *link_user, struct mux_stream *s, const struct mux_open *open);
     void (*on_opened)(void *user, struct mux_stream *s, const struct mux_opened *opened);
@@ -122,7 +124,8 @@ struct mux_stats {                  /* since the mux was made; gauges are of now
     uint32_t streams, links;
 };
 
-struct mux *mux_new(const struct mux_config *config, const struct mux_handlers *handlers); /* NULL: no memory */
+/* NULL: no memory. */
+struct mux *mux_new(const struct mux_config *config, const struct mux_handlers *handlers);
 void mux_free(struct mux *m);       /* ends all streams (on_ended) and links first */
 const struct mux_stats *mux_stats(const struct mux *m);
 /* What no link does: tells streams without a path what they have to know.  Needed only while
@@ -151,7 +154,8 @@ MUST_CHECK int mux_link_hello(struct mux_link *l, struct span json);
 void mux_link_accept(struct mux_link *l, uint64_t now_ms);
 void mux_link_goaway(struct mux_link *l, enum reason why, struct span text, uint32_t ms_left);
 /* In parts where it is long; at most 1 MiB (REASON_TOO_LARGE), 4 MiB waiting (REASON_OVERLOAD). */
-MUST_CHECK int mux_link_notice(struct mux_link *l, uint8_t kind, uint64_t revision, struct span body);
+MUST_CHECK int mux_link_notice(struct mux_link *l, uint8_t kind, uint64_t revision,
+                               struct span body);
 uint32_t mux_link_stream_count(const struct mux_link *l);
 /* Fair sharing: streams opened with the same owner key share one turn of the scheduler. */
 

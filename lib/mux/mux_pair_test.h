@@ -199,8 +199,8 @@ static inline void pair_on_notice(void *user, struct mux_link *l, uint8_t kind, 
     s->notice_len = body.n;
 }
 
-static inline void pair_init(struct pair *p, const struct mux_config *config, struct mux_handlers on,
-                      uint64_t seed)
+static inline void pair_init(struct pair *p, const struct mux_config *config,
+                             struct mux_handlers on, uint64_t seed)
 {
     *p = (struct pair){ .now_ms = 1000, .rng = seed * 2654435761u + 88172645463325252u,
                         .cap_least = MUX_MESSAGE_MAX, .cap_most = MUX_MESSAGE_MAX };

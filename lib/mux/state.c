@@ -1,29 +1,29 @@
 #include "lib/mux/state.h"
 
 #define TO(s) ((s) + 1)         /* 0 in the table: not allowed */
-#define REFUSING TO(STREAM_REFUSING)
+#define REFUSE TO(STREAM_REFUSING)
 #define OPEN TO(STREAM_OPEN)
-#define FIN_OUT TO(STREAM_FIN_OUT)
-#define FIN_IN TO(STREAM_FIN_IN)
+#define FIN_O TO(STREAM_FIN_OUT)
+#define FIN_I TO(STREAM_FIN_IN)
 #define BOTH TO(STREAM_FIN_BOTH)
-#define RESETTING TO(STREAM_RESETTING)
+#define RESET TO(STREAM_RESETTING)
 #define BROKEN TO(STREAM_BROKEN)
-#define SETTLED TO(STREAM_SETTLED)
+#define SETTLE TO(STREAM_SETTLED)
 #define DEAD TO(STREAM_DEAD)
 
 static const unsigned char next_state[STREAM_STATE_COUNT][STREAM_EVENT_COUNT] = {
-/*                         ACCEPT REFUSE    REFUSED  FIN      PEER_FIN RESET      PEER_RESET SETTLED  LOST  DRAINED */
-    [STREAM_OPENING]   = { OPEN,  0,        SETTLED, 0,       0,       RESETTING, BROKEN,    0,       DEAD, 0 },
-    [STREAM_ASKED]     = { OPEN,  REFUSING, 0,       0,       0,       0,         BROKEN,    0,       DEAD, 0 },
-    [STREAM_REFUSING]  = { 0,     0,        0,       0,       0,       0,         BROKEN,    SETTLED, DEAD, 0 },
-    [STREAM_OPEN]      = { 0,     0,        0,       FIN_OUT, FIN_IN,  RESETTING, BROKEN,    0,       DEAD, 0 },
-    [STREAM_FIN_OUT]   = { 0,     0,        0,       0,       BOTH,    RESETTING, BROKEN,    0,       DEAD, 0 },
-    [STREAM_FIN_IN]    = { 0,     0,        0,       BOTH,    0,       RESETTING, BROKEN,    0,       DEAD, 0 },
-    [STREAM_FIN_BOTH]  = { 0,     0,        0,       0,       0,       RESETTING, BROKEN,    SETTLED, DEAD, 0 },
-    [STREAM_RESETTING] = { 0,     0,        SETTLED, 0,       0,       0,         BROKEN,    SETTLED, DEAD, 0 },
-    [STREAM_BROKEN]    = { 0,     0,        0,       0,       0,       0,         0,         SETTLED, DEAD, 0 },
-    [STREAM_SETTLED]   = { 0,     0,        0,       0,       0,       0,         0,         0,       DEAD, DEAD },
-    [STREAM_DEAD]      = { 0,     0,        0,       0,       0,       0,         0,         0,       0,    0 },
+    /*                     ACCEPT REFUSE  REFUSED FIN   P_FIN RESET P_RESET SETTLED LOST DRAINED */
+    [STREAM_OPENING]   = { OPEN,  0,      SETTLE, 0,     0,     RESET, BROKEN, 0,      DEAD, 0 },
+    [STREAM_ASKED]     = { OPEN,  REFUSE, 0,      0,     0,     0,     BROKEN, 0,      DEAD, 0 },
+    [STREAM_REFUSING]  = { 0,     0,      0,      0,     0,     0,     BROKEN, SETTLE, DEAD, 0 },
+    [STREAM_OPEN]      = { 0,     0,      0,      FIN_O, FIN_I, RESET, BROKEN, 0,      DEAD, 0 },
+    [STREAM_FIN_OUT]   = { 0,     0,      0,      0,     BOTH,  RESET, BROKEN, 0,      DEAD, 0 },
+    [STREAM_FIN_IN]    = { 0,     0,      0,      BOTH,  0,     RESET, BROKEN, 0,      DEAD, 0 },
+    [STREAM_FIN_BOTH]  = { 0,     0,      0,      0,     0,     RESET, BROKEN, SETTLE, DEAD, 0 },
+    [STREAM_RESETTING] = { 0,     0,      SETTLE, 0,     0,     0,     BROKEN, SETTLE, DEAD, 0 },
+    [STREAM_BROKEN]    = { 0,     0,      0,      0,     0,     0,     0,      SETTLE, DEAD, 0 },
+    [STREAM_SETTLED]   = { 0,     0,      0,      0,     0,     0,     0,      0,      DEAD, DEAD },
+    [STREAM_DEAD]      = { 0,     0,      0,      0,     0,     0,     0,      0,      0,    0 },
 };
 
 static const char *const names[STREAM_STATE_COUNT] = {

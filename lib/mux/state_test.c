@@ -2,25 +2,59 @@
 #include "lib/base/attr.h"
 #include "lib/check/check.h"
 
-/* Every pair, written down a second time as text: one column for each event
- * of enum stream_event, and the state it leads to. */
+/* Every pair, written down a second time: what is allowed, event by event; all others are not. */
 static const struct {
     enum stream_state from;
-    const char *to[STREAM_EVENT_COUNT];     /* NULL: refused */
+    enum stream_event event;
+    const char *to;
 } rows[] = {
-    /*                    ACCEPT  REFUSE      REFUSED    FIN         PEER_FIN    RESET        PEER_RESET SETTLED    LOST    DRAINED */
-    { STREAM_OPENING,   { "open", NULL,       "settled", NULL,       NULL,       "resetting", "broken",  NULL,      "dead", NULL } },
-    { STREAM_ASKED,     { "open", "refusing", NULL,      NULL,       NULL,       NULL,        "broken",  NULL,      "dead", NULL } },
-    { STREAM_REFUSING,  { NULL,   NULL,       NULL,      NULL,       NULL,       NULL,        "broken",  "settled", "dead", NULL } },
-    { STREAM_OPEN,      { NULL,   NULL,       NULL,      "fin-out",  "fin-in",   "resetting", "broken",  NULL,      "dead", NULL } },
-    { STREAM_FIN_OUT,   { NULL,   NULL,       NULL,      NULL,       "fin-both", "resetting", "broken",  NULL,      "dead", NULL } },
-    { STREAM_FIN_IN,    { NULL,   NULL,       NULL,      "fin-both", NULL,       "resetting", "broken",  NULL,      "dead", NULL } },
-    { STREAM_FIN_BOTH,  { NULL,   NULL,       NULL,      NULL,       NULL,       "resetting", "broken",  "settled", "dead", NULL } },
-    { STREAM_RESETTING, { NULL,   NULL,       "settled", NULL,       NULL,       NULL,        "broken",  "settled", "dead", NULL } },
-    { STREAM_BROKEN,    { NULL,   NULL,       NULL,      NULL,       NULL,       NULL,        NULL,      "settled", "dead", NULL } },
-    { STREAM_SETTLED,   { NULL,   NULL,       NULL,      NULL,       NULL,       NULL,        NULL,      NULL,      "dead", "dead" } },
-    { STREAM_DEAD,      { NULL,   NULL,       NULL,      NULL,       NULL,       NULL,        NULL,      NULL,      NULL,   NULL } },
+    { STREAM_OPENING, STREAM_EV_ACCEPT, "open" },
+    { STREAM_OPENING, STREAM_EV_REFUSED, "settled" },
+    { STREAM_OPENING, STREAM_EV_RESET, "resetting" },
+    { STREAM_OPENING, STREAM_EV_PEER_RESET, "broken" },
+    { STREAM_OPENING, STREAM_EV_LOST, "dead" },
+    { STREAM_ASKED, STREAM_EV_ACCEPT, "open" },
+    { STREAM_ASKED, STREAM_EV_REFUSE, "refusing" },
+    { STREAM_ASKED, STREAM_EV_PEER_RESET, "broken" },
+    { STREAM_ASKED, STREAM_EV_LOST, "dead" },
+    { STREAM_REFUSING, STREAM_EV_PEER_RESET, "broken" },
+    { STREAM_REFUSING, STREAM_EV_SETTLED, "settled" },
+    { STREAM_REFUSING, STREAM_EV_LOST, "dead" },
+    { STREAM_OPEN, STREAM_EV_FIN, "fin-out" },
+    { STREAM_OPEN, STREAM_EV_PEER_FIN, "fin-in" },
+    { STREAM_OPEN, STREAM_EV_RESET, "resetting" },
+    { STREAM_OPEN, STREAM_EV_PEER_RESET, "broken" },
+    { STREAM_OPEN, STREAM_EV_LOST, "dead" },
+    { STREAM_FIN_OUT, STREAM_EV_PEER_FIN, "fin-both" },
+    { STREAM_FIN_OUT, STREAM_EV_RESET, "resetting" },
+    { STREAM_FIN_OUT, STREAM_EV_PEER_RESET, "broken" },
+    { STREAM_FIN_OUT, STREAM_EV_LOST, "dead" },
+    { STREAM_FIN_IN, STREAM_EV_FIN, "fin-both" },
+    { STREAM_FIN_IN, STREAM_EV_RESET, "resetting" },
+    { STREAM_FIN_IN, STREAM_EV_PEER_RESET, "broken" },
+    { STREAM_FIN_IN, STREAM_EV_LOST, "dead" },
+    { STREAM_FIN_BOTH, STREAM_EV_RESET, "resetting" },
+    { STREAM_FIN_BOTH, STREAM_EV_PEER_RESET, "broken" },
+    { STREAM_FIN_BOTH, STREAM_EV_SETTLED, "settled" },
+    { STREAM_FIN_BOTH, STREAM_EV_LOST, "dead" },
+    { STREAM_RESETTING, STREAM_EV_REFUSED, "settled" },
+    { STREAM_RESETTING, STREAM_EV_PEER_RESET, "broken" },
+    { STREAM_RESETTING, STREAM_EV_SETTLED, "settled" },
+    { STREAM_RESETTING, STREAM_EV_LOST, "dead" },
+    { STREAM_BROKEN, STREAM_EV_SETTLED, "settled" },
+    { STREAM_BROKEN, STREAM_EV_LOST, "dead" },
+    { STREAM_SETTLED, STREAM_EV_LOST, "dead" },
+    { STREAM_SETTLED, STREAM_EV_DRAINED, "dead" },
 };
+
+static const char *wanted(enum stream_state from, enum stream_event event)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (rows[i].from == from && rows[i].event == event)
+            return rows[i].to;
+    }
+    return NULL;
+}
 
 static void check_pair(enum stream_state from, enum stream_event event, const char *want)
 {
@@ -37,12 +71,11 @@ static void check_pair(enum stream_state from, enum stream_event event, const ch
 static void test_every_pair(void **state)
 {
     (void)state;
-    assert_int_equal(ARRAY_LEN(rows), STREAM_STATE_COUNT);
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        check_row(stream_state_name(rows[i].from));
-        assert_int_equal(rows[i].from, i);
+    for (unsigned s = 0; s < STREAM_STATE_COUNT; s++) {
+        check_row(stream_state_name((enum stream_state)s));
         for (unsigned e = 0; e < STREAM_EVENT_COUNT; e++)
-            check_pair(rows[i].from, (enum stream_event)e, rows[i].to[e]);
+            check_pair((enum stream_state)s, (enum stream_event)e,
+                       wanted((enum stream_state)s, (enum stream_event)e));
     }
 }
 
