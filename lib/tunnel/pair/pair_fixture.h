@@ -45,6 +45,7 @@ struct pair {
     bool has_shown;
     struct pair_stream streams[PAIR_STREAMS];
     uint16_t port;
+    struct resolver *resolver;          /* freed with the rest */
 };
 
 /* Byte `at` of the pattern of a stream: crossing streams or offsets shows. */
@@ -158,16 +159,21 @@ static void relay_on_ended(void *user, struct mux_stream *s, enum reason how)
     p->s = NULL;
 }
 
-static inline void pair_stream_open(struct pair *p, unsigned i, uint64_t total)
+/* 0, or why the mux does not take it. */
+static inline int pair_stream_try(struct pair *p, struct pair_stream *x, uint64_t seed, uint64_t total)
 {
-    struct pair_stream *x = &p->streams[i];
     struct mux_open open = { .kind = MUX_KIND_TCP, .host = SPAN("10.0.0.1"), .port = 80, .answer_ms = 5000,
                              .grace_ms = 1000 };
 
-    *x = (struct pair_stream){ .pair = p, .total = total, .seed = i + 1 };
+    *x = (struct pair_stream){ .pair = p, .total = total, .seed = seed };
     random_bytes(open.uid, sizeof(open.uid));
     random_bytes(open.secret, sizeof(open.secret));
-    assert_int_equal(mux_stream_open(tunnel_link(p->up), &open, i, x, loop_now_ms(p->loop), &x->s), 0);
+    return mux_stream_open(tunnel_link(p->up), &open, seed, x, loop_now_ms(p->loop), &x->s);
+}
+
+static inline void pair_stream_open(struct pair *p, unsigned i, uint64_t total)
+{
+    assert_int_equal(pair_stream_try(p, &p->streams[i], i + 1, total), 0);
 }
 
 /* --- tunnels ------------------------------------------------------------------------------------------ */
@@ -265,7 +271,7 @@ struct pair_options {
     bool is_plain;
     bool is_other_root;
     enum cert_kind server_kind, client_kind;    /* 0 both: relay and agent */
-    uint32_t handshake_ms, links_max, handshakes_max;
+    uint32_t handshake_ms, hello_ms, links_max, handshakes_max;
 };
 
 static inline void pair_make_tls(struct pair *p, const struct pair_options *o)
@@ -280,9 +286,10 @@ static inline void pair_make_tls(struct pair *p, const struct pair_options *o)
     tls_world_close(&other);
 }
 
-static inline void pair_make_muxes(struct pair *p)
+static inline void pair_make_muxes(struct pair *p, uint32_t hello_ms)
 {
-    struct mux_config config = { .memory_limit = 256u << 20, .streams_max = 1000, .random_seed = 1 };
+    struct mux_config config = { .memory_limit = 256u << 20, .streams_max = 1000, .random_seed = 1,
+                                 .hello_timeout_ms = hello_ms };
     struct mux_handlers relay = {
         .on_opened = relay_on_opened, .on_writable = relay_on_writable, .on_readable = relay_on_readable,
         .on_ended = relay_on_ended,
@@ -310,7 +317,7 @@ static inline void pair_open(struct pair *p, const struct pair_options *o)
     tls_world_open(&p->world);
     if (!o->is_plain)
         pair_make_tls(p, o);
-    pair_make_muxes(p);
+    pair_make_muxes(p, o->hello_ms);
     p->relay_self = (struct tunnel_self){ .id = random_ulid(1), .name = "relay", .boot_id = random_ulid(2), .streams_max = 1000 };
     p->agent_self = (struct tunnel_self){ .id = random_ulid(3), .name = "agent", .boot_id = random_ulid(4), .starts = 1 };
     p->login.kind = TUNNEL_CERTIFICATE;
@@ -355,6 +362,7 @@ static inline bool pair_are_streams_ended(void *arg)
 static inline void pair_close(struct pair *p)
 {
     listener_free(p->listener);
+    resolver_free(p->resolver);
     p->is_agent_down = false;
     if (p->dialled)
         tunnel_close(p->dialled, REASON_AGENT_DRAINING, "bye");

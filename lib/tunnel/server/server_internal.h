@@ -20,6 +20,7 @@ struct tunnel_server {
     struct tunnel_server_stats stats;
     bool is_draining, is_freed;
     struct loop_end end;
+    SSL_CTX *no_client;         /* libwebsockets would make a costly one for clients, and lose it */
     unsigned char *scratch;     /* LWS_PRE and one message: libwebsockets copies what it keeps */
     unsigned char *records;     /* GATHER_BYTES: the same under TLS */
 };

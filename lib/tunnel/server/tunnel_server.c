@@ -40,6 +40,7 @@ static int make_context(struct tunnel_server *s)
         .uid = (uid_t)-1,
     };
 
+    info.provided_client_ssl_ctx = s->no_client;
     s->context = lws_create_context(&info);
     if (!s->context)
         return -EIO;
@@ -67,6 +68,7 @@ static void on_loop_end(struct loop_end *end)
     destroy_context(s);
     free(s->scratch);
     free(s->records);
+    SSL_CTX_free(s->no_client);
     free(s);
 }
 
@@ -84,7 +86,8 @@ int tunnel_server_new(const struct tunnel_server_config *config, struct tunnel_s
         tls_ctx_ref(s->config.tls);
     s->scratch = malloc(LWS_PRE + SERVER_MESSAGE_OUT_MAX);
     s->records = malloc(GATHER_BYTES);
-    if (!s->scratch || !s->records) {
+    s->no_client = SSL_CTX_new(TLS_client_method());
+    if (!s->scratch || !s->records || !s->no_client) {
         tunnel_server_free(s);
         return -ENOMEM;
     }
