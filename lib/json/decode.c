@@ -88,9 +88,9 @@ static int decode_text(const struct place *p, json_t *v)
 
 static int decode_int(const struct place *p, json_t *v)
 {
-    int64_t n = json_integer_value(v);
+    int64_t n;
 
-    if (!json_is_integer(v))
+    if (!json_as_int(tree_value(v), &n))
         return refuse(p, NO_INDEX, "must be an integer");
     if (n < p->field->min || n > p->field->max)
         return refuse(p, NO_INDEX, "must be %lld to %lld", (long long)p->field->min,

@@ -16,7 +16,7 @@
 enum json_type {
     J_STR,          /* char *: length (bytes) within min..max */
     J_TEXT,         /* char[size] in place: length within min..max */
-    J_INT,          /* int64_t within min..max */
+    J_INT,          /* int64_t within min..max; 1.0 is 1 */
     J_BOOL,         /* bool */
     J_STRS,         /* struct json_strs: count within min..max, each 1..253 bytes */
     J_OBJECT,       /* struct json_value *: kept as a tree */

@@ -78,8 +78,19 @@ bool json_as_str(const struct json_value *v, struct span *ret)
     return true;
 }
 
+/* 1.0 is an integer too (JSON Schema core, 4.2.3), as far as a double counts exactly. */
+static bool real_as_int(double real, int64_t *ret)
+{
+    if (!(real >= -0x1p53 && real <= 0x1p53) || real != (double)(int64_t)real)
+        return false;
+    *ret = (int64_t)real;
+    return true;
+}
+
 bool json_as_int(const struct json_value *v, int64_t *ret)
 {
+    if (json_is_real(tree_of(v)))
+        return real_as_int(json_real_value(tree_of(v)), ret);
     if (!json_is_integer(tree_of(v)))
         return false;
     *ret = json_integer_value(tree_of(v));
