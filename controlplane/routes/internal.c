@@ -128,7 +128,7 @@ static void on_relay(const struct route *route, struct request *req, struct resp
 
 struct asked {
     char token[ULID_LEN + 1], id[ULID_LEN + 1], mac[64], name[64], address[256];
-    char *csr;
+    char *csr, *chain, *signature;
     int64_t generation, starts;
 };
 
@@ -149,6 +149,8 @@ static const struct json_field renew_fields[] = {
     TEXT_FIELD("id", id, ULID_LEN, JSON_REQUIRED),
     { "generation", J_INT, offsetof(struct asked, generation), 0, 0, UINT32_MAX, JSON_REQUIRED },
     { "csr", J_STR, offsetof(struct asked, csr), 0, 1, CSR_TEXT_MAX, JSON_REQUIRED },
+    { "chain", J_STR, offsetof(struct asked, chain), 0, 1, CERT_PEM_MAX, 0 },
+    { "signature", J_STR, offsetof(struct asked, signature), 0, 1, 2 * KEY_SIGNATURE_MAX, 0 },
 };
 
 static bool decode(const struct request *req, const struct json_field *fields, size_t count,
@@ -206,6 +208,8 @@ static void answer(const struct internal *in, const struct enrolled *e, bool is_
 static void asked_deinit(struct asked *a)
 {
     free(a->csr);
+    free(a->chain);
+    free(a->signature);
 }
 
 static void join(const struct route *route, struct request *req, struct response *res, enum cert_kind kind)
@@ -252,12 +256,36 @@ static void on_join_relay(const struct route *route, struct request *req, struct
     join(route, req, res, CERT_RELAY);
 }
 
-/* A relay renews for agents, and for itself; not for another relay. */
-static bool may_renew(const struct internal *in, const struct request *req, const struct ulid *id)
+/* Whoever passes a request on proves nothing by himself: the holder of the present key signed
+ * it.  A relay that asks for itself showed that key in the handshake. */
+static enum reason check_proof(const struct internal *in, const struct request *req, const struct asked *asked,
+                               struct enrol_renew *ask)
 {
-    AUTO(policy_unrefp) struct policy *policy = publisher_policy(in->publisher);
+    AUTO(chain_freep) struct chain *chain = NULL;
+    AUTO(key_freep) struct key *key = NULL;
+    unsigned char mem[KEY_SIGNATURE_MAX];
+    struct trust trust = { .cluster = "" };
+    struct identity who = { .cluster = "" };
+    struct buf signature;
+    enum reason why;
 
-    return strcmp(id->text, req->principal.id) == 0 || !policy_relay(policy, id);
+    if (strcmp(ask->id.text, req->principal.id) == 0)
+        return REASON_NONE;
+    buf_init_fixed(&signature, mem, sizeof(mem));
+    snprintf(trust.cluster, sizeof(trust.cluster), "%s", keyring_cluster(in->enrol.keys));
+    snprintf(trust.pin, sizeof(trust.pin), "%s", keyring_pin(in->enrol.keys));
+    if (!asked->chain || !asked->signature || chain_parse_pem(span_str(asked->chain), &chain))
+        return REASON_BAD_PROOF;
+    why = chain_verify(chain, &trust, CERT_AGENT, (int64_t)(store_now_ms(in->enrol.store) / 1000),
+                       CERT_EXPIRY_MAY_RENEW, &who);
+    if (why != REASON_NONE)
+        return why;
+    if (strcmp(who.id.text, ask->id.text) != 0 || chain_public_key(chain, 0, &key) ||
+        !base64url_decode(span_str(asked->signature), &signature) ||
+        !key_verify(key, ask->csr_der, buf_span(&signature)))
+        return REASON_BAD_PROOF;
+    ask->generation = who.generation;
+    return REASON_NONE;
 }
 
 static void on_renew(const struct route *route, struct request *req, struct response *res)
@@ -279,7 +307,9 @@ static void on_renew(const struct route *route, struct request *req, struct resp
     }
     ask.generation = (uint32_t)asked.generation;
     ask.csr_der = buf_span(&der);
-    why = may_renew(in, req, &ask.id) ? enrol_renew(&in->enrol, &ask, &enrolled) : REASON_FORBIDDEN;
+    why = check_proof(in, req, &asked, &ask);
+    if (why == REASON_NONE)
+        why = enrol_renew(&in->enrol, &ask, &enrolled);
     if (why != REASON_NONE) {
         response_problem(res, why, "%s", "");
         return;
@@ -300,7 +330,7 @@ static const struct route table[INTERNAL_ROUTES] = {
     { .method = "POST", .path = "/internal/v1/join", .operation = "internal.join", .roles = ROLE_RELAY,
       .body_max = 16384, .handler = on_join_agent },
     { .method = "POST", .path = "/internal/v1/renew", .operation = "internal.renew", .roles = ROLE_RELAY,
-      .body_max = 16384, .handler = on_renew },
+      .body_max = 65536, .handler = on_renew },
     { .method = "POST", .path = "/internal/v1/events", .operation = "internal.events", .roles = ROLE_RELAY,
       .body_max = INTERNAL_BODY_MAX, .handler = on_relay_events },
     { .method = "POST", .path = "/internal/v1/applied", .operation = "internal.applied", .roles = ROLE_RELAY,

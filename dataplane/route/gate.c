@@ -342,10 +342,11 @@ static void on_renew_notice(struct guest *v, struct span notice)
     struct json_error error;
     struct json_writer w;
     struct identity who;
-    struct span csr;
+    struct span csr, chain, signature;
 
     if (!v->who.id.text[0] || json_parse(notice, &value, &error) || !check_renewal(v, value, &who) ||
-        !json_get_str(value, "csr", &csr)) {
+        !json_get_str(value, "csr", &csr) || !json_get_str(value, "chain", &chain) ||
+        !json_get_str(value, "signature", &signature)) {
         LOG(WARNING, "agent.renewal_refused", S("agent", v->who.id.text), R("reason", REASON_BAD_PROOF));
         return;
     }
@@ -355,6 +356,8 @@ static void on_renew_notice(struct guest *v, struct span notice)
     json_put_str(&w, "id", ulid_span(&v->who.id));
     json_put_int(&w, "generation", who.generation);
     json_put_str(&w, "csr", csr);
+    json_put_str(&w, "chain", chain);           /* the control plane checks it again: it need not */
+    json_put_str(&w, "signature", signature);   /* believe a relay */
     json_close_object(&w);
     if (!ask(v, "/internal/v1/renew", &body, on_renewed))
         LOG(WARNING, "agent.renewal_refused", S("agent", v->who.id.text), R("reason", REASON_OVERLOAD));
