@@ -15,6 +15,7 @@ static void lists_init(struct mux_link *l)
     list_init(&l->lazy);
     list_init(&l->quick);
     list_init(&l->busy);
+    list_init(&l->resetting);
 }
 
 struct mux_link *mux_link_new(struct mux *m, void *user, uint64_t now_ms)
@@ -324,6 +325,24 @@ static void credit_tick(struct mux_link *l)
         stream_owe(container_of(node, struct mux_stream, owing), OWE_CREDIT);
 }
 
+static uint64_t settle_due(const struct mux_link *l)
+{
+    const struct list *node = list_first(&l->resetting);
+    uint32_t age;
+
+    if (!node)
+        return UINT64_MAX;
+    age = (uint32_t)l->mux->now_ms - container_of(node, struct mux_stream, starved)->rx_last_ms;
+    return age < MUX_SETTLE_MS ? l->mux->now_ms + MUX_SETTLE_MS - age : l->mux->now_ms;
+}
+
+/* The peer need not play along: what it says of them later is late. */
+static void forget_resets(struct mux_link *l)
+{
+    while (settle_due(l) <= l->mux->now_ms)
+        stream_settle(container_of(list_first(&l->resetting), struct mux_stream, starved));
+}
+
 static void tick_open(struct mux_link *l, uint64_t now)
 {
     if (l->tick_due_ms && now > l->tick_due_ms + STALLED_MS && l->silent_since_ms)
@@ -336,6 +355,7 @@ static void tick_open(struct mux_link *l, uint64_t now)
         ping_now(l);
     if (l->credit_due_ms && now >= l->credit_due_ms)
         credit_tick(l);
+    forget_resets(l);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -356,7 +376,7 @@ static uint64_t next_due(const struct mux_link *l)
         due = earlier(due, l->silent_since_ms + MUX_SILENCE_MS);
     if (l->credit_due_ms)
         due = earlier(due, l->credit_due_ms);
-    return due;
+    return earlier(due, settle_due(l));
 }
 
 uint64_t mux_link_tick(struct mux_link *l, uint64_t now_ms)

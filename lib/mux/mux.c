@@ -38,23 +38,26 @@ struct mux *mux_new(const struct mux_config *config, const struct mux_handlers *
     return m;
 }
 
-static void lose_pathless(struct mux *m)
+/* Those whose program has not taken all: it is leaving, so the rest is nobody's. */
+static void drop_pathless(struct mux *m)
 {
     struct map_cursor cursor = { 0 };
     struct map_node *node;
 
     while ((node = map_next(&m->by_uid, &cursor)))
-        stream_lost(container_of(node, struct mux_stream, by_uid));
+        stream_step(container_of(node, struct mux_stream, by_uid), STREAM_EV_LOST);
 }
 
 void mux_free(struct mux *m)
 {
+    struct list *node;
+
     if (!m)
         return;
-    LIST_EACH(&m->links, node)
+    while ((node = list_first(&m->links)))
         mux_link_free(container_of(node, struct mux_link, node));
     mux_enter(m, m->now_ms);
-    lose_pathless(m);
+    drop_pathless(m);
     mux_leave(m);
     map_deinit(&m->by_uid);
     free(m);

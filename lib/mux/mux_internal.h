@@ -31,6 +31,7 @@
 #define MUX_PING_BUSY_MS 1000
 #define MUX_PING_REST_MS 10000
 #define MUX_SILENCE_MS 3000
+#define MUX_SETTLE_MS 60000         /* a RESET that is not answered by then is forgotten */
 #define MUX_BACKLOG_MAX (128u << 10)    /* committed and not sent, a stream: one turn */
 #define MUX_QUICK_BYTES 4096        /* a stream that wrote no more in QUICK_MS goes first */
 #define MUX_QUICK_MS 250
@@ -112,6 +113,7 @@ struct mux_link {
     struct list lazy;           /* streams whose CREDIT may wait for the tick */
     struct list quick;          /* streams with bytes that wrote little lately */
     struct list busy;           /* owners with bytes */
+    struct list resetting;      /* streams that wait for the answer to a RESET, oldest first */
     uint64_t rate;
     uint64_t unacked;
     uint64_t pong_value;
@@ -162,7 +164,7 @@ struct mux_stream {
     struct list send;           /* in link->quick or owner->streams */
     struct list owing;          /* in link->owing or link->lazy */
     struct list tell;           /* in mux->tell */
-    struct list starved;        /* in mux->starved */
+    struct list starved;        /* in mux->starved; once reset, in link->resetting */
     struct owed_frame *frame;
     struct owed_text *text;     /* of a RESET */
     struct chunk_queue tx, rx;
@@ -172,7 +174,7 @@ struct mux_stream {
     uint32_t rx_since_grown;    /* received since the window last grew */
     uint32_t rx_promised;       /* limit - received, while it counts */
     uint32_t rx_window;
-    uint32_t rx_last_ms;        /* low bits of the clock, as tx_burst_ms */
+    uint32_t rx_last_ms;        /* low bits of the clock, as tx_burst_ms; once reset, when */
     uint32_t id, path;
     uint16_t tx_burst_ms, tx_burst;
     uint16_t grace_ds;          /* tenths of a second */

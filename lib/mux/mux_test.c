@@ -4,6 +4,7 @@
 struct seen {
     struct mux_stream *s;
     unsigned opened, refused, readable, writable, reset, ended;
+    bool is_stalled;
     enum reason how, why;
     char got[256];
     size_t got_len;
@@ -49,6 +50,8 @@ static void on_readable(void *user, struct mux_stream *s)
     size_t n;
 
     seen->readable++;
+    if (seen->is_stalled)
+        return;
     while ((n = mux_stream_peek(s, spans, 4))) {
         for (size_t i = 0; i < n; i++) {
             assert_true(seen->got_len + spans[i].n <= sizeof(seen->got));
@@ -227,6 +230,61 @@ static void test_reset(void **state)
     }
 }
 
+/* The peer reads nothing more: 60 s later the stream is forgotten all the same. */
+static void test_reset_unanswered(void **state)
+{
+    struct pair p;
+
+    (void)state;
+    start(&p);
+    assert_int_equal(open_one(&p, 1), 0);
+    pair_settle(&p);
+    mux_stream_reset(entry.s, REASON_REVOKED, SPAN_NONE, true);
+    for (int i = 0; i < 61; i++) {
+        assert_int_equal(entry.ended, i == 60);
+        p.now_ms += 1000;
+        assert_int_equal(mux_link_take(p.side[0].link, SPAN("\3\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0"),
+                                       true, p.now_ms), 0);
+        mux_link_tick(p.side[0].link, p.now_ms);
+    }
+    assert_int_equal(entry.how, REASON_REVOKED);
+    pair_deinit(&p);
+}
+
+/* What was agreed on may still be taken when the link is gone. */
+static void test_complete_outlives_link(void **state)
+{
+    struct pair p;
+    int taken;
+
+    (void)state;
+    for (taken = 0; taken < 2; taken++) {
+        start(&p);
+        assert_int_equal(open_one(&p, 1), 0);
+        pair_settle(&p);
+        target.is_stalled = true;
+        say(entry.s, "kept");
+        mux_stream_fin(entry.s);
+        mux_stream_fin(target.s);
+        pair_settle(&p);
+        assert_int_equal(entry.how, REASON_NONE);
+        assert_int_equal(entry.ended, 1);
+        assert_int_equal(target.ended, 0);
+        mux_link_free(p.side[1].link);
+        assert_int_equal(target.ended, 0);
+        target.is_stalled = false;
+        if (taken) {
+            on_readable(&target, target.s);
+            assert_memory_equal(target.got, "kept", 4);
+            mux_tick(p.side[1].mux, p.now_ms);
+            assert_int_equal(target.ended, 1);
+        }
+        pair_deinit(&p);
+        assert_int_equal(target.ended, 1);
+        assert_int_equal(target.how, REASON_NONE);
+    }
+}
+
 static void test_link_lost(void **state)
 {
     struct pair p;
@@ -385,6 +443,8 @@ int main(void)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_reset),
         cmocka_unit_test(test_link_lost),
+        cmocka_unit_test(test_reset_unanswered),
+        cmocka_unit_test(test_complete_outlives_link),
         cmocka_unit_test(test_goaway_drains),
         cmocka_unit_test(test_open_crosses_goaway),
         cmocka_unit_test(test_notice),

@@ -88,6 +88,8 @@ void stream_unlink(struct mux_stream *s)
     map_remove(&l->by_id, &s->by_id);
     owner_put(l, s->owner);
     s->owner = NULL;
+    if (s->state == STREAM_RESETTING)
+        list_remove(&s->starved);
     l->unacked -= s->tx_sent - s->tx_acked;
     s->link = NULL;
     l->idle_frames.left += MUX_IDLE_FRAMES_PER_END;
@@ -194,10 +196,14 @@ static void begin_reset(struct mux_stream *s, enum reason why, struct span text,
         cut_sending(s);
     s->owed &= (uint8_t)~(OWE_FIN | OWE_CREDIT);
     s->is_credit_lazy = false;
-    if (is_known)
-        stream_owe(s, OWE_RESET);
-    else
+    if (!is_known) {
         stream_settle(s);
+        return;
+    }
+    stream_owe(s, OWE_RESET);
+    list_remove(&s->starved);
+    list_append(&s->link->resetting, &s->starved);
+    s->rx_last_ms = (uint32_t)s->mux->now_ms;
 }
 
 void stream_break(struct mux_stream *s, enum reason why, const char *text)

@@ -318,6 +318,7 @@ static void take_reset(struct mux_stream *s, const struct why *w, bool is_now)
     if (!stream_step(s, STREAM_EV_PEER_RESET))
         return;
     moot(s);
+    list_remove(&s->starved);
     s->is_peer_reset = true;
     if (!was_reset || !s->is_entry) {       /* where two cross, the entry's stands */
         s->how = (uint16_t)w->reason;
