@@ -51,7 +51,7 @@ static void init_library(void)
     global_status = curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-/* --- the answer -------------------------------------------------------------------------------- */
+/* --- the answer ---------------------------------------------------------------------- */
 static void free_call(struct http_call *call)
 {
     curl_multi_remove_handle(call->client->multi, call->easy);
@@ -144,7 +144,7 @@ struct span http_answer_header(const struct http_answer *answer, const char *nam
     return SPAN_NONE;
 }
 
-/* --- curl on the loop ------------------------------------------------------------------------------ */
+/* --- curl on the loop ---------------------------------------------------------------- */
 static void on_timer(void *arg)
 {
     struct http_client *c = arg;
@@ -176,7 +176,8 @@ static void on_ready(void *arg, unsigned events)
 {
     struct http_socket *s = arg;
     struct http_client *c = s->client;
-    int running, action = (events & WATCH_READ ? CURL_CSELECT_IN : 0) | (events & WATCH_WRITE ? CURL_CSELECT_OUT : 0);
+    int running, action = (events & WATCH_READ ? CURL_CSELECT_IN : 0)
+                          | (events & WATCH_WRITE ? CURL_CSELECT_OUT : 0);
 
     /* `s` may be gone after this. */
     curl_multi_socket_action(c->multi, s->fd, action, &running);
@@ -209,11 +210,12 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
     if (!s)
         s = new_socket(arg, fd);
     if (s)
-        watch_set(s->watch, (what & CURL_POLL_IN ? WATCH_READ : 0) | (what & CURL_POLL_OUT ? WATCH_WRITE : 0));
+        watch_set(s->watch, (what & CURL_POLL_IN ? WATCH_READ : 0)
+                                | (what & CURL_POLL_OUT ? WATCH_WRITE : 0));
     return 0;
 }
 
-/* --- a call ------------------------------------------------------------------------------------------- */
+/* --- a call -------------------------------------------------------------------------- */
 static size_t on_body(char *p, size_t size, size_t n, void *arg)
 {
     struct http_call *call = arg;
@@ -234,7 +236,8 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
         buf_clear(&call->text);
         return size * n;
     }
-    if (call->header_count == HTTP_HEADERS_MAX || !span_find(line, ':') || span_find(line, ':') == line.n)
+    if (call->header_count == HTTP_HEADERS_MAX || !span_find(line, ':')
+        || span_find(line, ':') == line.n)
         return size * n;
     span_cut(&line, ':', &name);
     while (line.n && (line.p[line.n - 1] == '\r' || line.p[line.n - 1] == '\n'))
@@ -366,7 +369,7 @@ void http_call_cancel(struct http_call *call)
         free_call(call);
 }
 
-/* --- life ------------------------------------------------------------------------------------------------ */
+/* --- life ---------------------------------------------------------------------------- */
 int http_client_new(struct loop *l, struct tls_ctx *tls, struct http_client **ret_client)
 {
     AUTO(freep) struct http_client *c = NULL;

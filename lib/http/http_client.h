@@ -46,8 +46,9 @@ struct http_answer {
 };
 
 /* `tls` NULL: http:// only. */
-MUST_CHECK int http_client_new(struct loop *l, struct tls_ctx *tls, struct http_client **ret_client);
-void http_client_free(struct http_client *c);       /* running calls are dropped, nobody is called */
+MUST_CHECK int http_client_new(struct loop *l, struct tls_ctx *tls,
+                               struct http_client **ret_client);
+void http_client_free(struct http_client *c); /* running calls are dropped, nobody is called */
 DEFINE_FREEP(http_client, http_client_free)
 /* -EAGAIN: HTTP_CALLS_MAX are running. */
 MUST_CHECK int http_client_send(struct http_client *c, const struct http_request *request,

@@ -53,7 +53,9 @@ static void on_failed(void *user, int error)
     (void)user, (void)error;
 }
 
-static const struct conn_handlers handlers = { .on_ready = on_ready, .on_readable = on_readable, .on_failed = on_failed };
+static const struct conn_handlers handlers = { .on_ready = on_ready,
+                                               .on_readable = on_readable,
+                                               .on_failed = on_failed };
 
 static void on_accept(void *user, int fd, const struct endpoint *peer)
 {
@@ -125,14 +127,22 @@ static void test_answers(void **state)
         enum reason refusal;
         const char *body;
     } rows[] = {
-        { "gets an answer", "HTTP/1.1 200 OK\r\nX-Mark: a b \r\nContent-Length: 2\r\n\r\nhi", "http", CERT_KIND_COUNT, 0, 0, 0, 200, REASON_NONE, "hi" },
-        { "gets a problem as an answer", "HTTP/1.1 403 No\r\nContent-Length: 1\r\n\r\nx", "https", CERT_CONTROL, 0, 0, 0, 403, REASON_NONE, "x" },
-        { "follows no redirect", "HTTP/1.1 302 Go\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "https", CERT_CONTROL, 0, 0, 0, 302, REASON_NONE, "" },
-        { "refuses an agent that plays the control plane", "HTTP/1.1 200 OK\r\n\r\n", "https", CERT_AGENT, 0, 0, -EIO, 0, REASON_BAD_CERTIFICATE, "" },
+        { "gets an answer", "HTTP/1.1 200 OK\r\nX-Mark: a b \r\nContent-Length: 2\r\n\r\nhi",
+          "http", CERT_KIND_COUNT, 0, 0, 0, 200, REASON_NONE, "hi" },
+        { "gets a problem as an answer", "HTTP/1.1 403 No\r\nContent-Length: 1\r\n\r\nx", "https",
+          CERT_CONTROL, 0, 0, 0, 403, REASON_NONE, "x" },
+        { "follows no redirect",
+          "HTTP/1.1 302 Go\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "https",
+          CERT_CONTROL, 0, 0, 0, 302, REASON_NONE, "" },
+        { "refuses an agent that plays the control plane", "HTTP/1.1 200 OK\r\n\r\n", "https",
+          CERT_AGENT, 0, 0, -EIO, 0, REASON_BAD_CERTIFICATE, "" },
         { "gives up in time", NULL, "https", CERT_CONTROL, 80, 0, -ETIMEDOUT, 0, REASON_NONE, "" },
-        { "refuses a body over the limit", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n123456789", "http", CERT_KIND_COUNT, 0, 8, -EMSGSIZE, 0, REASON_NONE, "" },
-        { "refuses a body that is cut", "HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n123456789", "https", CERT_CONTROL, 0, 0, -EIO, 0, REASON_NONE, "" },
-        { "speaks no other scheme", "x", "ftp", CERT_KIND_COUNT, 0, 0, -EINVAL, 0, REASON_NONE, "" },
+        { "refuses a body over the limit", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n123456789",
+          "http", CERT_KIND_COUNT, 0, 8, -EMSGSIZE, 0, REASON_NONE, "" },
+        { "refuses a body that is cut", "HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n123456789",
+          "https", CERT_CONTROL, 0, 0, -EIO, 0, REASON_NONE, "" },
+        { "speaks no other scheme", "x", "ftp", CERT_KIND_COUNT, 0, 0, -EINVAL, 0, REASON_NONE,
+          "" },
     };
     struct tls_world w;
 
@@ -140,20 +150,27 @@ static void test_answers(void **state)
     tls_world_open(&w);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         AUTO(loop_freep) struct loop *l = NULL;
-        struct tls_ctx *tls = tls_world_ctx(&w, false, CERT_RELAY, 100, TLS_KIND(CERT_CONTROL), TLS_VERIFY_REQUIRED);
+        struct tls_ctx *tls =
+            tls_world_ctx(&w, false, CERT_RELAY, 100, TLS_KIND(CERT_CONTROL), TLS_VERIFY_REQUIRED);
         struct server s = { 0 };
         struct asked a = { 0 };
         struct http_client *client;
         struct http_call *call;
         char url[128];
-        struct http_request request = { .method = "POST", .url = url, .body = SPAN("{}"), .timeout_ms = rows[i].timeout_ms, .answer_max = rows[i].answer_max };
+        struct http_request request = { .method = "POST",
+                                        .url = url,
+                                        .body = SPAN("{}"),
+                                        .timeout_ms = rows[i].timeout_ms,
+                                        .answer_max = rows[i].answer_max };
 
         check_row(rows[i].it);
         assert_int_equal(loop_new(&l), 0);
         server_open(&s, l, rows[i].answer);
         if (rows[i].server != CERT_KIND_COUNT)
-            s.tls = tls_world_ctx(&w, true, rows[i].server, 100, TLS_KIND(CERT_RELAY), TLS_VERIFY_REQUIRED);
-        snprintf(url, sizeof(url), "%s://127.0.0.1:%u/x", rows[i].scheme, listener_endpoint(s.listener).port);
+            s.tls = tls_world_ctx(&w, true, rows[i].server, 100, TLS_KIND(CERT_RELAY),
+                                  TLS_VERIFY_REQUIRED);
+        snprintf(url, sizeof(url), "%s://127.0.0.1:%u/x", rows[i].scheme,
+                 listener_endpoint(s.listener).port);
         assert_int_equal(http_client_new(l, tls, &client), 0);
         tls_ctx_unref(tls);
         assert_int_equal(http_client_send(client, &request, on_answer, &a, &call), 0);
@@ -178,7 +195,9 @@ static void test_connection_is_kept_and_headers_are_sent(void **state)
     struct http_client *client;
     struct http_call *call;
     char url[128];
-    struct http_request request = { .method = "GET", .url = url, .headers = { { SPAN("X-One"), SPAN("1") } }, .header_count = 1 };
+    struct http_request request = {
+        .method = "GET", .url = url, .headers = { { SPAN("X-One"), SPAN("1") } }, .header_count = 1
+    };
 
     (void)state;
     assert_int_equal(loop_new(&l), 0);

@@ -40,8 +40,9 @@ struct conn_options {
 MUST_CHECK int conn_adopt(struct loop *l, int fd, const struct conn_options *options,
                           const struct conn_handlers *handlers, void *user, struct conn **ret_conn);
 /* Connects.  Failures that are known at once come by on_failed on a later turn too. */
-MUST_CHECK int conn_dial(struct loop *l, const struct endpoint *to, const struct conn_options *options,
-                         const struct conn_handlers *handlers, void *user, struct conn **ret_conn);
+MUST_CHECK int conn_dial(struct loop *l, const struct endpoint *to,
+                         const struct conn_options *options, const struct conn_handlers *handlers,
+                         void *user, struct conn **ret_conn);
 /* Other handlers from now on (a door hands the connection to a pipe). */
 void conn_set_handlers(struct conn *c, const struct conn_handlers *handlers, void *user);
 

@@ -67,7 +67,8 @@ static ssize_t plain_writev(struct conn *c, const struct span *spans, size_t cou
 
     for (size_t i = 0; i < count && message.msg_iovlen < SPANS_MAX; i++)
         if (spans[i].n)
-            parts[message.msg_iovlen++] = (struct iovec){ (void *)(uintptr_t)spans[i].p, spans[i].n };
+            parts[message.msg_iovlen++] =
+                (struct iovec){ (void *)(uintptr_t)spans[i].p, spans[i].n };
     if (!message.msg_iovlen)
         return 0;
     r = sendmsg(c->fd, &message, MSG_NOSIGNAL);

@@ -205,7 +205,8 @@ ssize_t conn_tls_read(struct conn *c, void *dst, size_t n)
 }
 
 /* Encrypts up to one send of the spans from (*at, *offset) on; bytes taken or -errno. */
-static ssize_t encrypt(struct conn *c, const struct span *spans, size_t count, size_t *at, size_t *offset)
+static ssize_t encrypt(struct conn *c, const struct span *spans, size_t count, size_t *at,
+                       size_t *offset)
 {
     size_t taken = 0;
 

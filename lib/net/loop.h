@@ -30,7 +30,7 @@ uint64_t wall_ms(void);                         /* Unix time, now */
 /* The uv_loop_t, for the rooms that put another library on it. */
 void *loop_uv(struct loop *l);
 
-/* --- timers: one shot; a zeroed struct is a stopped timer ------------------------------ */
+/* --- timers: one shot; a zeroed struct is a stopped timer ---------------------------- */
 struct loop_timer {
     struct loop_timer *child, *next, **link;    /* pairing heap; link NULL: stopped */
     struct loop *loop;
@@ -39,11 +39,12 @@ struct loop_timer {
     void *arg;
 };
 /* (Re)starts: fn runs once, not before after_ms passed. */
-void timer_start(struct loop *l, struct loop_timer *t, uint64_t after_ms, void (*fn)(void *arg), void *arg);
+void timer_start(struct loop *l, struct loop_timer *t, uint64_t after_ms, void (*fn)(void *arg),
+                 void *arg);
 void timer_stop(struct loop_timer *t);          /* stopped already: does nothing */
 static inline bool timer_is_on(const struct loop_timer *t) { return t->link != NULL; }
 
-/* --- the end of this turn ---------------------------------------------------------------- */
+/* --- the end of this turn ------------------------------------------------------------ */
 struct loop_task {              /* zeroed: not queued */
     struct list node;
     void (*fn)(void *arg);
@@ -68,25 +69,27 @@ struct loop_end {
  * are closed. */
 void loop_at_end(struct loop *l, struct loop_end *e, void (*fn)(struct loop_end *e));
 
-/* --- from other threads ------------------------------------------------------------------ */
+/* --- from other threads -------------------------------------------------------------- */
 #define LOOP_POSTS_MAX 65536
 /* Order kept.  -EAGAIN: the queue is full; nothing was queued. */
 MUST_CHECK int loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
 
-/* --- blocking work in the pool ------------------------------------------------------------ */
+/* --- blocking work in the pool ------------------------------------------------------- */
 #define LOOP_WORK_MAX 64        /* of one loop, at a time */
 /* work(arg) on a pool thread, then done(arg) on the loop.  -EAGAIN: LOOP_WORK_MAX are busy. */
-MUST_CHECK int loop_work(struct loop *l, void (*work)(void *arg), void (*done)(void *arg), void *arg);
+MUST_CHECK int loop_work(struct loop *l, void (*work)(void *arg), void (*done)(void *arg),
+                         void *arg);
 
-/* --- signals ------------------------------------------------------------------------------- */
-MUST_CHECK int loop_on_signal(struct loop *l, int signo, void (*fn)(void *arg, int signo), void *arg);
+/* --- signals ------------------------------------------------------------------------- */
+MUST_CHECK int loop_on_signal(struct loop *l, int signo, void (*fn)(void *arg, int signo),
+                              void *arg);
 
-/* --- descriptors that are no conn (UDP, eventfd, another library's) ------------------------- */
+/* --- descriptors that are no conn (UDP, eventfd, another library's) ------------------ */
 enum { WATCH_READ = 1, WATCH_WRITE = 2 };
 struct watch;
 /* The descriptor stays the caller's and has to outlive the watch. */
 MUST_CHECK int watch_new(struct loop *l, int fd, void (*fn)(void *arg, unsigned events), void *arg,
                          struct watch **ret_watch);
 void watch_set(struct watch *w, unsigned events);   /* level-triggered; 0: none */
-void watch_free(struct watch *w);                   /* no call after it; then close the descriptor */
+void watch_free(struct watch *w); /* no call after it; then close the descriptor */
 DEFINE_FREEP(watch, watch_free)

@@ -45,7 +45,7 @@ static void init_library(void)
     library_status = ares_library_init(ARES_LIB_INIT_ALL);
 }
 
-/* --- c-ares on the loop --------------------------------------------------------------------- */
+/* --- c-ares on the loop -------------------------------------------------------------- */
 static void on_ares_timer(void *arg);
 
 static void arm(struct resolver *r)
@@ -56,8 +56,8 @@ static void arm(struct resolver *r)
     if (list_is_empty(&r->queries))
         timer_stop(&r->timer);
     else
-        timer_start(r->loop, &r->timer, (uint64_t)t->tv_sec * 1000 + (uint64_t)t->tv_usec / 1000 + 1,
-                    on_ares_timer, r);
+        timer_start(r->loop, &r->timer,
+                    (uint64_t)t->tv_sec * 1000 + (uint64_t)t->tv_usec / 1000 + 1, on_ares_timer, r);
 }
 
 static void on_ares_timer(void *arg)
@@ -123,7 +123,7 @@ static void on_socket_state(void *arg, ares_socket_t fd, int is_reading, int is_
         watch_set(s->watch, (is_reading ? WATCH_READ : 0) | (is_writing ? WATCH_WRITE : 0));
 }
 
-/* --- queries ----------------------------------------------------------------------------------- */
+/* --- queries ------------------------------------------------------------------------- */
 static void free_query_if_over(struct resolver_query *q)
 {
     if (!q->is_over || q->is_in_ares)
@@ -199,7 +199,8 @@ static void collect(struct resolver_answer *a, const struct ares_addrinfo *info)
 {
     uint32_t ttl_s = UINT32_MAX;
 
-    for (const struct ares_addrinfo_node *n = info->nodes; n && a->count < RESOLVER_ADDRS_MAX; n = n->ai_next) {
+    for (const struct ares_addrinfo_node *n = info->nodes; n && a->count < RESOLVER_ADDRS_MAX;
+         n = n->ai_next) {
         if (!address_of(n, &a->addrs[a->count]))
             continue;
         a->count++;
@@ -222,7 +223,8 @@ static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinf
         free_query_if_over(q);
         return;
     }
-    q->answer = (struct resolver_answer){ .result = result_of(status), .text = ares_strerror(status) };
+    q->answer =
+        (struct resolver_answer){ .result = result_of(status), .text = ares_strerror(status) };
     if (info)
         collect(&q->answer, info);
     ares_freeaddrinfo(info);
@@ -231,7 +233,8 @@ static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinf
 
 static void ask(struct resolver *r, struct resolver_query *q, const char *name)
 {
-    static const struct ares_addrinfo_hints hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+    static const struct ares_addrinfo_hints hints = { .ai_family = AF_UNSPEC,
+                                                      .ai_socktype = SOCK_STREAM };
 
     q->is_in_ares = true;
     ares_getaddrinfo(r->channel, name, NULL, &hints, on_addrinfo, q);
@@ -276,7 +279,7 @@ void resolver_cancel(struct resolver_query *q)
     free_query_if_over(q);
 }
 
-/* --- life ---------------------------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------------------- */
 static int error_of(int status)
 {
     return status == ARES_ENOMEM ? -ENOMEM : -EINVAL;
@@ -305,7 +308,8 @@ static int open_channel(struct resolver *r, const struct resolver_config *config
     return error_of(status);
 }
 
-int resolver_new(struct loop *l, const struct resolver_config *config, struct resolver **ret_resolver)
+int resolver_new(struct loop *l, const struct resolver_config *config,
+                 struct resolver **ret_resolver)
 {
     AUTO(freep) struct resolver *r = NULL;
     int e;

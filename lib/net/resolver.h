@@ -40,7 +40,8 @@ struct resolver_config {
     uint32_t try_ms;            /* of one server; 0: 2,000 */
 };
 
-MUST_CHECK int resolver_new(struct loop *l, const struct resolver_config *config, struct resolver **ret_resolver);
+MUST_CHECK int resolver_new(struct loop *l, const struct resolver_config *config,
+                            struct resolver **ret_resolver);
 void resolver_free(struct resolver *r);
 DEFINE_FREEP(resolver, resolver_free)
 /* -EAGAIN: RESOLVER_QUERIES_MAX are running.  Both families. */

@@ -102,7 +102,8 @@ static void test_answers(void **state)
         { "answers a literal as it stands", "10.1.2.3", 2000, RESOLVER_OK, 1, 0 },
         { "answers an IPv6 literal", "2001:db8::9", 2000, RESOLVER_OK, 1, 0 },
         { "refuses a name that is too long",
-          "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test", 2000, RESOLVER_BAD_NAME, 0, 0 },
+          "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test",
+          2000, RESOLVER_BAD_NAME, 0, 0 },
     };
     AUTO(loop_freep) struct loop *l = NULL;
     struct resolver_config config = { .is_search_off = true };
@@ -119,7 +120,8 @@ static void test_answers(void **state)
         struct resolver_query *q;
 
         check_row(rows[i].it);
-        assert_int_equal(resolver_query(r, rows[i].name, rows[i].deadline_ms, on_answer, &a, &q), 0);
+        assert_int_equal(resolver_query(r, rows[i].name, rows[i].deadline_ms, on_answer, &a, &q),
+                         0);
         assert_false(a.is_done);
         assert_true(loop_run_until(l, is_done, &a, 4000));
         assert_int_equal(a.answer.result, rows[i].result);

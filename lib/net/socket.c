@@ -127,7 +127,8 @@ bool socket_path(int fd, uint32_t *ret_rtt_us, uint64_t *ret_bytes_per_s)
         return false;
     if (len < offsetof(struct tcp_info, tcpi_delivery_rate) + sizeof(info.tcpi_delivery_rate))
         return false;
-    *ret_rtt_us = info.tcpi_min_rtt && info.tcpi_min_rtt != UINT32_MAX ? info.tcpi_min_rtt : info.tcpi_rtt;
+    *ret_rtt_us =
+        info.tcpi_min_rtt && info.tcpi_min_rtt != UINT32_MAX ? info.tcpi_min_rtt : info.tcpi_rtt;
     *ret_bytes_per_s = info.tcpi_delivery_rate;
     return info.tcpi_delivery_rate != 0;
 }

@@ -74,7 +74,8 @@ void timer_stop(struct loop_timer *t)
     set_root(l, meld(l->timers, children));
 }
 
-void timer_start(struct loop *l, struct loop_timer *t, uint64_t after_ms, void (*fn)(void *arg), void *arg)
+void timer_start(struct loop *l, struct loop_timer *t, uint64_t after_ms, void (*fn)(void *arg),
+                 void *arg)
 {
     timer_stop(t);
     *t = (struct loop_timer){

@@ -47,7 +47,7 @@ static void make_indexes(void)
     note_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
 }
 
-/* --- verification ------------------------------------------------------------------------- */
+/* --- verification -------------------------------------------------------------------- */
 static enum cert_kind only_kind(unsigned kinds)
 {
     for (unsigned kind = 0; kind < CERT_KIND_COUNT; kind++)
@@ -56,7 +56,8 @@ static enum cert_kind only_kind(unsigned kinds)
     return CERT_KIND_COUNT;
 }
 
-static enum reason judge(const struct tls_config *config, const struct chain *chain, struct identity *ret_peer)
+static enum reason judge(const struct tls_config *config, const struct chain *chain,
+                         struct identity *ret_peer)
 {
     enum cert_kind kind = only_kind(config->kinds);
     int64_t now_s = time(NULL);
@@ -123,7 +124,7 @@ enum reason tls_refusal_of(const SSL *ssl)
     return seen ? seen->refusal : REASON_NONE;
 }
 
-/* --- our own certificate -------------------------------------------------------------------- */
+/* --- our own certificate ------------------------------------------------------------- */
 static X509 *parse_der(const struct chain *chain, size_t i)
 {
     unsigned char memory[8192];
@@ -198,7 +199,7 @@ static int on_cert_wanted(SSL *ssl, void *arg)
     return is_good;
 }
 
-/* --- contexts -------------------------------------------------------------------------------- */
+/* --- contexts ------------------------------------------------------------------------ */
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                    const unsigned char *in, unsigned in_len, void *arg)
 {
@@ -233,16 +234,18 @@ static void set_verify(struct tls_ctx *ctx, SSL_CTX *c)
 
 static int set_up(struct tls_ctx *ctx, SSL_CTX *c)
 {
-    SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION
+                               | SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_clear_options(c, SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_read_ahead(c, 1);
     SSL_CTX_set_default_read_buffer_len(c, READ_BUFFER_BYTES);
     SSL_CTX_set_max_early_data(c, 0);
-    if (!SSL_CTX_set_min_proto_version(c, ctx->config.is_public ? TLS1_2_VERSION : TLS1_3_VERSION) ||
-        !SSL_CTX_set_ciphersuites(c, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256") ||
-        !SSL_CTX_set_cipher_list(c, "ECDHE+AESGCM:ECDHE+CHACHA20") ||
-        !SSL_CTX_set1_groups_list(c, "X25519:P-256"))
+    if (!SSL_CTX_set_min_proto_version(c, ctx->config.is_public ? TLS1_2_VERSION : TLS1_3_VERSION)
+        || !SSL_CTX_set_ciphersuites(
+            c, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256")
+        || !SSL_CTX_set_cipher_list(c, "ECDHE+AESGCM:ECDHE+CHACHA20")
+        || !SSL_CTX_set1_groups_list(c, "X25519:P-256"))
         return -EINVAL;
     SSL_CTX_set_cert_cb(c, on_cert_wanted, ctx);
     set_verify(ctx, c);

@@ -46,7 +46,8 @@ MUST_CHECK int tls_ctx_set_certificate(struct tls_ctx *ctx, struct chain *chain,
 MUST_CHECK int tls_ctx_apply(struct tls_ctx *ctx, struct ssl_ctx_st *ssl_ctx);
 /* The same; a refusal of the peer is noted in *note, which has to live until the handshake is
  * over or the connection gone. */
-MUST_CHECK int tls_ctx_apply_noting(struct tls_ctx *ctx, struct ssl_ctx_st *ssl_ctx, enum reason *note);
+MUST_CHECK int tls_ctx_apply_noting(struct tls_ctx *ctx, struct ssl_ctx_st *ssl_ctx,
+                                    enum reason *note);
 /* The verified peer; false: none was shown. */
 bool tls_peer_of(const struct ssl_st *ssl, struct identity *ret_peer);
 /* Why the peer was refused; REASON_NONE: it was not. */

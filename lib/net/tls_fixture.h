@@ -16,7 +16,7 @@ static inline void tls_world_open(struct tls_world *w)
     int64_t now_s = time(NULL);
 
     assert_int_equal(ca_new_root("test", now_s - 300, now_s + 86400, &w->root), 0);
-    strcpy(w->trust.cluster, "test");
+    assert_true(span_copy(SPAN("test"), w->trust.cluster, sizeof(w->trust.cluster)));
     assert_int_equal(chain_root_pin(ca_chain(w->root), w->trust.pin), 0);
 }
 
@@ -30,7 +30,9 @@ static inline void tls_world_leaf(const struct tls_world *w, enum cert_kind kind
                                   int64_t life_s, struct chain **ret_chain, struct key **ret_key)
 {
     int64_t now_s = time(NULL);
-    struct ca_leaf leaf = { .kind = kind, .not_before_s = now_s - 200, .not_after_s = now_s + life_s };
+    struct ca_leaf leaf = { .kind = kind,
+                            .not_before_s = now_s - 200,
+                            .not_after_s = now_s + life_s };
     struct ca *issuer;
 
     assert_true(ulid_parse(span_str(id), &leaf.id));
@@ -41,12 +43,15 @@ static inline void tls_world_leaf(const struct tls_world *w, enum cert_kind kind
 }
 
 /* A context that shows a leaf of `own` (CERT_KIND_COUNT: none) and takes `kinds`. */
-static inline struct tls_ctx *tls_world_ctx(const struct tls_world *w, bool is_server, enum cert_kind own,
-                                            int64_t life_s, unsigned kinds, enum tls_verify verify)
+static inline struct tls_ctx *tls_world_ctx(const struct tls_world *w, bool is_server,
+                                            enum cert_kind own, int64_t life_s, unsigned kinds,
+                                            enum tls_verify verify)
 {
     AUTO(chain_freep) struct chain *chain = NULL;
     AUTO(key_freep) struct key *key = NULL;
-    struct tls_config config = { .is_server = is_server, .kinds = kinds, .verify = verify, .trust = w->trust };
+    struct tls_config config = {
+        .is_server = is_server, .kinds = kinds, .verify = verify, .trust = w->trust
+    };
     struct tls_ctx *ctx;
 
     if (own != CERT_KIND_COUNT) {

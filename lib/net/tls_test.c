@@ -57,7 +57,8 @@ static void on_writable(void *user)
     struct end *e = user;
     struct span parts[2] = {
         span_of(e->bulk + e->sent, (BULK_BYTES - e->sent) / 3),
-        span_of(e->bulk + e->sent + (BULK_BYTES - e->sent) / 3, BULK_BYTES - e->sent - (BULK_BYTES - e->sent) / 3),
+        span_of(e->bulk + e->sent + (BULK_BYTES - e->sent) / 3,
+                BULK_BYTES - e->sent - (BULK_BYTES - e->sent) / 3),
     };
     ssize_t n = conn_writev(e->conn, parts, 2);
 
@@ -82,7 +83,10 @@ static void on_failed(void *user, int error)
 }
 
 static const struct conn_handlers handlers = {
-    .on_ready = on_ready, .on_readable = on_readable, .on_writable = on_writable, .on_failed = on_failed,
+    .on_ready = on_ready,
+    .on_readable = on_readable,
+    .on_writable = on_writable,
+    .on_failed = on_failed,
 };
 
 static bool both_ready(void *arg)
@@ -107,7 +111,8 @@ static bool server_error(void *arg) { return ((struct pair *)arg)->server.error 
 
 static void pair_open(struct pair *p, struct tls_ctx *client, struct tls_ctx *server)
 {
-    struct conn_options a = { .tls = client, .server_name = "relay.example" }, b = { .tls = server };
+    struct conn_options a = { .tls = client, .server_name = "relay.example" },
+                        b = { .tls = server };
     int fds[2];
 
     assert_int_equal(loop_new(&p->loop), 0);
@@ -133,15 +138,24 @@ static void test_who_is_taken(void **state)
         bool is_other_root;
         enum reason client_refusal, server_refusal;     /* what each says of the other */
     } rows[] = {
-        { "takes agent and relay", CERT_AGENT, CERT_RELAY, 100, 100, TLS_VERIFY_REQUIRED, false, REASON_NONE, REASON_NONE },
-        { "takes a client that shows nothing, if optional", CERT_KIND_COUNT, CERT_RELAY, 100, 100, TLS_VERIFY_OPTIONAL, false, REASON_NONE, REASON_NONE },
-        { "refuses a client that shows nothing, if required", CERT_KIND_COUNT, CERT_RELAY, 100, 100, TLS_VERIFY_REQUIRED, false, REASON_BAD_CERTIFICATE, REASON_BAD_CERTIFICATE },
-        { "refuses a client of another kind", CERT_USER, CERT_RELAY, 100, 100, TLS_VERIFY_OPTIONAL, false, REASON_BAD_CERTIFICATE, REASON_BAD_CERTIFICATE },
-        { "refuses a server of another kind", CERT_AGENT, CERT_CONTROL, 100, 100, TLS_VERIFY_REQUIRED, false, REASON_BAD_CERTIFICATE, REASON_BAD_CERTIFICATE },
-        { "refuses an agent that plays the relay", CERT_AGENT, CERT_AGENT, 100, 100, TLS_VERIFY_REQUIRED, false, REASON_BAD_CERTIFICATE, REASON_BAD_CERTIFICATE },
-        { "refuses a server of another root", CERT_AGENT, CERT_RELAY, 100, 100, TLS_VERIFY_REQUIRED, true, REASON_BAD_CERTIFICATE, REASON_BAD_CERTIFICATE },
-        { "refuses a client that has expired", CERT_AGENT, CERT_RELAY, -100, 100, TLS_VERIFY_REQUIRED, false, REASON_CERTIFICATE_EXPIRED, REASON_CERTIFICATE_EXPIRED },
-        { "refuses a server that has expired", CERT_AGENT, CERT_RELAY, 100, -100, TLS_VERIFY_REQUIRED, false, REASON_CERTIFICATE_EXPIRED, REASON_CERTIFICATE_EXPIRED },
+        { "takes agent and relay", CERT_AGENT, CERT_RELAY, 100, 100, TLS_VERIFY_REQUIRED, false,
+          REASON_NONE, REASON_NONE },
+        { "takes a client that shows nothing, if optional", CERT_KIND_COUNT, CERT_RELAY, 100, 100,
+          TLS_VERIFY_OPTIONAL, false, REASON_NONE, REASON_NONE },
+        { "refuses a client that shows nothing, if required", CERT_KIND_COUNT, CERT_RELAY, 100, 100,
+          TLS_VERIFY_REQUIRED, false, REASON_BAD_CERTIFICATE, REASON_BAD_CERTIFICATE },
+        { "refuses a client of another kind", CERT_USER, CERT_RELAY, 100, 100, TLS_VERIFY_OPTIONAL,
+          false, REASON_BAD_CERTIFICATE, REASON_BAD_CERTIFICATE },
+        { "refuses a server of another kind", CERT_AGENT, CERT_CONTROL, 100, 100,
+          TLS_VERIFY_REQUIRED, false, REASON_BAD_CERTIFICATE, REASON_BAD_CERTIFICATE },
+        { "refuses an agent that plays the relay", CERT_AGENT, CERT_AGENT, 100, 100,
+          TLS_VERIFY_REQUIRED, false, REASON_BAD_CERTIFICATE, REASON_BAD_CERTIFICATE },
+        { "refuses a server of another root", CERT_AGENT, CERT_RELAY, 100, 100, TLS_VERIFY_REQUIRED,
+          true, REASON_BAD_CERTIFICATE, REASON_BAD_CERTIFICATE },
+        { "refuses a client that has expired", CERT_AGENT, CERT_RELAY, -100, 100,
+          TLS_VERIFY_REQUIRED, false, REASON_CERTIFICATE_EXPIRED, REASON_CERTIFICATE_EXPIRED },
+        { "refuses a server that has expired", CERT_AGENT, CERT_RELAY, 100, -100,
+          TLS_VERIFY_REQUIRED, false, REASON_CERTIFICATE_EXPIRED, REASON_CERTIFICATE_EXPIRED },
     };
     struct tls_world world, other;
 
@@ -151,10 +165,12 @@ static void test_who_is_taken(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct tls_ctx *client = tls_world_ctx(&world, false, rows[i].client, rows[i].client_life_s,
                                                TLS_KIND(CERT_RELAY), TLS_VERIFY_REQUIRED);
-        struct tls_ctx *server = tls_world_ctx(rows[i].is_other_root ? &other : &world, true, rows[i].server,
-                                               rows[i].server_life_s, TLS_KIND(CERT_AGENT) | TLS_KIND(CERT_RELAY), rows[i].verify);
+        struct tls_ctx *server = tls_world_ctx(
+            rows[i].is_other_root ? &other : &world, true, rows[i].server, rows[i].server_life_s,
+            TLS_KIND(CERT_AGENT) | TLS_KIND(CERT_RELAY), rows[i].verify);
         unsigned char got[2][8];
-        struct pair p = { .client = { .got = got[0], .room = 8 }, .server = { .got = got[1], .room = 8 } };
+        struct pair p = { .client = { .got = got[0], .room = 8 },
+                          .server = { .got = got[1], .room = 8 } };
 
         check_row(rows[i].it);
         pair_open(&p, client, server);
@@ -182,8 +198,10 @@ static void test_who_is_taken(void **state)
 
 static void open_mutual(struct pair *p, const struct tls_world *w)
 {
-    struct tls_ctx *client = tls_world_ctx(w, false, CERT_AGENT, 100, TLS_KIND(CERT_RELAY), TLS_VERIFY_REQUIRED);
-    struct tls_ctx *server = tls_world_ctx(w, true, CERT_RELAY, 100, TLS_KIND(CERT_AGENT), TLS_VERIFY_REQUIRED);
+    struct tls_ctx *client =
+        tls_world_ctx(w, false, CERT_AGENT, 100, TLS_KIND(CERT_RELAY), TLS_VERIFY_REQUIRED);
+    struct tls_ctx *server =
+        tls_world_ctx(w, true, CERT_RELAY, 100, TLS_KIND(CERT_AGENT), TLS_VERIFY_REQUIRED);
 
     pair_open(p, client, server);
     tls_ctx_unref(client);
@@ -195,7 +213,9 @@ static void test_bulk_both_ways(void **state)
     AUTO(freep) unsigned char *bulk = malloc(2 * BULK_BYTES), *got = malloc(2 * BULK_BYTES + 2);
     struct pair p = {
         .client = { .bulk = bulk, .got = got, .room = BULK_BYTES + 1 },
-        .server = { .bulk = bulk + BULK_BYTES, .got = got + BULK_BYTES + 1, .room = BULK_BYTES + 1 },
+        .server = { .bulk = bulk + BULK_BYTES,
+                    .got = got + BULK_BYTES + 1,
+                    .room = BULK_BYTES + 1 },
     };
     struct tls_world w;
     unsigned seed = 3;
@@ -217,7 +237,8 @@ static void test_bulk_both_ways(void **state)
 static void test_end_without_close_notify_is_an_error(void **state)
 {
     unsigned char got[2][8];
-    struct pair p = { .client = { .got = got[0], .room = 8 }, .server = { .got = got[1], .room = 8 } };
+    struct pair p = { .client = { .got = got[0], .room = 8 },
+                      .server = { .got = got[1], .room = 8 } };
     struct tls_world w;
 
     (void)state;
@@ -241,7 +262,8 @@ static void test_silent_client_times_out(void **state)
 
     (void)state;
     tls_world_open(&w);
-    options.tls = tls_world_ctx(&w, true, CERT_RELAY, 100, TLS_KIND(CERT_AGENT), TLS_VERIFY_REQUIRED);
+    options.tls =
+        tls_world_ctx(&w, true, CERT_RELAY, 100, TLS_KIND(CERT_AGENT), TLS_VERIFY_REQUIRED);
     assert_int_equal(loop_new(&p.loop), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
     assert_int_equal(conn_adopt(p.loop, fds[1], &options, &handlers, &p.server, &p.server.conn), 0);
@@ -270,7 +292,8 @@ static void test_certificate_swap(void **state)
     assert_int_equal(tls_ctx_set_certificate(server, chain, key), 0);
     {
         unsigned char got[2][8];
-        struct pair p = { .client = { .got = got[0], .room = 8 }, .server = { .got = got[1], .room = 8 } };
+        struct pair p = { .client = { .got = got[0], .room = 8 },
+                          .server = { .got = got[1], .room = 8 } };
 
         pair_open(&p, client, server);
         assert_true(loop_run_until(p.loop, both_ready, &p, 3000));

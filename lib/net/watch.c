@@ -14,7 +14,8 @@ static void on_poll(uv_poll_t *handle, int status, int events);
 
 static void start(struct watch *w)
 {
-    int events = (w->wanted & WATCH_READ ? UV_READABLE : 0) | (w->wanted & WATCH_WRITE ? UV_WRITABLE : 0);
+    int events =
+        (w->wanted & WATCH_READ ? UV_READABLE : 0) | (w->wanted & WATCH_WRITE ? UV_WRITABLE : 0);
 
     if (events)
         uv_poll_start(&w->uv, events, on_poll);
@@ -25,7 +26,8 @@ static void start(struct watch *w)
 static void on_poll(uv_poll_t *handle, int status, int events)
 {
     struct watch *w = handle->data;
-    unsigned seen = (events & UV_READABLE ? WATCH_READ : 0) | (events & UV_WRITABLE ? WATCH_WRITE : 0);
+    unsigned seen =
+        (events & UV_READABLE ? WATCH_READ : 0) | (events & UV_WRITABLE ? WATCH_WRITE : 0);
 
     /* libuv stops a handle on an error; whoever reads or writes next will learn which. */
     w->fn(w->arg, status < 0 ? w->wanted : seen);

@@ -183,7 +183,7 @@ void hello_deinit(struct tunnel_hello *h)
     secret_wipe(h, sizeof(*h));
 }
 
-/* --- proofs ------------------------------------------------------------------------------- */
+/* --- proofs -------------------------------------------------------------------------- */
 void hello_proof(const struct tunnel_hello *accepting, const struct tunnel_hello *dialling,
                  struct span secret, unsigned char ret_proof[TUNNEL_PROOF_LEN])
 {
@@ -205,7 +205,8 @@ bool hello_proof_is_right(const struct tunnel_hello *accepting, const struct tun
     return span_eq_secret(span_of(right, sizeof(right)), span_of(dialling->proof, sizeof(right)));
 }
 
-static void put_signed(const struct tunnel_hello *accepting, const struct tunnel_hello *dialling, struct buf *out)
+static void put_signed(const struct tunnel_hello *accepting, const struct tunnel_hello *dialling,
+                       struct buf *out)
 {
     buf_put_str(out, "adit-hello/v1");
     buf_put_u8(out, 0);
@@ -214,7 +215,8 @@ static void put_signed(const struct tunnel_hello *accepting, const struct tunnel
     buf_put_str(out, accepting->id);
 }
 
-int hello_sign(const struct tunnel_hello *accepting, struct tunnel_hello *dialling, const struct key *key)
+int hello_sign(const struct tunnel_hello *accepting, struct tunnel_hello *dialling,
+               const struct key *key)
 {
     unsigned char bytes[128], signature[KEY_SIGNATURE_MAX], text[2 * KEY_SIGNATURE_MAX];
     struct buf b, s, t;

@@ -54,8 +54,8 @@ struct tunnel_hello {
     char *token_id, *csr, *mac;         /* TUNNEL_JOIN, passed on as they stand */
 };
 
-MUST_CHECK int hello_decode(struct span json, bool is_accepting_side, struct tunnel_hello *ret_hello,
-                            struct json_error *reterr);
+MUST_CHECK int hello_decode(struct span json, bool is_accepting_side,
+                            struct tunnel_hello *ret_hello, struct json_error *reterr);
 void hello_encode(const struct tunnel_hello *h, struct buf *out);
 void hello_deinit(struct tunnel_hello *h);
 
@@ -71,7 +71,8 @@ MUST_CHECK int hello_sign(const struct tunnel_hello *accepting, struct tunnel_he
 /* REASON_NONE and the identity, or why not (BAD_PROOF, BAD_CERTIFICATE, …). */
 enum reason hello_check_signature(const struct tunnel_hello *accepting,
                                   const struct tunnel_hello *dialling, const struct trust *trust,
-                                  enum cert_kind kind, int64_t now_s, struct identity *ret_identity);
+                                  enum cert_kind kind, int64_t now_s,
+                                  struct identity *ret_identity);
 
 /* Two processes say they are the same agent. */
 enum hello_order {

@@ -16,20 +16,41 @@ static void test_refusals(void **state)
         const char *pointer;        /* NULL: taken */
     } rows[] = {
         { "takes a certificate", DIALLING ",\"credential\":\"certificate\"}", false, NULL },
-        { "takes unknown fields", DIALLING ",\"credential\":\"certificate\",\"new\":[1]}", false, NULL },
-        { "takes a join", DIALLING ",\"credential\":\"join\",\"token_id\":\"t\",\"csr\":\"c\",\"mac\":\"m\"}", false, NULL },
-        { "refuses a join without a MAC", DIALLING ",\"credential\":\"join\",\"token_id\":\"t\",\"csr\":\"c\"}", false, "/token_id" },
-        { "refuses an unknown credential", DIALLING ",\"credential\":\"magic\"}", false, "/credential" },
+        { "takes unknown fields", DIALLING ",\"credential\":\"certificate\",\"new\":[1]}", false,
+          NULL },
+        { "takes a join",
+          DIALLING ",\"credential\":\"join\",\"token_id\":\"t\",\"csr\":\"c\",\"mac\":\"m\"}",
+          false, NULL },
+        { "refuses a join without a MAC",
+          DIALLING ",\"credential\":\"join\",\"token_id\":\"t\",\"csr\":\"c\"}", false,
+          "/token_id" },
+        { "refuses an unknown credential", DIALLING ",\"credential\":\"magic\"}", false,
+          "/credential" },
         { "refuses none", DIALLING "}", false, "/credential" },
         { "refuses the accepting side's", DIALLING ",\"credential\":\"\"}", false, "/credential" },
-        { "refuses a session without a proof", DIALLING ",\"credential\":\"session\",\"session\":\"" BOOT "\"}", false, "/proof" },
-        { "refuses a signature without a chain", DIALLING ",\"credential\":\"signature\",\"signature\":\"x\"}", false, "/signature" },
-        { "refuses a boot id that is none", "{\"protocol\":1,\"boot_id\":\"01J0000000000000000000000!\",\"starts\":3,\"nonce\":\"" NONCE "\",\"credential\":\"certificate\"}", false, "/boot_id" },
-        { "refuses a short nonce", "{\"protocol\":1,\"boot_id\":\"" BOOT "\",\"starts\":3,\"nonce\":\"AAAA\",\"credential\":\"certificate\"}", false, "/nonce" },
-        { "refuses spare bits in the nonce", "{\"protocol\":1,\"boot_id\":\"" BOOT "\",\"starts\":3,\"nonce\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB\",\"credential\":\"certificate\"}", false, "/nonce" },
+        { "refuses a session without a proof",
+          DIALLING ",\"credential\":\"session\",\"session\":\"" BOOT "\"}", false, "/proof" },
+        { "refuses a signature without a chain",
+          DIALLING ",\"credential\":\"signature\",\"signature\":\"x\"}", false, "/signature" },
+        { "refuses a boot id that is none",
+          "{\"protocol\":1,\"boot_id\":\"01J0000000000000000000000!\",\"starts\":3,\"nonce\":"
+          "\"" NONCE "\",\"credential\":\"certificate\"}",
+          false, "/boot_id" },
+        { "refuses a short nonce",
+          "{\"protocol\":1,\"boot_id\":\"" BOOT
+          "\",\"starts\":3,\"nonce\":\"AAAA\",\"credential\":\"certificate\"}",
+          false, "/nonce" },
+        { "refuses spare bits in the nonce",
+          "{\"protocol\":1,\"boot_id\":\"" BOOT
+          "\",\"starts\":3,\"nonce\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB\","
+          "\"credential\":\"certificate\"}",
+          false, "/nonce" },
         { "refuses an accepting side without a session", DIALLING "}", true, "/session" },
-        { "refuses an accepting side without a secret", DIALLING ",\"session\":\"" BOOT "\"}", true, "/secret" },
-        { "takes an accepting side", DIALLING ",\"session\":\"" BOOT "\",\"secret\":\"" NONCE "\",\"relays\":[\"a:1\"]}", true, NULL },
+        { "refuses an accepting side without a secret", DIALLING ",\"session\":\"" BOOT "\"}", true,
+          "/secret" },
+        { "takes an accepting side",
+          DIALLING ",\"session\":\"" BOOT "\",\"secret\":\"" NONCE "\",\"relays\":[\"a:1\"]}", true,
+          NULL },
         { "refuses a text that is no object", "[]", true, "" },
         { "refuses a fraction", "{\"protocol\":1.5}", true, "/protocol" },
     };
@@ -51,13 +72,16 @@ static void test_refusals(void **state)
 
 static void make(struct tunnel_hello *accepting, struct tunnel_hello *dialling)
 {
-    *accepting = (struct tunnel_hello){ .protocol = 1, .id = "01J0000000000000000000000A", .boot_id = BOOT };
-    *dialling = (struct tunnel_hello){ .protocol = 1, .boot_id = "01J0000000000000000000000B", .starts = 7 };
-    strcpy(accepting->name, "relay \"1\"");
+    *accepting =
+        (struct tunnel_hello){ .protocol = 1, .id = "01J0000000000000000000000A", .boot_id = BOOT };
+    *dialling = (struct tunnel_hello){ .protocol = 1,
+                                       .boot_id = "01J0000000000000000000000B",
+                                       .starts = 7 };
+    assert_true(span_copy(SPAN("relay \"1\""), accepting->name, sizeof(accepting->name)));
     random_bytes(accepting->nonce, 32);
     random_bytes(dialling->nonce, 32);
     random_bytes(accepting->session.secret, 32);
-    strcpy(accepting->session.id.text, "01J0000000000000000000000C");
+    assert_true(ulid_parse(SPAN("01J0000000000000000000000C"), &accepting->session.id));
 }
 
 static void test_round_trip(void **state)
@@ -112,7 +136,10 @@ static void test_signature(void **state)
     AUTO(ca_freep) struct ca *root = NULL, *agents = NULL;
     AUTO(key_freep) struct key *key = NULL;
     AUTO(chain_freep) struct chain *chain = NULL;
-    struct ca_leaf leaf = { .kind = CERT_AGENT, .id = { "01J0000000000000000000000B" }, .not_before_s = 1000, .not_after_s = 2000 };
+    struct ca_leaf leaf = { .kind = CERT_AGENT,
+                            .id = { "01J0000000000000000000000B" },
+                            .not_before_s = 1000,
+                            .not_after_s = 2000 };
     struct trust trust = { .cluster = "test" };
     struct identity who;
     struct tunnel_hello a, d;
@@ -133,15 +160,23 @@ static void test_signature(void **state)
     assert_int_equal(hello_sign(&a, &d, key), 0);
     assert_int_equal(hello_check_signature(&a, &d, &trust, CERT_AGENT, 1500, &who), REASON_NONE);
     assert_string_equal(who.id.text, leaf.id.text);
-    assert_int_equal(hello_check_signature(&a, &d, &trust, CERT_RELAY, 1500, &who), REASON_BAD_CERTIFICATE);
+    assert_int_equal(hello_check_signature(&a, &d, &trust, CERT_RELAY, 1500, &who),
+                     REASON_BAD_CERTIFICATE);
     a.id[25] = 'Z';                 /* a relay in the middle passes it on to another */
-    assert_int_equal(hello_check_signature(&a, &d, &trust, CERT_AGENT, 1500, &who), REASON_BAD_PROOF);
+    assert_int_equal(hello_check_signature(&a, &d, &trust, CERT_AGENT, 1500, &who),
+                     REASON_BAD_PROOF);
     hello_deinit(&d);
 }
 
 static void test_order(void **state)
 {
-    static const struct { const char *it, *old_boot; int64_t old; const char *new_boot; int64_t new; enum hello_order want; } rows[] = {
+    static const struct {
+        const char *it, *old_boot;
+        int64_t old;
+        const char *new_boot;
+        int64_t new;
+        enum hello_order want;
+    } rows[] = {
         { "is one more lane", "A", 1, "A", 1, HELLO_SAME },
         { "is a newer process", "A", 1, "B", 2, HELLO_NEWER },
         { "is an older process", "A", 2, "B", 1, HELLO_OLDER },
@@ -151,7 +186,9 @@ static void test_order(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         check_row(rows[i].it);
-        assert_int_equal(hello_order(span_str(rows[i].old_boot), rows[i].old, span_str(rows[i].new_boot), rows[i].new), rows[i].want);
+        assert_int_equal(hello_order(span_str(rows[i].old_boot), rows[i].old,
+                                     span_str(rows[i].new_boot), rows[i].new),
+                         rows[i].want);
     }
 }
 

@@ -22,12 +22,12 @@ enum tunnel_event { EVENT_START, EVENT_HELLO, EVENT_ACCEPT, EVENT_CLOSE, EVENT_C
 
 #define TO(s) ((s) + 1)         /* 0 in the table: not allowed */
 static const unsigned char next_state[TUNNEL_STATE_COUNT][EVENT_COUNT] = {
-    /*                     START                HELLO            ACCEPT         CLOSE               */
-    [TUNNEL_NEW]      = {  TO(TUNNEL_GREETING), 0,               0,             TO(TUNNEL_CLOSING) },
-    [TUNNEL_GREETING] = {  0,                   TO(TUNNEL_HELD), 0,             TO(TUNNEL_CLOSING) },
-    [TUNNEL_HELD]     = {  0,                   0,               TO(TUNNEL_UP), TO(TUNNEL_CLOSING) },
-    [TUNNEL_UP]       = {  0,                   0,               0,             TO(TUNNEL_CLOSING) },
-    [TUNNEL_CLOSING]  = {  0,                   0,               0,             0                  },
+    /*                     START                HELLO            ACCEPT         CLOSE */
+    [TUNNEL_NEW] = { TO(TUNNEL_GREETING), 0, 0, TO(TUNNEL_CLOSING) },
+    [TUNNEL_GREETING] = { 0, TO(TUNNEL_HELD), 0, TO(TUNNEL_CLOSING) },
+    [TUNNEL_HELD] = { 0, 0, TO(TUNNEL_UP), TO(TUNNEL_CLOSING) },
+    [TUNNEL_UP] = { 0, 0, 0, TO(TUNNEL_CLOSING) },
+    [TUNNEL_CLOSING] = { 0, 0, 0, 0 },
 };
 
 struct login {                  /* our own copy of a tunnel_login */
@@ -82,7 +82,7 @@ const char *tunnel_notice_name(unsigned kind)
     return "?";
 }
 
-/* --- the end ---------------------------------------------------------------------------------- */
+/* --- the end ------------------------------------------------------------------------- */
 static void remember_why(struct tunnel *t, enum reason why, const char *text)
 {
     if (t->why || t->text[0])
@@ -156,7 +156,7 @@ void tunnel_ended(struct tunnel *t, enum reason why, const char *text)
     tunnel_free(t);
 }
 
-/* --- HELLO -------------------------------------------------------------------------------------- */
+/* --- HELLO --------------------------------------------------------------------------- */
 static void fill_own(struct tunnel *t)
 {
     const struct tunnel_self *self = t->self;
@@ -183,7 +183,8 @@ static int send_own(struct tunnel *t)
     buf_init_heap(&json, HELLO_BYTES_MAX);
     /* Lent for the encoding; the list is the program's. */
     if (t->is_accepting)
-        t->own.relays = (struct json_strs){ (char **)(uintptr_t)t->self->relays, t->self->relay_count };
+        t->own.relays =
+            (struct json_strs){ (char **)(uintptr_t)t->self->relays, t->self->relay_count };
     hello_encode(&t->own, &json);
     t->own.relays = (struct json_strs){ 0 };
     r = buf_error(&json);
@@ -258,7 +259,7 @@ static int show_credential(struct tunnel *t)
     }
 }
 
-/* --- what the mux says ---------------------------------------------------------------------------- */
+/* --- what the mux says --------------------------------------------------------------- */
 static bool take_hello(struct tunnel *t, struct span json)
 {
     struct json_error e = { 0 };
@@ -302,7 +303,8 @@ static void on_accepted(void *user, struct mux_link *l)
         t->handlers->on_up(t->user, t);
 }
 
-static void on_notice(void *user, struct mux_link *l, uint8_t kind, uint64_t revision, struct span body)
+static void on_notice(void *user, struct mux_link *l, uint8_t kind, uint64_t revision,
+                      struct span body)
 {
     struct tunnel *t = user;
 
@@ -311,13 +313,15 @@ static void on_notice(void *user, struct mux_link *l, uint8_t kind, uint64_t rev
         t->handlers->on_notice(t->user, t, kind, revision, body);
 }
 
-static void on_goaway(void *user, struct mux_link *l, enum reason why, struct span text, uint32_t ms_left)
+static void on_goaway(void *user, struct mux_link *l, enum reason why, struct span text,
+                      uint32_t ms_left)
 {
     struct tunnel *t = user;
     char words[TEXT_MAX];
 
     (void)l;
-    snprintf(words, sizeof(words), "the other side says: " SPAN_FMT, SPAN_ARG(span_first(text, 150)));
+    snprintf(words, sizeof(words), "the other side says: " SPAN_FMT,
+             SPAN_ARG(span_first(text, 150)));
     if (t->state == TUNNEL_UP) {
         if (!ms_left)
             remember_why(t, why, words);
@@ -362,7 +366,7 @@ void tunnel_fill_handlers(struct mux_handlers *handlers)
     handlers->on_want_send = on_want_send;
 }
 
-/* --- the program ------------------------------------------------------------------------------------ */
+/* --- the program --------------------------------------------------------------------- */
 void tunnel_accept(struct tunnel *t)
 {
     if (!t->is_accepting || !step(t, EVENT_ACCEPT))
@@ -388,7 +392,8 @@ bool tunnel_accept_session(struct tunnel *t, const struct tunnel_session *sessio
 }
 
 enum reason tunnel_check_signature(const struct tunnel *t, const struct trust *trust,
-                                   enum cert_kind kind, int64_t now_s, struct identity *ret_identity)
+                                   enum cert_kind kind, int64_t now_s,
+                                   struct identity *ret_identity)
 {
     return hello_check_signature(&t->own, &t->peer, trust, kind, now_s, ret_identity);
 }
@@ -445,7 +450,7 @@ bool tunnel_is_up(const struct tunnel *t)
     return t->state == TUNNEL_UP;
 }
 
-/* --- the carrier -------------------------------------------------------------------------------------- */
+/* --- the carrier --------------------------------------------------------------------- */
 static int copy_login(const struct tunnel_login *from, struct login *to)
 {
     int r;
@@ -500,7 +505,8 @@ int tunnel_start(struct tunnel *t, uint64_t now_ms)
     return send_own(t);
 }
 
-void tunnel_set_shown(struct tunnel *t, const struct identity *shown, const struct endpoint *address)
+void tunnel_set_shown(struct tunnel *t, const struct identity *shown,
+                      const struct endpoint *address)
 {
     t->has_shown = shown != NULL;
     if (shown)

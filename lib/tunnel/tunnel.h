@@ -59,14 +59,16 @@ struct tunnel_handlers {                /* `user` is the config's, or tunnel_set
                           const struct identity *shown);
     /* Streams may be opened.  Both sides. */
     void (*on_up)(void *user, struct tunnel *t);
-    void (*on_notice)(void *user, struct tunnel *t, unsigned kind, uint64_t revision, struct span body);
-    void (*on_goaway)(void *user, struct tunnel *t, enum reason why, struct span text, uint32_t ms_left);
+    void (*on_notice)(void *user, struct tunnel *t, unsigned kind, uint64_t revision,
+                      struct span body);
+    void (*on_goaway)(void *user, struct tunnel *t, enum reason why, struct span text,
+                      uint32_t ms_left);
     void (*on_proved)(void *user, struct tunnel *t, uint32_t rtt_us);
     /* The last call.  `text` is for a person. */
     void (*on_down)(void *user, struct tunnel *t, enum reason why, const char *text);
 };
 
-/* --- the program ---------------------------------------------------------------------- */
+/* --- the program --------------------------------------------------------------------- */
 /* Sets the link handlers; leaves the stream handlers alone. */
 void tunnel_fill_handlers(struct mux_handlers *handlers);
 void tunnel_set_user(struct tunnel *t, void *user);
@@ -88,14 +90,16 @@ bool tunnel_accept_session(struct tunnel *t, const struct tunnel_session *sessio
 void tunnel_refuse(struct tunnel *t, enum reason why, const char *text);
 /* TUNNEL_SIGNATURE: whose signature it is. */
 enum reason tunnel_check_signature(const struct tunnel *t, const struct trust *trust,
-                                   enum cert_kind kind, int64_t now_s, struct identity *ret_identity);
-MUST_CHECK int tunnel_notice(struct tunnel *t, enum tunnel_notice kind, uint64_t revision, struct span body);
+                                   enum cert_kind kind, int64_t now_s,
+                                   struct identity *ret_identity);
+MUST_CHECK int tunnel_notice(struct tunnel *t, enum tunnel_notice kind, uint64_t revision,
+                             struct span body);
 /* No new streams here; living ones have ms_left. */
 void tunnel_goaway(struct tunnel *t, enum reason why, const char *text, uint32_t ms_left);
 /* GOAWAY, what is queued is sent (2 s at the most), end; on_down comes on a later turn. */
 void tunnel_close(struct tunnel *t, enum reason why, const char *text);
 
-/* --- the carrier (lib/tunnel/client, lib/tunnel/server, tests) --------------------------- */
+/* --- the carrier (lib/tunnel/client, lib/tunnel/server, tests) ----------------------- */
 struct tunnel_carrier {
     void (*want_send)(void *carrier);           /* pull by tunnel_produce(), at the turn's end */
     void (*set_timer)(void *carrier, uint64_t at_ms);   /* call tunnel_tick() then */
@@ -120,7 +124,8 @@ void tunnel_discard(struct tunnel *t);
 /* The pipe is open: makes the mux link, sends HELLO if accepting.  On an error call
  * tunnel_ended(). */
 MUST_CHECK int tunnel_start(struct tunnel *t, uint64_t now_ms);
-void tunnel_set_shown(struct tunnel *t, const struct identity *shown, const struct endpoint *address);
+void tunnel_set_shown(struct tunnel *t, const struct identity *shown,
+                      const struct endpoint *address);
 /* Received bytes of a message.  False: the link is ending (finish() was called): read no more. */
 bool tunnel_take(struct tunnel *t, struct span bytes, bool is_last, uint64_t now_ms);
 /* One message of at most `cap` >= 16,384 bytes; 0: nothing to send. */

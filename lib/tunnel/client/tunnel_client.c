@@ -44,7 +44,7 @@ static void wake(struct client *c)
     loop_defer(c->loop, &c->flush, on_flush, c);
 }
 
-/* --- the end -------------------------------------------------------------------------------------- */
+/* --- the end ------------------------------------------------------------------------- */
 static void on_reap(struct loop_reap *reap)
 {
     free(container_of(reap, struct client, reap));
@@ -91,7 +91,7 @@ static void close_politely(struct client *c)
     end(c);
 }
 
-/* --- out ------------------------------------------------------------------------------------------- */
+/* --- out ----------------------------------------------------------------------------- */
 static bool has_budget(struct client *c)
 {
     const struct conn *conn = ws_client_conn(c->ws);
@@ -152,7 +152,7 @@ static void on_flush(void *arg)
         close_politely(c);
 }
 
-/* --- carrier ------------------------------------------------------------------------------------------ */
+/* --- carrier ------------------------------------------------------------------------- */
 static void want_send(void *carrier)
 {
     wake(carrier);
@@ -184,7 +184,7 @@ static const struct tunnel_carrier carrier = {
     .want_send = want_send, .set_timer = set_timer, .finish = finish,
 };
 
-/* --- in ------------------------------------------------------------------------------------------------- */
+/* --- in ------------------------------------------------------------------------------ */
 static void on_open(void *user)
 {
     struct client *c = user;
@@ -215,7 +215,8 @@ static void on_closed(void *user, enum reason why, const char *text)
 {
     struct client *c = user;
 
-    if (c->is_started || why != REASON_SESSION_LOST || c->next >= c->found.count || c->is_finishing) {
+    if (c->is_started || why != REASON_SESSION_LOST || c->next >= c->found.count
+        || c->is_finishing) {
         gone(c, why, text);
         return;
     }
@@ -227,7 +228,7 @@ static const struct ws_client_handlers ws_handlers = {
     .on_open = on_open, .on_data = on_data, .on_writable = on_writable, .on_closed = on_closed,
 };
 
-/* --- dialling ---------------------------------------------------------------------------------------------- */
+/* --- dialling ------------------------------------------------------------------------ */
 static void dial_next(struct client *c)
 {
     char authority[300];

@@ -45,8 +45,14 @@ static const struct conn_handlers raw_handlers = {
 
 static bool raw_is_ready(void *arg) { return ((struct raw *)arg)->is_ready; }
 static bool raw_is_over(void *arg) { return ((struct raw *)arg)->is_over; }
-static bool raw_is_closed(void *arg) { return raw_is_over(arg) || memchr(((struct raw *)arg)->got, 0x88, ((struct raw *)arg)->len); }
-static bool raw_is_upgraded(void *arg) { return strstr(((struct raw *)arg)->got, "\r\n\r\n") != NULL; }
+static bool raw_is_closed(void *arg)
+{
+    return raw_is_over(arg) || memchr(((struct raw *)arg)->got, 0x88, ((struct raw *)arg)->len);
+}
+static bool raw_is_upgraded(void *arg)
+{
+    return strstr(((struct raw *)arg)->got, "\r\n\r\n") != NULL;
+}
 
 static void raw_open(struct raw *r, struct pair *p)
 {
@@ -63,14 +69,23 @@ static void raw_open(struct raw *r, struct pair *p)
 
 static void test_heads(void **state)
 {
-    static const struct { const char *it, *head, *status; } rows[] = {
-        { "takes path and subprotocol", "GET /tunnel HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Protocol: adit.v1\r\n\r\n", "101" },
-        { "agrees on no compression", "GET /tunnel HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Protocol: adit.v1\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", "101" },
-        { "refuses another path", "GET /other HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Protocol: adit.v1\r\n\r\n", "404" },
+    static const struct { const char *it, *head, *status;
+    } rows[] = {
+        { "takes path and subprotocol",
+          "GET /tunnel HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Protocol: adit.v1\r\n\r\n", "101" },
+        { "agrees on no compression",
+          "GET /tunnel HTTP/1.1\r\n" UPGRADE
+          "Sec-WebSocket-Protocol: adit.v1\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
+          "101" },
+        { "refuses another path",
+          "GET /other HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Protocol: adit.v1\r\n\r\n", "404" },
         { "refuses no subprotocol", "GET /tunnel HTTP/1.1\r\n" UPGRADE "\r\n", "400" },
-        { "refuses another subprotocol", "GET /tunnel HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Protocol: adit.v2\r\n\r\n", "" },
-        { "refuses a request without an upgrade", "GET /tunnel HTTP/1.1\r\nHost: a\r\n\r\n", "404" },
-        { "refuses a body", "POST /tunnel HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", "" },
+        { "refuses another subprotocol",
+          "GET /tunnel HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Protocol: adit.v2\r\n\r\n", "" },
+        { "refuses a request without an upgrade", "GET /tunnel HTTP/1.1\r\nHost: a\r\n\r\n",
+          "404" },
+        { "refuses a body", "POST /tunnel HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+          "" },
         { "refuses what is not HTTP", "\x16\x03\x01\x02\x03\x01\xfc\x03\x03 \r\n\r\n", "" },
     };
 
@@ -97,10 +112,12 @@ static void test_heads(void **state)
 
 static void test_slow_heads_time_out(void **state)
 {
-    static const struct { const char *it, *head; } rows[] = {
+    static const struct { const char *it, *head;
+    } rows[] = {
         { "gives up on silence", "" },
         { "gives up on half a head", "GET /tunnel HTTP/1.1\r\nHost: a\r\n" },
-        { "gives up on no HELLO", "GET /tunnel HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Protocol: adit.v1\r\n\r\n" },
+        { "gives up on no HELLO",
+          "GET /tunnel HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Protocol: adit.v1\r\n\r\n" },
     };
 
     (void)state;
@@ -161,13 +178,21 @@ static size_t frame(unsigned char *dst, unsigned first, const void *payload, siz
 
 static void test_messages(void **state)
 {
-    static const struct { const char *it; unsigned first; const char *payload; size_t n; enum reason why; } rows[] = {
+    static const struct {
+        const char *it;
+        unsigned first;
+        const char *payload;
+        size_t n;
+        enum reason why;
+    } rows[] = {
         { "refuses text", 0x81, "hello", 5, REASON_PROTOCOL_ERROR },
         { "refuses a reserved bit", 0xc2, "hello", 5, REASON_SESSION_LOST },
         { "refuses a reserved opcode", 0x83, "hello", 5, REASON_SESSION_LOST },
-        { "refuses a frame of the mux that is none", 0x82, "\xff\0\0\0\0\0\0\0", 8, REASON_PROTOCOL_ERROR },
+        { "refuses a frame of the mux that is none", 0x82, "\xff\0\0\0\0\0\0\0", 8,
+          REASON_PROTOCOL_ERROR },
         { "refuses half a frame of the mux", 0x82, "\x01\0\0", 3, REASON_PROTOCOL_ERROR },
-        { "refuses a HELLO that is no JSON", 0x82, "\x01\0\0\2\0\0\0\0{{", 10, REASON_PROTOCOL_ERROR },
+        { "refuses a HELLO that is no JSON", 0x82, "\x01\0\0\2\0\0\0\0{{", 10,
+          REASON_PROTOCOL_ERROR },
         { "goes when the other side closes", 0x88, "", 0, REASON_SESSION_LOST },
     };
 
@@ -182,7 +207,11 @@ static void test_messages(void **state)
         check_row(rows[i].it);
         pair_open(&p, &options);
         raw_open(&r, &p);
-        assert_true(conn_write(r.conn, "GET /tunnel HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Protocol: adit.v1\r\n\r\n", 22 + sizeof(UPGRADE) - 1 + 35) > 0);
+        assert_true(conn_write(r.conn,
+                               "GET /tunnel HTTP/1.1\r\n" UPGRADE
+                               "Sec-WebSocket-Protocol: adit.v1\r\n\r\n",
+                               22 + sizeof(UPGRADE) - 1 + 35)
+                    > 0);
         assert_true(loop_run_until(p.loop, raw_is_upgraded, &r, 2000));
         assert_int_equal(conn_write(r.conn, bytes, n), n);
         /* A Close is the last that we hear, or the end of the connection. */
@@ -208,7 +237,11 @@ static void test_endless_message_is_refused(void **state)
     /* A mux frame of a type that is to be ignored, again and again. */
     for (size_t i = 0; i < sizeof(part); i += 8)
         part[i] = 0x3f;
-    assert_true(conn_write(r.conn, "GET /tunnel HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Protocol: adit.v1\r\n\r\n", 22 + sizeof(UPGRADE) - 1 + 35) > 0);
+    assert_true(conn_write(r.conn,
+                           "GET /tunnel HTTP/1.1\r\n" UPGRADE
+                           "Sec-WebSocket-Protocol: adit.v1\r\n\r\n",
+                           22 + sizeof(UPGRADE) - 1 + 35)
+                > 0);
     assert_true(loop_run_until(p.loop, raw_is_upgraded, &r, 2000));
     for (int i = 0; i < 100 && !p.is_relay_down; i++) {
         size_t n = frame(bytes, i ? 0x00 : 0x02, part, sizeof(part)), at = 0;

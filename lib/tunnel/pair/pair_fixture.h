@@ -57,7 +57,7 @@ static inline unsigned char pair_byte(uint64_t seed, uint64_t at)
     return (unsigned char)(x >> (at % 8 * 8));
 }
 
-/* --- the agent echoes -------------------------------------------------------------------------- */
+/* --- the agent echoes ---------------------------------------------------------------- */
 static void agent_pump(struct mux_stream *s)
 {
     struct span spans[8];
@@ -93,7 +93,7 @@ static void agent_on_event(void *user, struct mux_stream *s)
     agent_pump(s);
 }
 
-/* --- the relay sends and checks ------------------------------------------------------------------ */
+/* --- the relay sends and checks ------------------------------------------------------ */
 static void relay_push(struct pair_stream *p)
 {
     while (p->sent < p->total) {
@@ -160,9 +160,13 @@ static void relay_on_ended(void *user, struct mux_stream *s, enum reason how)
 }
 
 /* 0, or why the mux does not take it. */
-static inline int pair_stream_try(struct pair *p, struct pair_stream *x, uint64_t seed, uint64_t total)
+static inline int pair_stream_try(struct pair *p, struct pair_stream *x, uint64_t seed,
+                                  uint64_t total)
 {
-    struct mux_open open = { .kind = MUX_KIND_TCP, .host = SPAN("10.0.0.1"), .port = 80, .answer_ms = 5000,
+    struct mux_open open = { .kind = MUX_KIND_TCP,
+                             .host = SPAN("10.0.0.1"),
+                             .port = 80,
+                             .answer_ms = 5000,
                              .grace_ms = 1000 };
 
     *x = (struct pair_stream){ .pair = p, .total = total, .seed = seed };
@@ -176,7 +180,7 @@ static inline void pair_stream_open(struct pair *p, unsigned i, uint64_t total)
     assert_int_equal(pair_stream_try(p, &p->streams[i], i + 1, total), 0);
 }
 
-/* --- tunnels ------------------------------------------------------------------------------------------ */
+/* --- tunnels ------------------------------------------------------------------------- */
 static void pair_judge(void *arg)
 {
     struct pair *p = arg;
@@ -189,7 +193,8 @@ static void pair_judge(void *arg)
         tunnel_accept(p->up);
 }
 
-static void relay_on_credential(void *user, struct tunnel *t, const struct tunnel_hello *hello, const struct identity *shown)
+static void relay_on_credential(void *user, struct tunnel *t, const struct tunnel_hello *hello,
+                                const struct identity *shown)
 {
     struct pair *p = user;
 
@@ -238,10 +243,11 @@ static void agent_on_down(void *user, struct tunnel *t, enum reason why, const c
     p->dialled = NULL;
     p->is_agent_down = true;
     p->agent_why = why;
-    strncpy(p->agent_text, text, sizeof(p->agent_text) - 1);
+    assert_true(span_copy(span_str(text), p->agent_text, sizeof(p->agent_text)));
 }
 
-static void agent_on_notice(void *user, struct tunnel *t, unsigned kind, uint64_t revision, struct span body)
+static void agent_on_notice(void *user, struct tunnel *t, unsigned kind, uint64_t revision,
+                            struct span body)
 {
     struct pair *p = user;
 
@@ -266,7 +272,7 @@ static void on_accept(void *user, int fd, const struct endpoint *peer)
     tunnel_server_adopt(p->server, fd, peer);
 }
 
-/* --- life ------------------------------------------------------------------------------------------------ */
+/* --- life ---------------------------------------------------------------------------- */
 struct pair_options {
     bool is_plain;
     bool is_other_root;
@@ -282,7 +288,8 @@ static inline void pair_make_tls(struct pair *p, const struct pair_options *o)
     tls_world_open(&other);
     p->server_tls = tls_world_ctx(o->is_other_root ? &other : &p->world, true, server, 1000,
                                   TLS_KIND(CERT_AGENT), TLS_VERIFY_OPTIONAL);
-    p->client_tls = tls_world_ctx(&p->world, false, o->client_kind, 1000, TLS_KIND(CERT_RELAY), TLS_VERIFY_REQUIRED);
+    p->client_tls = tls_world_ctx(&p->world, false, o->client_kind, 1000, TLS_KIND(CERT_RELAY),
+                                  TLS_VERIFY_REQUIRED);
     tls_world_close(&other);
 }
 
@@ -291,7 +298,9 @@ static inline void pair_make_muxes(struct pair *p, uint32_t hello_ms)
     struct mux_config config = { .memory_limit = 256u << 20, .streams_max = 1000, .random_seed = 1,
                                  .hello_timeout_ms = hello_ms };
     struct mux_handlers relay = {
-        .on_opened = relay_on_opened, .on_writable = relay_on_writable, .on_readable = relay_on_readable,
+        .on_opened = relay_on_opened,
+        .on_writable = relay_on_writable,
+        .on_readable = relay_on_readable,
         .on_ended = relay_on_ended,
     };
     struct mux_handlers agent = {
@@ -318,8 +327,12 @@ static inline void pair_open(struct pair *p, const struct pair_options *o)
     if (!o->is_plain)
         pair_make_tls(p, o);
     pair_make_muxes(p, o->hello_ms);
-    p->relay_self = (struct tunnel_self){ .id = random_ulid(1), .name = "relay", .boot_id = random_ulid(2), .streams_max = 1000 };
-    p->agent_self = (struct tunnel_self){ .id = random_ulid(3), .name = "agent", .boot_id = random_ulid(4), .starts = 1 };
+    p->relay_self = (struct tunnel_self){
+        .id = random_ulid(1), .name = "relay", .boot_id = random_ulid(2), .streams_max = 1000
+    };
+    p->agent_self = (struct tunnel_self){
+        .id = random_ulid(3), .name = "agent", .boot_id = random_ulid(4), .starts = 1
+    };
     p->login.kind = TUNNEL_CERTIFICATE;
     server = (struct tunnel_server_config){
         .loop = p->loop, .mux = p->relay, .tls = p->server_tls, .self = &p->relay_self,
@@ -336,8 +349,16 @@ static inline void pair_open(struct pair *p, const struct pair_options *o)
 static inline void pair_dial(struct pair *p)
 {
     struct tunnel_dial d = {
-        .loop = p->loop, .mux = p->agent, .host = "127.0.0.1", .port = p->port, .tls = p->client_tls,
-        .ready_ms = 3000, .self = &p->agent_self, .login = &p->login, .handlers = &agent_handlers, .user = p,
+        .loop = p->loop,
+        .mux = p->agent,
+        .host = "127.0.0.1",
+        .port = p->port,
+        .tls = p->client_tls,
+        .ready_ms = 3000,
+        .self = &p->agent_self,
+        .login = &p->login,
+        .handlers = &agent_handlers,
+        .user = p,
     };
 
     p->is_agent_up = p->is_agent_down = p->is_relay_down = false;

@@ -4,7 +4,12 @@ static const struct pair_options mutual = { .client_kind = CERT_AGENT };
 
 static void test_handshake(void **state)
 {
-    static const struct { const char *it; bool is_late; enum reason verdict; enum cert_kind client; } rows[] = {
+    static const struct {
+        const char *it;
+        bool is_late;
+        enum reason verdict;
+        enum cert_kind client;
+    } rows[] = {
         { "is accepted", false, REASON_NONE, CERT_AGENT },
         { "is accepted later", true, REASON_NONE, CERT_AGENT },
         { "is accepted without a certificate", false, REASON_NONE, CERT_KIND_COUNT },
@@ -123,9 +128,14 @@ static void test_session(void **state)
 
 static void test_wrong_parties(void **state)
 {
-    static const struct { const char *it; struct pair_options options; enum reason why; } rows[] = {
-        { "refuses a relay of another root", { .is_other_root = true, .client_kind = CERT_AGENT }, REASON_BAD_CERTIFICATE },
-        { "refuses a control plane that plays the relay", { .server_kind = CERT_CONTROL, .client_kind = CERT_AGENT }, REASON_BAD_CERTIFICATE },
+    static const struct { const char *it; struct pair_options options; enum reason why;
+    } rows[] = {
+        { "refuses a relay of another root",
+          { .is_other_root = true, .client_kind = CERT_AGENT },
+          REASON_BAD_CERTIFICATE },
+        { "refuses a control plane that plays the relay",
+          { .server_kind = CERT_CONTROL, .client_kind = CERT_AGENT },
+          REASON_BAD_CERTIFICATE },
         { "refuses a user's certificate", { .client_kind = CERT_USER }, REASON_BAD_CERTIFICATE },
     };
 

@@ -46,8 +46,16 @@ static void test_name_is_resolved(void **state)
     pair_open(&p, &mutual);
     assert_int_equal(resolver_new(p.loop, &config, &p.resolver), 0);
     d = (struct tunnel_dial){
-        .loop = p.loop, .resolver = p.resolver, .mux = p.agent, .host = "localhost", .port = p.port,
-        .tls = p.client_tls, .self = &p.agent_self, .login = &p.login, .handlers = &agent_handlers, .user = &p,
+        .loop = p.loop,
+        .resolver = p.resolver,
+        .mux = p.agent,
+        .host = "localhost",
+        .port = p.port,
+        .tls = p.client_tls,
+        .self = &p.agent_self,
+        .login = &p.login,
+        .handlers = &agent_handlers,
+        .user = &p,
     };
     assert_int_equal(tunnel_dial(&d, &p.dialled), 0);
     assert_true(loop_run_until(p.loop, pair_is_up, &p, 5000));
@@ -64,7 +72,9 @@ static bool pair_is_settled(void *arg)
 /* Every way out for want of memory, on both ends: up, or down with a reason; no crash, no leak. */
 static void test_handshake_without_memory(void **state)
 {
-    struct pair_options options = { .client_kind = CERT_AGENT, .handshake_ms = 300, .hello_ms = 300 };
+    struct pair_options options = { .client_kind = CERT_AGENT,
+                                    .handshake_ms = 300,
+                                    .hello_ms = 300 };
     bool is_over = false;
     unsigned downs = 0, ups = 0;
 
@@ -77,8 +87,16 @@ static void test_handshake_without_memory(void **state)
         assert_true(nth < 1000);
         pair_open(&p, &options);
         d = (struct tunnel_dial){
-            .loop = p.loop, .mux = p.agent, .host = "127.0.0.1", .port = p.port, .tls = p.client_tls,
-            .ready_ms = 3000, .self = &p.agent_self, .login = &p.login, .handlers = &agent_handlers, .user = &p,
+            .loop = p.loop,
+            .mux = p.agent,
+            .host = "127.0.0.1",
+            .port = p.port,
+            .tls = p.client_tls,
+            .ready_ms = 3000,
+            .self = &p.agent_self,
+            .login = &p.login,
+            .handlers = &agent_handlers,
+            .user = &p,
         };
         check_alloc_fail(nth);
         r = tunnel_dial(&d, &p.dialled);

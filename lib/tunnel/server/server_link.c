@@ -17,7 +17,7 @@ static void wake(struct server_link *k)
     loop_defer(k->server->config.loop, &k->flush, on_flush, k);
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------------------- */
 static void on_reap(struct loop_reap *reap)
 {
     free(container_of(reap, struct server_link, reap));
@@ -106,7 +106,7 @@ void server_link_adopted(struct server_link *k, struct lws *wsi)
     lws_set_opaque_user_data(wsi, k);
 }
 
-/* --- out --------------------------------------------------------------------------------------- */
+/* --- out ----------------------------------------------------------------------------- */
 static bool has_budget(struct server_link *k)
 {
     int fd = lws_get_socket_fd(k->wsi);
@@ -122,7 +122,8 @@ static bool has_budget(struct server_link *k)
     budget = pace_budget(&k->pace);
     if (unsent < budget)
         return true;
-    timer_start(k->server->config.loop, &k->paced, pace_wait_ms(&k->pace, unsent - budget), on_flush, k);
+    timer_start(k->server->config.loop, &k->paced, pace_wait_ms(&k->pace, unsent - budget),
+                on_flush, k);
     return false;
 }
 
@@ -130,7 +131,8 @@ static bool has_budget(struct server_link *k)
 static bool send_message(struct server_link *k)
 {
     unsigned char *p = k->server->scratch + LWS_PRE;
-    size_t n = tunnel_produce(k->tunnel, p, SERVER_MESSAGE_OUT_MAX, loop_now_ms(k->server->config.loop));
+    size_t n =
+        tunnel_produce(k->tunnel, p, SERVER_MESSAGE_OUT_MAX, loop_now_ms(k->server->config.loop));
     int written, r;
 
     if (!n)
@@ -207,7 +209,7 @@ bool server_link_writable(struct server_link *k)
     return false;
 }
 
-/* --- the tunnel's carrier ------------------------------------------------------------------------ */
+/* --- the tunnel's carrier ------------------------------------------------------------ */
 static void want_send(void *carrier)
 {
     wake(carrier);
@@ -245,7 +247,7 @@ static const struct tunnel_carrier carrier = {
     .want_send = want_send, .set_timer = set_timer, .finish = finish,
 };
 
-/* --- in ---------------------------------------------------------------------------------------------- */
+/* --- in ------------------------------------------------------------------------------ */
 static SSL *ssl_of(const struct server_link *k)
 {
     return k->server->config.tls ? lws_get_ssl(k->wsi) : NULL;
@@ -287,7 +289,8 @@ static void on_input_held(void *arg)
     struct server_link *k = arg;
     struct lws_pollfd event = { .events = LWS_POLLIN, .revents = LWS_POLLIN };
 
-    for (int i = 0; i < SERVICES_PER_TURN && !k->is_gone && k->wsi && SSL_has_pending(ssl_of(k)); i++) {
+    for (int i = 0; i < SERVICES_PER_TURN && !k->is_gone && k->wsi && SSL_has_pending(ssl_of(k));
+         i++) {
         uint64_t before = k->received;
 
         event.fd = lws_get_socket_fd(k->wsi);

@@ -31,7 +31,8 @@ static int on_upgrade(struct lws *wsi, struct server_link *k)
 
     if (s->is_draining)
         return refuse(wsi, &s->stats.refused_overload, HTTP_STATUS_SERVICE_UNAVAILABLE);
-    if (lws_hdr_copy(wsi, path, sizeof(path), WSI_TOKEN_GET_URI) < 0 || !span_eq(span_str(path), SPAN("/tunnel")))
+    if (lws_hdr_copy(wsi, path, sizeof(path), WSI_TOKEN_GET_URI) < 0
+        || !span_eq(span_str(path), SPAN("/tunnel")))
         return refuse(wsi, &s->stats.refused_path, HTTP_STATUS_NOT_FOUND);
     if (lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL) <= 0)
         return refuse(wsi, &s->stats.refused_protocol, HTTP_STATUS_BAD_REQUEST);
@@ -64,7 +65,8 @@ static int on_destroy(struct server_link *k)
 }
 
 /* What concerns a connection of ours. */
-static int on_link(struct lws *wsi, enum lws_callback_reasons event, struct server_link *k, void *in, size_t len)
+static int on_link(struct lws *wsi, enum lws_callback_reasons event, struct server_link *k,
+                   void *in, size_t len)
 {
     switch ((int)event) {
     case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
@@ -84,7 +86,8 @@ static int on_link(struct lws *wsi, enum lws_callback_reasons event, struct serv
     }
 }
 
-static int on_lws(struct lws *wsi, enum lws_callback_reasons event, void *user, void *in, size_t len)
+static int on_lws(struct lws *wsi, enum lws_callback_reasons event, void *user, void *in,
+                  size_t len)
 {
     struct server_link *k;
 

@@ -108,7 +108,8 @@ void tunnel_server_adopt(struct tunnel_server *s, int fd, const struct endpoint 
     struct server_link *k = NULL;
     struct lws *wsi;
 
-    if (!s->is_draining && s->stats.links < s->config.links_max && s->stats.handshakes < s->config.handshakes_max)
+    if (!s->is_draining && s->stats.links < s->config.links_max
+        && s->stats.handshakes < s->config.handshakes_max)
         k = server_link_new(s, peer);
     if (!k) {
         s->stats.refused_overload++;

@@ -33,7 +33,8 @@ struct tunnel_server_stats {
     uint32_t handshakes, links;         /* now */
 };
 
-MUST_CHECK int tunnel_server_new(const struct tunnel_server_config *config, struct tunnel_server **ret_server);
+MUST_CHECK int tunnel_server_new(const struct tunnel_server_config *config,
+                                 struct tunnel_server **ret_server);
 /* Takes the descriptor, also when it is refused. */
 void tunnel_server_adopt(struct tunnel_server *s, int fd, const struct endpoint *peer);
 /* GOAWAY with time on all links (drain); new handshakes are refused from now on. */

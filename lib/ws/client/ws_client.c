@@ -63,11 +63,12 @@ static void fail_errno(struct ws_client *c, const char *doing, int error)
     if (why)
         snprintf(text, sizeof(text), "%s: %s", doing, reason_what(why));
     else
-        snprintf(text, sizeof(text), "%s: %s", doing, error ? strerrordesc_np(-error) : "the other side closed");
+        snprintf(text, sizeof(text), "%s: %s", doing,
+                 error ? strerrordesc_np(-error) : "the other side closed");
     fail(c, why ? why : REASON_SESSION_LOST, text);
 }
 
-/* --- out -------------------------------------------------------------------------------------- */
+/* --- out ----------------------------------------------------------------------------- */
 /* 0: all is sent. */
 static int send_rest(struct ws_client *c, const unsigned char *p, size_t *at, size_t end)
 {
@@ -160,12 +161,13 @@ static void pong(struct ws_client *c, struct span payload)
     flush(c);
 }
 
-/* --- in ---------------------------------------------------------------------------------------- */
+/* --- in ------------------------------------------------------------------------------ */
 static void on_close_frame(struct ws_client *c, const struct ws_event *e)
 {
     char text[TEXT_MAX];
 
-    snprintf(text, sizeof(text), "the other side closed: %u " SPAN_FMT, e->close_code, SPAN_ARG(e->data));
+    snprintf(text, sizeof(text), "the other side closed: %u " SPAN_FMT, e->close_code,
+             SPAN_ARG(e->data));
     fail(c, REASON_SESSION_LOST, text);
 }
 
@@ -244,7 +246,8 @@ static void refused(struct ws_client *c, const struct http1_head *head, int erro
 
     if (http1_find(head, SPAN("Adit-Reason"), &named) && reason_find(named) != REASON_COUNT)
         why = reason_find(named);
-    snprintf(text, sizeof(text), "the upgrade was answered %u: %s", head->status, ws_error_text(error));
+    snprintf(text, sizeof(text), "the upgrade was answered %u: %s", head->status,
+             ws_error_text(error));
     fail(c, why, text);
 }
 
@@ -308,7 +311,7 @@ static void on_readable(void *user)
     }
 }
 
-/* --- opening ------------------------------------------------------------------------------------- */
+/* --- opening ------------------------------------------------------------------------- */
 static void on_late(void *arg)
 {
     fail(arg, REASON_REQUEST_TIMEOUT, "the upgrade was not answered in time");
@@ -345,7 +348,10 @@ static void on_failed(void *user, int error)
 }
 
 static const struct conn_handlers conn_handlers = {
-    .on_ready = on_ready, .on_readable = on_readable, .on_writable = on_writable, .on_failed = on_failed,
+    .on_ready = on_ready,
+    .on_readable = on_readable,
+    .on_writable = on_writable,
+    .on_failed = on_failed,
 };
 
 static void free_memory(struct ws_client *c)

@@ -35,8 +35,9 @@ struct ws_client_config {
     uint64_t message_max;               /* of a message in */
 };
 
-MUST_CHECK int ws_client_dial(const struct ws_client_config *config, const struct ws_client_handlers *handlers,
-                              void *user, struct ws_client **ret_client);
+MUST_CHECK int ws_client_dial(const struct ws_client_config *config,
+                              const struct ws_client_handlers *handlers, void *user,
+                              struct ws_client **ret_client);
 /* Room for one message of at most WS_CLIENT_MESSAGE_MAX bytes; NULL: not open, no memory, or a
  * message is still going out (on_writable will tell). */
 unsigned char *ws_client_reserve(struct ws_client *c);
