@@ -108,6 +108,11 @@ void api_free(struct api *a)
     free(a);
 }
 
+void api_set_timeout(struct api *a, unsigned timeout_ms)
+{
+    curl_easy_setopt(a->curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+}
+
 static void prepare(struct api *a, const char *method, struct span body)
 {
     bool changes = strcmp(method, "PATCH") == 0 || strcmp(method, "DELETE") == 0;

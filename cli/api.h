@@ -7,7 +7,7 @@
  * reached directly, whatever proxy variables the environment has.
  *
  * Ownership  an answer's body is the caller's: api_answer_deinit().
- * Limits     10 s for each call, answers of at most 4 MiB.
+ * Limits     10 s for each call unless said otherwise, answers of at most 4 MiB.
  * Errors     -errno and a sentence in reterr when there was no answer; a status that is not
  *            2xx is an answer, api_problem() tells it.
  * Threads    one client belongs to one thread.
@@ -24,6 +24,7 @@ struct api_answer {
 MUST_CHECK int api_new(const char *url, const char *ca_file, const char *token, struct api **ret_api);
 void api_free(struct api *a);
 DEFINE_FREEP(api, api_free)
+void api_set_timeout(struct api *a, unsigned timeout_ms);
 /* `path` begins with '/'; `body` JSON or SPAN_NONE; If-Match: * goes with PATCH and DELETE. */
 MUST_CHECK int api_call(struct api *a, const char *method, const char *path, struct span body,
                         struct api_answer *ret_answer, struct buf *reterr);

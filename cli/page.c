@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-enum { SERVERS = 4, BACKLOG = 64, PATIENCE_S = 5, HEAD_MAX = 8192, REQUESTS_MAX = 100 };
+enum { SERVERS = 4, BACKLOG = 64, PATIENCE_S = 5, ASK_MS = 1000, HEAD_MAX = 8192, REQUESTS_MAX = 100 };
 
 #define PAGE_OPTIONS(X)                                                                    \
     X(PATH, socket, "", 0, 0, OPTION_REQUIRED, "Unix socket to serve on")                  \
@@ -263,6 +263,8 @@ static int run_servers(const struct page_config *config, int listen_fd, const ch
     for (size_t i = 0; i < SERVERS && !r; i++) {
         servers[i] = (struct server){ .listen_fd = listen_fd, .nonce = nonce };
         r = api_new(config->api, config->ca_file, buf_text(&text), &servers[i].api);
+        if (r == 0)
+            api_set_timeout(servers[i].api, ASK_MS);
     }
     explicit_bzero(token, sizeof(token));
     for (size_t i = 0; i < SERVERS && !r; i++)

@@ -83,9 +83,11 @@ static void on_down(void *user, struct tunnel *t, enum reason why, const char *t
     j->is_refused = is_final(why);
     if (j->is_refused)
         explain(j, why, span_str(text));
+    else if (j->reterr->len == 0 && why != REASON_NONE)
+        buf_printf(j->reterr, "%s %s See also: adit reason %s", text ? text : "The connection ended.",
+                   reason_cure(why), reason_text(why));
     else if (j->reterr->len == 0)
-        buf_printf(j->reterr, "%s%s%s", text ? text : "the connection ended",
-                   why != REASON_NONE ? ". " : "", why != REASON_NONE ? reason_cure(why) : "");
+        buf_put_str(j->reterr, text ? text : "the connection ended");
 }
 
 static const struct tunnel_handlers events = {

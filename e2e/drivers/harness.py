@@ -8,14 +8,16 @@ _never = threading.Event()
 
 
 def wait_until(condition, seconds, what=None):
-    """Returns the first true value of condition(); fails when `seconds` pass without one."""
+    """Returns the first true value of condition(); fails when `seconds` pass without one.
+    `what` says what was waited for: a text, or a function that makes one then."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what or condition.__doc__ or condition}")
+            seen = what() if callable(what) else what
+            raise AssertionError(f"not within {seconds} s: {seen or condition}")
         _never.wait(0.01)
 
 

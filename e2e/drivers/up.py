@@ -171,6 +171,13 @@ class Up:
                 continue
         return None
 
+    def is_answering(self):
+        """Whether the control plane answers."""
+        try:
+            return self.api("GET", "/me").status == 200
+        except OSError:
+            return False
+
     def allow(self, name, hosts, ports, agent_group="demo", user="demo", **profile):
         """A profile and a grant for the user; the grant."""
         self.api.make("destination-profiles", name=name, hosts=hosts, agent_group=agent_group,
@@ -206,7 +213,7 @@ class Agent:
 
     def start(self):
         self.process = Process(*self.command)
-        wait_until(self.is_connected, 20, f"agent {self.name} is connected\n{self.process.output}")
+        wait_until(self.is_connected, 20, lambda: f"agent {self.name} is connected\n{self.process.output}")
 
     def is_connected(self):
         answer = self.up.api("GET", f"/agents/{self.name}")

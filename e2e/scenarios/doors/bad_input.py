@@ -115,7 +115,7 @@ def socks_cases(user, secret):
     for what, message in logins.items():
         yield what, hello + message
     good = hello + login + b"\x05\x01\x00" + name + b"\0P"
-    for cut in range(1, len(good), 7):
+    for cut in range(1, len(good), 4):
         yield f"cut at {cut}", good[:cut]
 
 

@@ -76,5 +76,5 @@ with Up() as up, Up(var="/tmp/other", port_base=10000) as other:
 
     # An agent whose clock is a year ahead refuses the relay and says that clocks differ.
     late = Process("faketime", "-f", "+366d", BIN / "adit-agent", "--data-dir", "/tmp/two")
-    wait_until(lambda: "certificate-expired" in late.output or "clock" in late.output, 20, late.output)
+    wait_until(lambda: "certificate-expired" in late.output or "clock" in late.output, 20, lambda: late.output)
     late.process.kill()

@@ -73,8 +73,9 @@ with Up() as up:
 
     # An older revision: the database of before the revocation comes back.
     replace_control(up, lambda: shutil.copytree(data, kept))
-    wait_until(lambda: reason_for(up.curlrc()) == "ok", 30)
-    wait_until(lambda: up.api("DELETE", "/grants/gone?wait=applied").status == 204, 10)
+    wait_until(up.is_answering, 10, "the control plane answers again")
+    deleted = up.api("DELETE", "/grants/gone?wait=applied")
+    check(deleted.status == 204, deleted)
     check(reason_for((name, secret)) == "no-grant")
     before = len(events(up, "state.refused"))
 
@@ -88,7 +89,8 @@ with Up() as up:
     check(reason_for(up.curlrc()) == "ok", "the last good state is no longer in force")
 
     # Foreign keys: another cluster's control plane on the same ports.
-    subprocess.run([BIN / "adit-controlplane", "bootstrap", "--data-dir", "/tmp/foreign/controlplane"],
+    subprocess.run([BIN / "adit-controlplane", "bootstrap", "--data-dir", "/tmp/foreign/controlplane",
+                    "--credentials-file", "/tmp/foreign/credentials"],
                    check=True, stdout=subprocess.DEVNULL)
 
     def put_foreign():

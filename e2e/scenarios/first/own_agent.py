@@ -35,11 +35,11 @@ subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)
 
 with Up("--public", public) as up:
     run(in_guide("build/bin/adit join-token create"), up)
-    join = in_guide("adit-agent join").replace("adit-agent", f"{BIN}/adit-agent")
-    inside.there(lambda: run(join, up))
+    inside.there(lambda: run(f"{BIN}/" + in_guide("adit-agent join"), up))
     agent = inside.there(lambda: Process(BIN / "adit-agent", "--data-dir", "/tmp/home/adit-agent",
                                          "--allow-special", "10.99.0.0/24:80"))
-    wait_until(lambda: up.api("GET", "/agents/my-agent").body.get("connected"), 20, agent.output)
+    wait_until(lambda: up.api("GET", "/agents/my-agent").body.get("connected"), 20,
+               lambda: agent.output)
     for line in commands[commands.index(in_guide("build/bin/adit api POST /agent-groups")):][:4]:
         run(line.replace('"agent_group":"my-group"}', '"agent_group":"my-group","allow_special":true}'), up)
     check("allowed" in run(in_guide("build/bin/adit explain"), up))
