@@ -1,5 +1,6 @@
 #include "lib/tunnel/hello.h"
 #include "lib/tunnel/pace.h"
+#include "lib/tunnel/tunnel_state.h"
 #include "lib/check/check.h"
 #include "lib/crypto/ca.h"
 #include "lib/crypto/random.h"
@@ -225,6 +226,39 @@ static void test_pace_forgets_after_two_windows(void **state)
     assert_int_equal(p.rtt_us, 90000);
 }
 
+/* Every pair: what is allowed, and nothing else. */
+static void test_states(void **state)
+{
+    static const struct {
+        enum tunnel_state from;
+        enum tunnel_event event;
+        enum tunnel_state to;
+    } allowed[] = {
+        { TUNNEL_NEW, TUNNEL_EVENT_START, TUNNEL_GREETING },
+        { TUNNEL_GREETING, TUNNEL_EVENT_HELLO, TUNNEL_HELD },
+        { TUNNEL_HELD, TUNNEL_EVENT_ACCEPT, TUNNEL_UP },
+        { TUNNEL_NEW, TUNNEL_EVENT_CLOSE, TUNNEL_CLOSING },
+        { TUNNEL_GREETING, TUNNEL_EVENT_CLOSE, TUNNEL_CLOSING },
+        { TUNNEL_HELD, TUNNEL_EVENT_CLOSE, TUNNEL_CLOSING },
+        { TUNNEL_UP, TUNNEL_EVENT_CLOSE, TUNNEL_CLOSING },
+    };
+    size_t count = 0;
+
+    (void)state;
+    for (unsigned from = 0; from < TUNNEL_STATE_COUNT; from++)
+        for (unsigned event = 0; event < TUNNEL_EVENT_COUNT; event++) {
+            enum tunnel_state now = (enum tunnel_state)from;
+            bool is_allowed = tunnel_next(&now, (enum tunnel_event)event);
+
+            count += is_allowed;
+            assert_true(is_allowed || now == from);
+            for (size_t i = 0; i < ARRAY_LEN(allowed); i++)
+                if (allowed[i].from == from && allowed[i].event == event)
+                    assert_true(is_allowed && now == allowed[i].to);
+        }
+    assert_int_equal(count, ARRAY_LEN(allowed));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +267,7 @@ int main(void)
         cmocka_unit_test(test_proof_is_of_both_nonces_and_boot),
         cmocka_unit_test(test_signature),
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_states),
         cmocka_unit_test(test_pace),
         cmocka_unit_test(test_pace_forgets_after_two_windows),
     };

@@ -1,6 +1,7 @@
 #include "lib/tunnel/tunnel.h"
 
 #include "lib/crypto/random.h"
+#include "lib/tunnel/tunnel_state.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,27 +9,6 @@
 
 #define TEXT_MAX 320
 #define HELLO_BYTES_MAX 16368
-
-enum tunnel_state {
-    TUNNEL_NEW,                 /* the pipe is not open yet */
-    TUNNEL_GREETING,            /* waits for the peer's HELLO */
-    TUNNEL_HELD,                /* waits for the verdict: ours or the peer's */
-    TUNNEL_UP,
-    TUNNEL_CLOSING,
-    TUNNEL_STATE_COUNT
-};
-
-enum tunnel_event { EVENT_START, EVENT_HELLO, EVENT_ACCEPT, EVENT_CLOSE, EVENT_COUNT };
-
-#define TO(s) ((s) + 1)         /* 0 in the table: not allowed */
-static const unsigned char next_state[TUNNEL_STATE_COUNT][EVENT_COUNT] = {
-    /*                     START                HELLO            ACCEPT         CLOSE */
-    [TUNNEL_NEW] = { TO(TUNNEL_GREETING), 0, 0, TO(TUNNEL_CLOSING) },
-    [TUNNEL_GREETING] = { 0, TO(TUNNEL_HELD), 0, TO(TUNNEL_CLOSING) },
-    [TUNNEL_HELD] = { 0, 0, TO(TUNNEL_UP), TO(TUNNEL_CLOSING) },
-    [TUNNEL_UP] = { 0, 0, 0, TO(TUNNEL_CLOSING) },
-    [TUNNEL_CLOSING] = { 0, 0, 0, 0 },
-};
 
 struct login {                  /* our own copy of a tunnel_login */
     enum tunnel_credential kind;
@@ -40,7 +20,7 @@ struct login {                  /* our own copy of a tunnel_login */
 
 struct tunnel {
     enum tunnel_state state;
-    bool is_accepting, has_peer, has_shown, is_goaway_seen;
+    bool is_accepting, has_peer, has_shown;
     struct mux *mux;
     struct mux_link *link;
     const struct tunnel_self *self;
@@ -60,12 +40,7 @@ struct tunnel {
 
 static bool step(struct tunnel *t, enum tunnel_event event)
 {
-    unsigned char next = next_state[t->state][event];
-
-    if (!next)
-        return false;
-    t->state = (enum tunnel_state)(next - 1);
-    return true;
+    return tunnel_next(&t->state, event);
 }
 
 static const struct { unsigned kind; const char *name; } notices[] = {
@@ -93,7 +68,7 @@ static void remember_why(struct tunnel *t, enum reason why, const char *text)
 
 static void begin_end(struct tunnel *t, enum reason why, const char *text)
 {
-    if (!step(t, EVENT_CLOSE))
+    if (!step(t, TUNNEL_EVENT_CLOSE))
         return;
     remember_why(t, why, text);
     t->carrier->finish(t->carrier_arg);
@@ -284,7 +259,7 @@ static void on_hello(void *user, struct mux_link *l, struct span json)
     struct tunnel *t = user;
 
     (void)l;
-    if (!step(t, EVENT_HELLO) || !take_hello(t, json))
+    if (!step(t, TUNNEL_EVENT_HELLO) || !take_hello(t, json))
         return;
     if (t->is_accepting) {
         t->handlers->on_credential(t->user, t, &t->peer, t->has_shown ? &t->shown : NULL);
@@ -299,7 +274,7 @@ static void on_accepted(void *user, struct mux_link *l)
     struct tunnel *t = user;
 
     (void)l;
-    if (step(t, EVENT_ACCEPT) && t->handlers->on_up)
+    if (step(t, TUNNEL_EVENT_ACCEPT) && t->handlers->on_up)
         t->handlers->on_up(t->user, t);
 }
 
@@ -369,7 +344,7 @@ void tunnel_fill_handlers(struct mux_handlers *handlers)
 /* --- the program --------------------------------------------------------------------- */
 void tunnel_accept(struct tunnel *t)
 {
-    if (!t->is_accepting || !step(t, EVENT_ACCEPT))
+    if (!t->is_accepting || !step(t, TUNNEL_EVENT_ACCEPT))
         return;
     mux_link_accept(t->link, t->now_ms);
     if (t->handlers->on_up)
@@ -490,7 +465,7 @@ int tunnel_new(const struct tunnel_config *config, struct tunnel **ret_tunnel)
 int tunnel_start(struct tunnel *t, uint64_t now_ms)
 {
     t->now_ms = now_ms;
-    if (!step(t, EVENT_START))
+    if (!step(t, TUNNEL_EVENT_START))
         return -EINVAL;
     t->link = mux_link_new(t->mux, t, now_ms);
     if (!t->link)
