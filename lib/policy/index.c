@@ -79,7 +79,10 @@ void index_init(struct policy *p)
 
 void index_share(struct policy *to, const struct policy *from)
 {
-    *to = *from;
+    /* All but `refs`, which other threads count on meanwhile. */
+    memcpy(to->profile_prefixes, from->profile_prefixes, sizeof(to->profile_prefixes));
+    memcpy(to->lock_prefixes, from->lock_prefixes, sizeof(to->lock_prefixes));
+    memcpy(to->locks, from->locks, sizeof(to->locks));
     to->refs = 1;
     for (enum record_kind k = 0; k < RECORD_KIND_COUNT; k++)
         to->by_id[k] = pmap_share(&from->by_id[k]);
