@@ -157,7 +157,8 @@ static inline void fix_ask(const struct fix *f, const char *token, const char *m
     assert_true(write(fd, head, strlen(head)) == (ssize_t)strlen(head));
     if (body)
         assert_true(write(fd, body, strlen(body)) == (ssize_t)strlen(body));
-    while (len + 1 < sizeof(a->text) && (n = read(fd, a->text + len, sizeof(a->text) - 1 - len)) > 0)
+    while (len + 1 < sizeof(a->text)
+           && (n = read(fd, a->text + len, sizeof(a->text) - 1 - len)) > 0)
         len += (size_t)n;
     a->text[len] = 0;
     assert_true(len > 12);

@@ -94,61 +94,32 @@ int compile_users_below(struct store_tx *tx, const struct ulid *member)
     return r;
 }
 
-struct each {
-    struct store_tx *tx;
-    enum kind_id kind;
-    bool selectors_only;
-    struct closure ids;
-};
-
 static int collect_row(void *ctx, const struct store_object *row)
 {
-    struct each *each = ctx;
-
-    return closure_add(&each->ids, &row->id);
+    return closure_add(ctx, &row->id);
 }
 
 /* A page at a time, so that no statement is open while records are written. */
-static int compile_pages(struct each *each)
+int compile_selectors(struct store_tx *tx)
 {
     AUTO(buf_deinit) struct buf next;
-    struct store_query query = { .source = STORE_OBJECTS,
-                                 .kind = kind_at(each->kind)->name,
-                                 .limit = STORE_LIMIT_MAX };
+    struct store_query query = { .source = STORE_OBJECTS, .kind = "agent-group",
+                                 .limit = STORE_LIMIT_MAX, .filter_count = 1 };
     int r = 0;
 
     buf_init_heap(&next, 4096);
-    if (each->selectors_only)
-        query.filters[query.filter_count++] =
-            (struct store_filter){ .field = "selector", .op = STORE_SET };
+    query.filters[0] = (struct store_filter){ .field = "selector", .op = STORE_SET };
     do {
         AUTO(buf_deinit) struct buf page;
+        AUTO(closure_deinit) struct closure ids = { 0 };
 
         buf_init_heap(&page, 4096);
         query.after = buf_span(&next);
-        r = store_list(each->tx, &query, collect_row, each, &page);
-        for (size_t i = 0; !r && i < each->ids.count; i++)
-            r = compile_object(each->tx, each->kind, &each->ids.ids[i]);
-        closure_deinit(&each->ids);
+        r = store_list(tx, &query, collect_row, &ids, &page);
+        for (size_t i = 0; !r && i < ids.count; i++)
+            r = compile_object(tx, KIND_AGENT_GROUP, &ids.ids[i]);
         buf_clear(&next);
         buf_put_span(&next, buf_span(&page));
     } while (!r && next.len);
-    return r;
-}
-
-int compile_selectors(struct store_tx *tx)
-{
-    return compile_pages(
-        &(struct each){ .tx = tx, .kind = KIND_AGENT_GROUP, .selectors_only = true });
-}
-
-int compile_all(struct store_tx *tx)
-{
-    int r = 0;
-
-    for (enum kind_id kind = 0; !r && kind < KIND_COUNT; kind++) {
-        if (compilers[kind].fill)
-            r = compile_pages(&(struct each){ .tx = tx, .kind = kind });
-    }
     return r;
 }

@@ -16,5 +16,3 @@ MUST_CHECK int compile_object(struct store_tx *tx, enum kind_id kind, const stru
 MUST_CHECK int compile_users_below(struct store_tx *tx, const struct ulid *member);
 /* Every agent group with a selector: after an agent's labels changed. */
 MUST_CHECK int compile_selectors(struct store_tx *tx);
-/* All records of all objects: after an upgrade, or when time zones changed. */
-MUST_CHECK int compile_all(struct store_tx *tx);

@@ -1,3 +1,4 @@
+#include "controlplane/domain/closure.h"
 #include "controlplane/domain/when.h"
 #include "controlplane/routes/answer.h"
 #include "controlplane/routes/body.h"
@@ -163,6 +164,32 @@ static bool verify(const struct login *l)
     return is_right && l->phc[0] && l->is_active;
 }
 
+static int collect(void *ctx, const struct store_object *row)
+{
+    return closure_add(ctx, &row->id);
+}
+
+/* The user's sessions that are over go when he logs in again. */
+static int forget_sessions(struct login *l)
+{
+    struct store_query query = { .source = STORE_OBJECTS, .kind = l->c->kind->name,
+                                 .limit = 100, .filter_count = 2 };
+    AUTO(closure_deinit) struct closure ids = { 0 };
+    AUTO(buf_deinit) struct buf next;
+    char now[WHEN_TEXT_MAX];
+    int r;
+
+    buf_init_heap(&next, 4096);
+    when_format((int64_t)store_now_ms(l->c->api->options.store), now);
+    query.filters[0] = (struct store_filter){ .field = "user", .text = ulid_span(&l->user) };
+    query.filters[1] =
+        (struct store_filter){ .field = "expires_at", .op = STORE_LT, .text = span_str(now) };
+    r = store_list(l->c->tx, &query, collect, &ids, &next);
+    for (size_t i = 0; !r && i < ids.count; i++)
+        r = store_object_delete(l->c->tx, query.kind, &ids.ids[i], 0);
+    return r;
+}
+
 static int make_session(struct login *l)
 {
     AUTO(issued_deinit) struct issued issued;
@@ -228,6 +255,8 @@ static int log_in(struct call *c)
     }
     if (!r)
         r = forgive(&l);
+    if (!r)
+        r = forget_sessions(&l);
     return r ? r : make_session(&l);
 }
 

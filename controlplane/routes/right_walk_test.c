@@ -117,7 +117,8 @@ static const char *object_of(const struct walk *w, const struct route *route, si
     return kind->owner ? w->owned[kind->id][u].text : w->objects[kind->id].text;
 }
 
-static void path_of(const struct walk *w, const struct route *route, size_t u, char *dst, size_t size)
+static void path_of(const struct walk *w, const struct route *route, size_t u, char *dst,
+                    size_t size)
 {
     const struct kind *kind = route->data;
     bool is_group = kind && kind->id == KIND_GROUP;
@@ -160,7 +161,8 @@ static const struct {
     { "api-tokens.create", "{\"user\":\"%s\",\"scopes\":[\"*:read\"]}" },
 };
 
-static const char *body_of(const struct walk *w, const struct route *route, size_t u, char *dst, size_t size)
+static const char *body_of(const struct walk *w, const struct route *route, size_t u, char *dst,
+                           size_t size)
 {
     if (!route->body_max)
         return NULL;
@@ -262,10 +264,11 @@ static void test_nobody_gets_nothing(void **state)
         if ((route->flags & ROUTE_PUBLIC))
             continue;
         path_of(&w, route, FIX_VICTIM, path, sizeof(path));
-        fix_ask(&w.fix, NULL, route->method, path, FIX_JSON, route->body_max ? "{}" : NULL, &w.answer);
+        fix_ask(&w.fix, NULL, route->method, path, FIX_JSON, route->body_max ? "{}" : NULL,
+                &w.answer);
         assert_int_equal(w.answer.status, 401);
-        fix_ask(&w.fix, "adit_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", route->method, path,
-                FIX_JSON, route->body_max ? "{}" : NULL, &w.answer);
+        fix_ask(&w.fix, "adit_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", route->method,
+                path, FIX_JSON, route->body_max ? "{}" : NULL, &w.answer);
         assert_int_equal(w.answer.status, 401);
     }
     fix_stop(&w.fix);

@@ -4,6 +4,7 @@
  * zone.h - the offsets of an IANA time zone over a span of time, from the machine's files.
  *
  * Source     RFC 8536 (TZif); /usr/share/zoneinfo, or $TZDIR.
+ * Limits     reads the table of changes (Debian's reach to 2037), not the rule behind it.
  * Errors     -ENOENT: no such zone; -EBADMSG: not a zone file; -errno.
  * Threads    any.
  */
