@@ -30,6 +30,7 @@ struct source {
     size_t delta_bytes;             /* on disk behind the snapshot */
     uint64_t applied, refused;
     char last_error[256];
+    enum reason last_reason;        /* of the last answer that was none */
 };
 
 static struct loop *loop_of(const struct source *s)
@@ -368,13 +369,15 @@ static void ask_later(struct source *s, bool is_good)
     timer_start(loop_of(s), &s->timer, wait_ms / 2 + random_u64() % wait_ms, ask, s);
 }
 
-/* Once for each change of mind, not for each try. */
+/* Once for each change of mind or of reason, not for each try. */
 static void note_reachable(struct source *s, const struct control_answer *answer)
 {
     bool is_reachable = answer->status >= 200 && answer->status < 300;
+    bool is_same_reason = is_reachable || answer->reason == s->last_reason;
 
-    if (is_reachable == s->is_reachable && s->failures != 0)
+    if (is_reachable == s->is_reachable && s->failures != 0 && is_same_reason)
         return;
+    s->last_reason = answer->reason;
     if (is_reachable && !s->is_reachable)
         LOG(INFO, "control.reached", U("revision", s->position.revision));
     if (!is_reachable)
