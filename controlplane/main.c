@@ -171,7 +171,7 @@ static int run(struct invocation *in, size_t command)
 
     r = option_load(&controlplane_options, in->arguments.argc, in->arguments.argv, &in->config, &action,
                     &origins, in->why);
-    if (!r)
+    if (!r && (action == OPTION_RUN || action == OPTION_CHECK_CONFIG))
         r = check(&in->config, in->why);
     if (r)
         return CONTROLPLANE_CONFIG;

@@ -61,7 +61,7 @@ static int open_listener(struct server *server, struct buf *reterr)
         int r = -errno;
 
         buf_printf(reterr, "%s: %s%s", server->options.listen, strerrordesc_np(-r),
-                   r == -EADDRINUSE ? " (choose another address, or --port-base)" : "");
+                   r == -EADDRINUSE ? ": choose another address, or end who has it" : "");
         return r;
     }
     server->port = bound_port(server->listen_fd);

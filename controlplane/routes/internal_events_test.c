@@ -1,0 +1,181 @@
+#include "controlplane/routes/internal_events.h"
+#include "controlplane/routes/doc.h"
+#include "controlplane/routes/internal.h"
+#include "lib/check/check.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define RELAY "01ARZ3NDEKTSV4RRFFQ69G5FR1"
+#define OTHER "01ARZ3NDEKTSV4RRFFQ69G5FR2"
+#define STREAM "01ARZ3NDEKTSV4RRFFQ69G5FS1"
+#define SECOND "01ARZ3NDEKTSV4RRFFQ69G5FS2"
+#define OPENED(id_) "{\"events\":[{\"id\":\"" id_ "\",\"type\":\"stream.opened\",\"at_ms\":5,\"data\":" \
+    "{\"user_name\":\"ann\",\"target\":\"[2001:db8::1]:443\",\"state\":\"mine\",\"opened_at_ms\":5}}]}"
+#define CLOSED(id_) "{\"events\":[{\"id\":\"" id_ "\",\"type\":\"stream.closed\",\"at_ms\":9,\"data\":" \
+    "{\"target\":\"a.example:80\",\"sent_bytes\":3,\"received_bytes\":4,\"closed_at_ms\":9}}]}"
+
+struct world {
+    char dir[64], path[96];
+    struct store *store;
+    struct internal internal;
+    struct route route;
+};
+
+static int setup(void **state)
+{
+    struct world *w = calloc(1, sizeof(*w));
+    struct store_options options = { .readers = 1, .writer = "cp" };
+    AUTO(buf_deinit) struct buf err;
+
+    buf_init_heap(&err, 1024);
+    snprintf(w->dir, sizeof(w->dir), "/tmp/adit-events-XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    snprintf(w->path, sizeof(w->path), "%s/db", w->dir);
+    options.path = w->path;
+    assert_int_equal(store_open(&options, &w->store, &err), 0);
+    w->internal.enrol.store = w->store;
+    w->route.ctx = &w->internal;
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    static const char *const suffixes[] = { "", "-wal", "-shm" };
+    struct world *w = *state;
+    char file[128];
+
+    store_close(w->store);
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+        snprintf(file, sizeof(file), "%s%s", w->path, suffixes[i]);
+        unlink(file);
+    }
+    rmdir(w->dir);
+    free(w);
+    return 0;
+}
+
+static unsigned post(struct world *w, route_fn fn, const char *relay, const char *body)
+{
+    struct request req = { .method = "POST", .body = span_str(body) };
+    struct response res = { .status = 0 };
+    unsigned status;
+
+    snprintf(req.principal.id, sizeof(req.principal.id), "%s", relay);
+    buf_init_heap(&res.body, 4096);
+    fn(&w->route, &req, &res);
+    status = res.problem.reason != REASON_NONE ? problem_status(&res.problem) : res.status;
+    buf_deinit(&res.body);
+    return status;
+}
+
+/* The member of the stored row as text; "-" when there is no such row or member. */
+static const char *row_text(struct world *w, enum store_source source, const char *id, const char *field,
+                            char dst[64])
+{
+    AUTO(store_object_freep) struct store_object *row = NULL;
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    struct json_error error;
+    struct store_tx *tx = NULL;
+    struct ulid key;
+    int64_t number;
+
+    assert_true(ulid_parse(span_str(id), &key));
+    assert_int_equal(store_begin(w->store, STORE_READ, &tx), 0);
+    snprintf(dst, 64, "-");
+    if (!store_row_get(tx, source, &key, &row)) {
+        assert_int_equal(json_parse(row->doc, &doc, &error), 0);
+        if (doc_text(doc, field).n)
+            (void)span_copy(doc_text(doc, field), dst, 64);
+        else if (json_get_int(doc, field, &number))
+            snprintf(dst, 64, "%lld", (long long)number);
+    }
+    store_rollback(tx);
+    return dst;
+}
+
+static void test_streams(void **state)
+{
+    struct world *w = *state;
+    char text[64];
+
+    assert_int_equal(post(w, on_relay_events, RELAY, OPENED(STREAM)), 204);
+    assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "state", text), "open");
+    assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "host", text), "2001:db8::1");
+    assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "port", text), "443");
+    assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "relay", text), RELAY);
+    assert_int_equal(post(w, on_relay_events, RELAY, CLOSED(STREAM)), 204);
+    assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "state", text), "closed");
+    assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "bytes_out", text), "3");
+    assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "bytes_in", text), "4");
+    /* Delivered again, late: it stays closed. */
+    assert_int_equal(post(w, on_relay_events, RELAY, OPENED(STREAM)), 204);
+    assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "state", text), "closed");
+}
+
+static void test_bodies(void **state)
+{
+    static const struct {
+        const char *it, *body;
+        unsigned want;
+    } rows[] = {
+        { "takes none", "{\"events\":[]}", 204 },
+        { "refuses what is no JSON", "{", 400 },
+        { "refuses another shape", "{\"events\":{}}", 400 },
+        { "refuses no events", "{}", 400 },
+        { "passes over unknown types", "{\"events\":[{\"id\":\"" STREAM "\",\"type\":\"x\",\"data\":{}}]}", 204 },
+        { "passes over what has no id", "{\"events\":[{\"type\":\"decision\",\"data\":{}}]}", 204 },
+        { "passes over a bad id", "{\"events\":[{\"id\":\"../x\",\"type\":\"decision\",\"data\":{}}]}", 204 },
+        { "passes over data of another shape",
+          "{\"events\":[{\"id\":\"" STREAM "\",\"type\":\"decision\",\"data\":[1]}]}", 204 },
+        { "takes a decision", "{\"events\":[{\"id\":\"" STREAM "\",\"type\":\"decision\",\"data\":{\"reason\":\"no-grant\"}}]}", 204 },
+        { "takes an alarm", "{\"events\":[{\"id\":\"" STREAM "\",\"type\":\"alarm\",\"data\":{\"reason\":\"replaced\"}}]}", 204 },
+    };
+    struct world *w = *state;
+    char text[64];
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        check_row(rows[i].it);
+        assert_int_equal(post(w, on_relay_events, RELAY, rows[i].body), rows[i].want);
+    }
+    assert_string_equal(row_text(w, STORE_DECISIONS, STREAM, "reason", text), "no-grant");
+}
+
+static void test_applied(void **state)
+{
+    struct world *w = *state;
+    char text[64];
+    struct store_tx *tx = NULL;
+    struct ulid relay;
+    AUTO(buf_deinit) struct buf doc;
+    int64_t at_ms;
+
+    buf_init_heap(&doc, 4096);
+    assert_int_equal(post(w, on_relay_applied, RELAY, "[]"), 400);
+    assert_int_equal(post(w, on_relay_applied, RELAY, "{\"boot_id\":\"b1\",\"revision\":3}"), 204);
+    assert_int_equal(post(w, on_relay_events, RELAY, OPENED(STREAM)), 204);
+    assert_int_equal(post(w, on_relay_events, OTHER, OPENED(SECOND)), 204);
+    assert_int_equal(post(w, on_relay_applied, RELAY, "{\"boot_id\":\"b1\",\"revision\":4}"), 204);
+    assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "state", text), "open");
+    /* Another boot: what it held is gone, what others hold is not. */
+    assert_int_equal(post(w, on_relay_applied, RELAY, "{\"boot_id\":\"b2\",\"revision\":4}"), 204);
+    assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "state", text), "closed");
+    assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "reason", text), "session-lost");
+    assert_string_equal(row_text(w, STORE_STREAMS, SECOND, "state", text), "open");
+    assert_true(ulid_parse(SPAN(RELAY), &relay));
+    assert_int_equal(store_begin(w->store, STORE_READ, &tx), 0);
+    assert_int_equal(store_report_get(tx, &relay, "relay.applied", &doc, &at_ms), 0);
+    store_rollback(tx);
+    assert_non_null(strstr(buf_text(&doc), "\"b2\""));
+}
+
+#define EVENTS_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        EVENTS_TEST(test_streams), EVENTS_TEST(test_bodies), EVENTS_TEST(test_applied),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
