@@ -8,20 +8,9 @@ static bool same_id(const struct ulid *a, const struct ulid *b)
     return !memcmp(a->text, b->text, ULID_LEN);
 }
 
-static int add_agent(struct live *live, const struct live_relay *relay,
-                     const struct json_value *row)
+static int append_agent(struct live *live, const struct live_agent *agent)
 {
-    struct live_agent agent = {
-        .agent = doc_id(row, "id"),
-        .relay = relay->id,
-        .at_ms = relay->at_ms,
-        .rtt_us = doc_int(row, "rtt_us"),
-        .streams = doc_int(row, "streams"),
-        .proved_ms = doc_int(row, "proved_ms"),
-        .is_connected = relay->is_connected,
-    };
-
-    if (!agent.agent.text[0] || live->agent_count == LIVE_AGENTS_MAX)
+    if (!agent->agent.text[0] || live->agent_count == LIVE_AGENTS_MAX)
         return 0;
     if (live->agent_count == live->agent_room) {
         size_t room = live->agent_room ? live->agent_room * 2 : 64;
@@ -32,8 +21,62 @@ static int add_agent(struct live *live, const struct live_relay *relay,
         live->agents = agents;
         live->agent_room = room;
     }
-    live->agents[live->agent_count++] = agent;
+    live->agents[live->agent_count++] = *agent;
     return 0;
+}
+
+static int add_agent(struct live *live, const struct live_relay *relay,
+                     const struct json_value *row)
+{
+    return append_agent(live, &(struct live_agent){
+        .agent = doc_id(row, "id"),
+        .relay = relay->id,
+        .at_ms = relay->at_ms,
+        .rtt_us = doc_int(row, "rtt_us"),
+        .streams = doc_int(row, "streams"),
+        .proved_ms = doc_int(row, "proved_ms"),
+        .is_connected = relay->is_connected,
+    });
+}
+
+static struct live_agent *find_row(struct live *live, const struct ulid *agent, const struct ulid *relay)
+{
+    for (size_t i = 0; i < live->agent_count; i++) {
+        if (same_id(&live->agents[i].agent, agent) && same_id(&live->agents[i].relay, relay))
+            return &live->agents[i];
+    }
+    return NULL;
+}
+
+/* An agent that came or went about when its relay reported: the report's list may have been
+ * made before, so the event counts. */
+static int add_presence(void *ctx, const struct ulid *agent, struct span doc, int64_t at_ms)
+{
+    struct live *live = ctx;
+    AUTO(json_value_freep) struct json_value *v = NULL;
+    struct json_error error;
+    const struct live_relay *relay;
+    struct live_agent *row;
+    struct ulid relay_id;
+    int r = json_parse(doc, &v, &error);
+
+    if (r)
+        return r == -ENOMEM ? r : 0;
+    relay_id = doc_id(v, "relay");
+    relay = live_relay_find(live, &relay_id);
+    if (!relay || !relay->is_connected || at_ms < relay->at_ms - LIVE_REPORT_MS)
+        return 0;
+    row = find_row(live, agent, &relay_id);
+    if (row) {
+        row->is_connected = doc_bool(v, "is_up");
+        return 0;
+    }
+    if (!doc_bool(v, "is_up"))
+        return 0;
+    return append_agent(live, &(struct live_agent){
+        .agent = *agent, .relay = relay_id, .at_ms = at_ms, .rtt_us = doc_int(v, "rtt_us"),
+        .is_connected = true,
+    });
 }
 
 static int add_relay(void *ctx, const struct ulid *subject, struct span doc, int64_t at_ms)
@@ -77,6 +120,8 @@ int live_read(struct store_tx *tx, struct live *ret_live)
     if (!live.relays)
         return -ENOMEM;
     r = store_reports(tx, "relay.applied", add_relay, &live);
+    if (!r)
+        r = store_reports(tx, "agent.presence", add_presence, &live);
     if (r)
         live_deinit(&live);
     else

@@ -3,12 +3,14 @@
 /*
  * live.h - who is connected and runs what, out of the relays' latest reports.
  *
- * Relays report every 5 s (schema/internal.md, "applied"); one that has not for
- * LIVE_FRESH_MS counts as gone, with the agents that it holds.
+ * Relays report every LIVE_REPORT_MS (schema/internal.md, "applied"); one that has not for
+ * LIVE_FRESH_MS counts as gone, with the agents that it holds.  Between reports the events
+ * agent.up and agent.down count.
  *
  * Ownership  the table owns its rows: live_deinit().
  * Threads    one at a time.
  */
+#define LIVE_REPORT_MS 10000
 #define LIVE_FRESH_MS 15000
 #define LIVE_RELAYS_MAX 1024
 #define LIVE_AGENTS_MAX 100000

@@ -31,9 +31,9 @@ def make_root():
     if made.returncode:
         print(made.stdout[-2000:], made.stderr[-2000:])
         skip("no package mirror can be reached")
-    shutil.rmtree(ROOT / "etc/apt")
-    shutil.copytree("/etc/apt", ROOT / "etc/apt", symlinks=True)
-    shutil.copytree("/etc/ssl/certs", ROOT / "etc/ssl/certs", symlinks=True, dirs_exist_ok=True)
+    for kept in ("etc/apt", "etc/ssl/certs"):
+        shutil.rmtree(ROOT / kept)
+        shutil.copytree("/" + kept, ROOT / kept, symlinks=True)
     shutil.copy("/etc/resolv.conf", ROOT / "etc/resolv.conf")
     for what, where in (("proc", "proc"), ("sysfs", "sys"), ("devpts", "dev/pts")):
         run("mount", "-t", what, what, ROOT / where, check=True)
