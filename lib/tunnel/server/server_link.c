@@ -197,7 +197,7 @@ static void on_flush(void *arg)
 
 bool server_link_writable(struct server_link *k)
 {
-    static unsigned char no_text[1];
+    unsigned char no_text[1] = { 0 };
 
     if (k->is_gone || !k->tunnel)
         return true;

@@ -41,7 +41,7 @@ static int on_upgrade(struct lws *wsi, struct server_link *k)
 
 static int on_receive(struct lws *wsi, struct server_link *k, const void *in, size_t len)
 {
-    static unsigned char text[] = "only binary messages are taken";
+    unsigned char text[] = "only binary messages are taken";
     bool is_last = lws_is_final_fragment(wsi) && !lws_remaining_packet_payload(wsi);
 
     if (!lws_frame_is_binary(wsi)) {
