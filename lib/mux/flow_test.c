@@ -194,6 +194,23 @@ static void test_window_grows_to_the_link(void **state)
     finish();
 }
 
+/* A reader that never takes all: its window stays as it is. */
+static void test_slow_reader_does_not_grow(void **state)
+{
+    (void)state;
+    begin(256 << 20, 25000, 20);
+    w.to[0].is_stalled = true;
+    open_stream(1, UINT64_MAX);
+    for (int i = 0; i < 2000; i++) {
+        pass(1);
+        if (w.to[0].s && w.to[0].s->rx.len > 1)
+            mux_stream_consume(w.to[0].s, w.to[0].s->rx.len - 1);
+    }
+    assert_true(mux_stream_consumed(w.to[0].s) > 1 << 20);
+    assert_int_equal(w.to[0].s->rx_window, MUX_FIRST_WINDOW);
+    finish();
+}
+
 static void test_stalled_holds_the_first_window(void **state)
 {
     (void)state;
@@ -338,17 +355,38 @@ static void test_small_ones_take_half(void **state)
         open_stream(2, 0);
     pass(2000);
     bulk = w.to[0].got;
-    for (unsigned ms = 0; ms < 10000; ms += 250) {
+    for (unsigned ms = 0; ms < 10000; ms += 10) {
         for (int i = 1; i < 400; i++) {
+            if (mux_stream_unacked(w.from[i].s))
+                continue;
             w.from[i].to_send = w.from[i].sent + 4000;
             write_all(&w.from[i]);
         }
-        pass(250);
+        pass(10);
     }
     for (int i = 1; i < 400; i++)
         small += w.to[i].got;
     assert_true(w.to[0].got - bulk >= 10000 * 1000 / 10 * 4);
     assert_true(small >= 10000 * 1000 / 10 * 3);
+    finish();
+}
+
+/* Others come all the time, more than the link can take: whoever is there gets on. */
+static void test_newcomers_wait_their_turn(void **state)
+{
+    uint64_t before = 0;
+
+    (void)state;
+    begin(256 << 20, 1000, 1);
+    open_stream(1, UINT64_MAX);
+    pass(100);
+    for (unsigned i = 0; i < 500; i++) {
+        open_stream(10 + i, 6000);
+        pass(3);
+        if (i == 250)
+            before = w.to[0].got;
+    }
+    assert_true(w.to[0].got > before);
     finish();
 }
 
@@ -421,6 +459,28 @@ static void test_memory_is_a_bound(void **state)
     finish();
 }
 
+/* Programs that write faster than the link sends fill three quarters of the memory and wait;
+ * all of them get on when it empties. */
+static void test_senders_wait_for_memory(void **state)
+{
+    (void)state;
+    begin(256 << 20, 5000, 1);
+    for (int i = 0; i < 50; i++)
+        open_stream((uint64_t)i, 0);
+    pass(20);
+    w.p.side[0].mux->config.memory_limit = 1 << 20;
+    mux_link_set_rate(w.p.side[0].link, 0);
+    for (int i = 0; i < 50; i++) {
+        w.from[i].to_send = 400000;
+        write_all(&w.from[i]);
+    }
+    assert_in_range(mux_stats(w.p.side[0].mux)->held_bytes, 600 << 10, 768 << 10);
+    pass(8000);
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(w.to[i].got, 400000);
+    finish();
+}
+
 static void test_first_windows_shrink(void **state)
 {
     size_t last = MUX_FIRST_WINDOW, window;
@@ -447,6 +507,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_window_grows_to_the_link),
+        cmocka_unit_test(test_slow_reader_does_not_grow),
         cmocka_unit_test(test_stalled_holds_the_first_window),
         cmocka_unit_test(test_rest_brings_the_window_back),
         cmocka_unit_test(test_credit_waits_for_the_tick),
@@ -455,10 +516,12 @@ int main(void)
         cmocka_unit_test(test_owners_share_evenly),
         cmocka_unit_test(test_small_messages_go_first),
         cmocka_unit_test(test_small_ones_take_half),
+        cmocka_unit_test(test_newcomers_wait_their_turn),
         cmocka_unit_test(test_frames_are_cut_to_the_rate),
         cmocka_unit_test(test_backlog_is_bounded),
         cmocka_unit_test(test_memory_is_a_bound),
         cmocka_unit_test(test_first_windows_shrink),
+        cmocka_unit_test(test_senders_wait_for_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@ struct row {
     void (*put)(struct buf *);
     enum verdict verdict;
     enum reason why;
+    uint64_t want_received;
 };
 
 static void data_never(struct buf *b) { put_data(b, 3, 0, 1); }
@@ -103,10 +104,10 @@ static const struct row rows[] = {
     { "DATA without bytes", data_empty, STREAM_RESETS, PROTOCOL },
     { "DATA with a gap", data_gap, STREAM_RESETS, REASON_GAP },
     { "DATA that begins at the limit", data_beyond, STREAM_RESETS, PROTOCOL },
-    { "DATA up to the limit", data_to_limit, NOTHING, 0 },
+    { "DATA up to the limit", data_to_limit, NOTHING, 0, 256 << 10 },
     { "DATA one byte past the limit", data_past_limit, STREAM_RESETS, PROTOCOL },
-    { "DATA that has come before", data_twice, NOTHING, 0 },
-    { "DATA that overlaps", data_overlap, NOTHING, 0 },
+    { "DATA that has come before", data_twice, NOTHING, 0, 10 },
+    { "DATA that overlaps", data_overlap, NOTHING, 0, 15 },
     { "DATA after FIN", data_after_fin, STREAM_RESETS, PROTOCOL },
     { "FIN twice", fin_twice, STREAM_RESETS, PROTOCOL },
     { "FIN before what came", fin_early, STREAM_RESETS, PROTOCOL },
@@ -209,8 +210,12 @@ static void check_verdict(const struct row *row)
         check_reset(row->why);
     if (row->verdict == REFUSED)
         check_refusal(row->why);
-    if (row->verdict == NOTHING)
+    if (row->verdict == NOTHING) {
         assert_int_equal(w.reset + w.ended, 0);
+        assert_true(w.s->tx_limit >= 100000);
+        assert_int_equal(w.s->rx_received, w.s->rx.len);
+        assert_int_equal(w.s->rx_received, row->want_received);
+    }
     if (row->verdict == ENDS) {
         assert_int_equal(w.ended, 1);
         assert_int_equal(w.how, row->why);
@@ -310,6 +315,66 @@ static void test_no_pong_before_acceptance(void **state)
     mux_free(w.mux);
 }
 
+/* A peer that says it has the FIN, but not all the bytes before it. */
+static void test_fin_acknowledged_short(void **state)
+{
+    unsigned char mem[2048];
+    struct buf b;
+    size_t n;
+
+    (void)state;
+    for (uint64_t received = 9; received <= 10; received++) {
+        begin(8);
+        buf_init_fixed(&b, mem, sizeof(mem));
+        put_open(&b, 1, 1, 80, 100);
+        take(&b);
+        assert_non_null(mux_stream_reserve(w.s, &n));
+        mux_stream_commit(w.s, 10);
+        mux_stream_fin(w.s);
+        produce();
+        buf_clear(&b);
+        put_credit(&b, 1, 100, received, FRAME_CREDIT_FIN);
+        take(&b);
+        assert_int_equal(w.reset, received == 9);
+        end();
+    }
+}
+
+/* Many answers at once, each with bytes behind it: no byte overtakes its OPEN_OK. */
+static void test_answers_go_first(void **state)
+{
+    static unsigned char mem[64 << 10];
+    static struct mux_stream *streams[400];
+    bool is_answered[801] = { false };
+    struct frame f;
+    struct buf b;
+    size_t n;
+
+    (void)state;
+    begin(1000);
+    for (uint32_t i = 0; i < 400; i++) {
+        buf_init_fixed(&b, mem, sizeof(mem));
+        put_open(&b, 1 + 2 * i, (uint8_t)i, 80, 100000);
+        memcpy(b.data + FRAME_HEADER_LEN + 3 + 1, &i, sizeof(i));      /* the uid */
+        take(&b);
+        streams[i] = w.s;
+    }
+    for (int i = 399; i >= 0; i--) {
+        if (mux_stream_reserve(streams[i], &n))
+            mux_stream_commit(streams[i], 5000);
+    }
+    while ((n = mux_link_produce(w.link, mem, 16384, w.now_ms))) {
+        for (struct span rest = span_of(mem, n); rest.n;) {
+            assert_int_equal(frame_read(rest, &f), 0);
+            rest = span_skip(rest, FRAME_HEADER_LEN + f.payload.n);
+            assert_true(f.type != FRAME_DATA || is_answered[f.stream]);
+            if (f.type == FRAME_OPEN_OK)
+                is_answered[f.stream] = true;
+        }
+    }
+    end();
+}
+
 static void test_attach_is_answered(void **state)
 {
     struct frame_attach attach = { .uid = SPAN("0123456789abcdef"), .path = 2, .limit = 9,
@@ -344,6 +409,8 @@ int main(void)
         cmocka_unit_test(test_data_before_answer),
         cmocka_unit_test(test_stream_before_acceptance),
         cmocka_unit_test(test_no_pong_before_acceptance),
+        cmocka_unit_test(test_fin_acknowledged_short),
+        cmocka_unit_test(test_answers_go_first),
         cmocka_unit_test(test_attach_is_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,7 +4,7 @@
 struct seen {
     struct mux_stream *s;
     unsigned opened, refused, readable, writable, reset, ended;
-    bool is_stalled;
+    bool is_stalled, resets_when_readable;
     enum reason how, why;
     char got[256];
     size_t got_len;
@@ -60,6 +60,8 @@ static void on_readable(void *user, struct mux_stream *s)
             mux_stream_consume(s, spans[i].n);
         }
     }
+    if (seen->resets_when_readable)
+        mux_stream_reset(s, REASON_TARGET_RESET, SPAN_NONE, true);
 }
 
 static void on_writable(void *user, struct mux_stream *s)
@@ -228,6 +230,89 @@ static void test_reset(void **state)
         assert_int_equal(target.how, REASON_REVOKED);
         finish(&p);
     }
+}
+
+static void test_reset_now_drops_what_came(void **state)
+{
+    struct pair p;
+
+    (void)state;
+    for (int is_now = 0; is_now < 2; is_now++) {
+        start(&p);
+        assert_int_equal(open_one(&p, 1), 0);
+        pair_settle(&p);
+        target.is_stalled = true;
+        say(entry.s, "data");
+        pair_settle(&p);
+        mux_stream_reset(entry.s, REASON_REVOKED, SPAN_NONE, is_now);
+        pair_settle(&p);
+        assert_int_equal(target.reset, is_now);
+        assert_int_equal(target.ended, is_now);
+        target.is_stalled = false;
+        if (!is_now)
+            on_readable(&target, target.s);
+        pair_settle(&p);
+        assert_int_equal(target.got_len, is_now ? 0 : 4);
+        assert_int_equal(target.reset, 1);
+        assert_int_equal(target.how, REASON_REVOKED);
+        finish(&p);
+    }
+}
+
+static void test_resets_cross(void **state)
+{
+    struct pair p;
+
+    (void)state;
+    start(&p);
+    assert_int_equal(open_one(&p, 1), 0);
+    pair_settle(&p);
+    mux_stream_reset(entry.s, REASON_CLIENT_GONE, SPAN_NONE, true);
+    mux_stream_reset(target.s, REASON_TARGET_RESET, SPAN_NONE, true);
+    pair_send(&p.side[0]);
+    pair_send(&p.side[1]);
+    pair_settle(&p);
+    assert_int_equal(entry.how, REASON_CLIENT_GONE);
+    assert_int_equal(target.how, REASON_CLIENT_GONE);
+    assert_int_equal(entry.reset + target.reset, 0);
+    finish(&p);
+}
+
+/* Bytes and a RESET come together, and the program resets while it reads the bytes. */
+static void test_reset_in_handler(void **state)
+{
+    struct pair p;
+
+    (void)state;
+    start(&p);
+    assert_int_equal(open_one(&p, 1), 0);
+    pair_settle(&p);
+    target.resets_when_readable = true;
+    say(entry.s, "data");
+    mux_stream_reset(entry.s, REASON_CLIENT_GONE, SPAN_NONE, false);
+    pair_settle(&p);
+    assert_int_equal(target.reset, 0);
+    assert_int_equal(target.ended, 1);
+    finish(&p);
+}
+
+/* Both FINs are there, but not the word that ours has arrived: that is not complete. */
+static void test_lost_before_fin_is_acknowledged(void **state)
+{
+    struct pair p;
+
+    (void)state;
+    start(&p);
+    assert_int_equal(open_one(&p, 1), 0);
+    pair_settle(&p);
+    mux_stream_fin(target.s);
+    pair_settle(&p);
+    say(entry.s, "lost");
+    mux_stream_fin(entry.s);
+    pair_send(&p.side[0]);
+    mux_link_free(p.side[0].link);
+    assert_int_equal(entry.how, REASON_SESSION_LOST);
+    pair_deinit(&p);
 }
 
 /* The peer reads nothing more: 60 s later the stream is forgotten all the same. */
@@ -443,6 +528,10 @@ int main(void)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_reset),
         cmocka_unit_test(test_link_lost),
+        cmocka_unit_test(test_reset_now_drops_what_came),
+        cmocka_unit_test(test_resets_cross),
+        cmocka_unit_test(test_reset_in_handler),
+        cmocka_unit_test(test_lost_before_fin_is_acknowledged),
         cmocka_unit_test(test_reset_unanswered),
         cmocka_unit_test(test_complete_outlives_link),
         cmocka_unit_test(test_goaway_drains),
