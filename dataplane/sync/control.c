@@ -1,4 +1,5 @@
 #include "dataplane/sync/control.h"
+#include "lib/base/list.h"
 #include "lib/json/json.h"
 #include <errno.h>
 #include <stdatomic.h>
@@ -14,14 +15,22 @@ struct control {
     struct http_client *http;
     struct tls_ctx *tls;
     char url[512];
+    struct list calls;              /* under way */
     atomic_uint asks;
 };
 
 struct call {
-    struct control *control;
+    struct list node;               /* of control's calls */
     control_fn *fn;
     void *user;
+    void (*drop)(void *user);       /* nobody will answer: control_free(); may be NULL */
 };
+
+static void call_free(struct call *call)
+{
+    list_remove(&call->node);
+    free(call);
+}
 
 static enum reason problem_reason(struct span body)
 {
@@ -38,20 +47,23 @@ static enum reason problem_reason(struct span body)
 
 static void on_http_answer(void *user, const struct http_answer *http)
 {
-    AUTO(freep) struct call *call = user;
+    struct call *call = user;
+    control_fn *fn = call->fn;
+    void *fn_user = call->user;
     struct control_answer answer = { .status = http->status, .body = http->body, .text = http->text };
 
     if (http->status == 0)
         answer.reason = http->refusal != REASON_NONE ? http->refusal : REASON_CONTROL_UNREACHABLE;
     else if (http->status >= 300)
         answer.reason = problem_reason(http->body);
-    call->fn(call->user, &answer);
+    call_free(call);
+    fn(fn_user, &answer);
 }
 
-int control_send(struct control *c, const char *path, struct span body, size_t answer_max, uint32_t timeout_ms,
-                 control_fn *fn, void *user)
+static int send_call(struct control *c, const char *path, struct span body, size_t answer_max,
+                     uint32_t timeout_ms, const struct call *model)
 {
-    AUTO(freep) struct call *call = calloc(1, sizeof(*call));
+    struct call *call = calloc(1, sizeof(*call));
     char url[URL_MAX];
     struct http_request request = {
         .method = body.p ? "POST" : "GET",
@@ -61,19 +73,26 @@ int control_send(struct control *c, const char *path, struct span body, size_t a
         .answer_max = answer_max,
     };
     struct http_call *http_call;
-    int r;
+    int r = -ENOMEM;
 
     if (!call)
-        return -ENOMEM;
-    if ((size_t)snprintf(url, sizeof(url), "%s%s", c->url, path) >= sizeof(url))
-        return -EINVAL;
-
-    *call = (struct call){ .control = c, .fn = fn, .user = user };
-    r = http_client_send(c->http, &request, on_http_answer, call, &http_call);
-    if (r)
         return r;
-    TAKE(call);
-    return 0;
+    *call = *model;
+    list_append(&c->calls, &call->node);
+    r = -EINVAL;
+    if ((size_t)snprintf(url, sizeof(url), "%s%s", c->url, path) < sizeof(url))
+        r = http_client_send(c->http, &request, on_http_answer, call, &http_call);
+    if (r)
+        call_free(call);
+    return r;
+}
+
+int control_send(struct control *c, const char *path, struct span body, size_t answer_max,
+                 uint32_t timeout_ms, control_fn *fn, void *user)
+{
+    const struct call model = { .fn = fn, .user = user };
+
+    return send_call(c, path, body, answer_max, timeout_ms, &model);
 }
 
 /* --- from other threads: there by post, back by post -------------------------------------- */
@@ -130,11 +149,16 @@ static void on_ask_answer(void *user, const struct control_answer *answer)
     send_home(a);
 }
 
+static void on_ask_dropped(void *user)
+{
+    ask_free(user);
+}
+
 static void on_ask(void *arg)
 {
     struct ask *a = arg;
-    int r = control_send(a->control, a->path, span_of(a->body, a->body_n), ASK_ANSWER_MAX, ASK_TIMEOUT_MS,
-                         on_ask_answer, a);
+    const struct call model = { .fn = on_ask_answer, .user = a, .drop = on_ask_dropped };
+    int r = send_call(a->control, a->path, span_of(a->body, a->body_n), ASK_ANSWER_MAX, ASK_TIMEOUT_MS, &model);
 
     if (r) {
         a->status = 0;
@@ -185,6 +209,7 @@ int control_new(const struct control_config *config, struct control **ret_contro
     if (!c)
         return -ENOMEM;
     c->loop = config->loop;
+    list_init(&c->calls);
     if (!span_copy(span_str(config->url), c->url, sizeof(c->url)))
         return -EINVAL;
     r = tls_ctx_new(&tls, &c->tls);
@@ -196,10 +221,23 @@ int control_new(const struct control_config *config, struct control **ret_contro
     return 0;
 }
 
+static void drop_calls(struct control *c)
+{
+    LIST_EACH(&c->calls, node) {
+        struct call *call = container_of(node, struct call, node);
+
+        if (call->drop)
+            call->drop(call->user);
+        call_free(call);
+    }
+}
+
 void control_free(struct control *c)
 {
-    if (c->http)
+    if (c->http) {
         http_client_free(c->http);
+        drop_calls(c);
+    }
     if (c->tls)
         tls_ctx_unref(c->tls);
     free(c);
