@@ -358,6 +358,8 @@ static void test_small_ones_take_half(void **state)
     for (unsigned ms = 0; ms < 10000; ms += 10) {
         for (int i = 1; i < 400; i++) {
             if (mux_stream_unacked(w.from[i].s))
+                w.from[i].asked_ms = w.p.now_ms;
+            if (w.p.now_ms < w.from[i].asked_ms + MUX_QUICK_MS)
                 continue;
             w.from[i].to_send = w.from[i].sent + 4000;
             write_all(&w.from[i]);

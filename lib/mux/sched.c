@@ -105,10 +105,11 @@ bool sched_has_bulk(const struct mux_link *l)
     return !list_is_empty(&l->busy);
 }
 
-/* What may go into the message now: 0 when the stream is done or no frame is worth it. */
-static size_t fit(const struct mux_stream *s, const struct buf *out, size_t max)
+/* What may go into the message, up to `limit`: 0 when the stream is done or no frame is worth
+ * it. */
+static size_t fit(const struct mux_stream *s, const struct buf *out, size_t limit, size_t max)
 {
-    size_t sendable = stream_sendable(s), room = out->cap - out->len;
+    size_t sendable = stream_sendable(s), room = limit > out->len ? limit - out->len : 0;
     size_t head = FRAME_HEADER_LEN + FRAME_OFFSET_LEN;
 
     if (room < head + SLIVER && room < head + sendable)
@@ -137,10 +138,10 @@ static void slow_down(struct mux_stream *s)
     enter_bulk(s);
 }
 
-static bool serve_quick(struct mux_stream *s, struct buf *out)
+static bool serve_quick(struct mux_stream *s, struct buf *out, size_t limit)
 {
     uint32_t left = quick_left(s);
-    size_t n = fit(s, out, left);
+    size_t n = fit(s, out, limit, left);
 
     if (left == 0) {
         slow_down(s);
@@ -156,8 +157,8 @@ void sched_produce_quick(struct mux_link *l, struct buf *out, size_t limit)
 {
     struct list *node;
 
-    while (out->len < limit && (node = list_first(&l->quick))) {
-        if (!serve_quick(container_of(node, struct mux_stream, send), out))
+    while ((node = list_first(&l->quick))) {
+        if (!serve_quick(container_of(node, struct mux_stream, send), out, limit))
             return;
     }
 }
@@ -178,7 +179,7 @@ static int32_t spend(struct list *ring, struct list *node, int32_t deficit, size
 static bool serve_bulk(struct mux_link *l, struct owner *o, struct buf *out)
 {
     struct mux_stream *s = container_of(list_first(&o->streams), struct mux_stream, send);
-    size_t quantum = frame_cap(l), n = fit(s, out, quantum);
+    size_t quantum = frame_cap(l), n = fit(s, out, out->cap, quantum);
 
     if (n == 0)
         return false;
