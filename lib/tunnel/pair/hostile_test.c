@@ -158,6 +158,28 @@ static void test_handshakes_are_bounded(void **state)
     pair_close(&p);
 }
 
+static void test_handshakes_are_rationed(void **state)
+{
+    struct pair_options options = { .is_plain = true, .handshakes_per_s = 1 };
+    struct raw first, second;
+    struct pair p;
+
+    (void)state;
+    pair_open(&p, &options);
+    raw_open(&first, &p);
+    raw_open(&second, &p);
+    assert_true(loop_run_until(p.loop, raw_is_over, &second, 2000));
+    assert_int_equal(tunnel_server_stats(p.server)->refused_overload, 1);
+    conn_free(second.conn);
+    loop_run_until(p.loop, raw_is_over, &first, 1100);  /* time for one more */
+    raw_open(&second, &p);
+    assert_false(loop_run_until(p.loop, raw_is_over, &second, 50));
+    assert_int_equal(tunnel_server_stats(p.server)->adopted, 2);
+    conn_free(first.conn);
+    conn_free(second.conn);
+    pair_close(&p);
+}
+
 /* A frame with a zero mask. */
 static size_t frame(unsigned char *dst, unsigned first, const void *payload, size_t n)
 {
@@ -267,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_heads),
         cmocka_unit_test(test_slow_heads_time_out),
         cmocka_unit_test(test_handshakes_are_bounded),
+        cmocka_unit_test(test_handshakes_are_rationed),
         cmocka_unit_test(test_messages),
         cmocka_unit_test(test_endless_message_is_refused),
     };

@@ -277,7 +277,7 @@ struct pair_options {
     bool is_plain;
     bool is_other_root;
     enum cert_kind server_kind, client_kind;    /* 0 both: relay and agent */
-    uint32_t handshake_ms, hello_ms, links_max, handshakes_max;
+    uint32_t handshake_ms, hello_ms, links_max, handshakes_max, handshakes_per_s;
 };
 
 static inline void pair_make_tls(struct pair *p, const struct pair_options *o)
@@ -335,9 +335,16 @@ static inline void pair_open(struct pair *p, const struct pair_options *o)
     };
     p->login.kind = TUNNEL_CERTIFICATE;
     server = (struct tunnel_server_config){
-        .loop = p->loop, .mux = p->relay, .tls = p->server_tls, .self = &p->relay_self,
-        .handlers = &relay_handlers, .user = p, .handshake_ms = o->handshake_ms,
-        .links_max = o->links_max, .handshakes_max = o->handshakes_max,
+        .loop = p->loop,
+        .mux = p->relay,
+        .tls = p->server_tls,
+        .self = &p->relay_self,
+        .handlers = &relay_handlers,
+        .user = p,
+        .handshake_ms = o->handshake_ms,
+        .links_max = o->links_max,
+        .handshakes_max = o->handshakes_max,
+        .handshakes_per_s = o->handshakes_per_s,
     };
     assert_int_equal(tunnel_server_new(&server, &p->server), 0);
     buf_init_fixed(&err, memory, sizeof(memory));

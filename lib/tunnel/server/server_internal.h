@@ -19,6 +19,7 @@ struct tunnel_server {
     struct list links;
     struct tunnel_server_stats stats;
     bool is_draining, is_freed;
+    uint64_t tokens_milli, tokens_at_ms;        /* handshakes that may begin, in thousandths */
     struct loop_end end;
     SSL_CTX *no_client;         /* libwebsockets would make a costly one for clients, and lose it */
     unsigned char *scratch;     /* LWS_PRE and one message: libwebsockets copies what it keeps */

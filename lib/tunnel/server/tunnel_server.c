@@ -5,6 +5,7 @@
 
 #define LINKS_MAX 20000
 #define HANDSHAKES_MAX 1000
+#define HANDSHAKES_PER_S 500
 #define HANDSHAKE_MS 10000
 #define HEAD_BYTES 8192
 #define HEADS_AT_A_TIME 256
@@ -19,6 +20,8 @@ static void set_defaults(struct tunnel_server_config *c)
         c->links_max = LINKS_MAX;
     if (!c->handshakes_max)
         c->handshakes_max = HANDSHAKES_MAX;
+    if (!c->handshakes_per_s)
+        c->handshakes_per_s = HANDSHAKES_PER_S;
     if (!c->handshake_ms)
         c->handshake_ms = HANDSHAKE_MS;
 }
@@ -82,6 +85,8 @@ int tunnel_server_new(const struct tunnel_server_config *config, struct tunnel_s
     s->config = *config;
     set_defaults(&s->config);
     list_init(&s->links);
+    s->tokens_milli = (uint64_t)s->config.handshakes_per_s * 1000;
+    s->tokens_at_ms = loop_now_ms(s->config.loop);
     if (s->config.tls)
         tls_ctx_ref(s->config.tls);
     s->scratch = malloc(LWS_PRE + SERVER_MESSAGE_OUT_MAX);
@@ -103,13 +108,36 @@ int tunnel_server_new(const struct tunnel_server_config *config, struct tunnel_s
     return 0;
 }
 
+/* A storm of agents that come back must not take the time of the streams that live. */
+static bool take_token(struct tunnel_server *s)
+{
+    uint64_t now_ms = loop_now_ms(s->config.loop),
+             most = (uint64_t)s->config.handshakes_per_s * 1000;
+    uint64_t gone_ms = now_ms - s->tokens_at_ms;
+
+    s->tokens_at_ms = now_ms;
+    s->tokens_milli =
+        gone_ms >= 1000 ? most : s->tokens_milli + gone_ms * s->config.handshakes_per_s;
+    if (s->tokens_milli > most)
+        s->tokens_milli = most;
+    if (s->tokens_milli < 1000)
+        return false;
+    s->tokens_milli -= 1000;
+    return true;
+}
+
+static bool may_begin(struct tunnel_server *s)
+{
+    return !s->is_draining && s->stats.links < s->config.links_max
+           && s->stats.handshakes < s->config.handshakes_max && take_token(s);
+}
+
 void tunnel_server_adopt(struct tunnel_server *s, int fd, const struct endpoint *peer)
 {
     struct server_link *k = NULL;
     struct lws *wsi;
 
-    if (!s->is_draining && s->stats.links < s->config.links_max
-        && s->stats.handshakes < s->config.handshakes_max)
+    if (may_begin(s))
         k = server_link_new(s, peer);
     if (!k) {
         s->stats.refused_overload++;

@@ -11,7 +11,8 @@
  * Ownership  tunnels are the server's; each ends with on_down.  tunnel_server_free() ends
  *            all at once (their on_down is called in it) and is not for handlers.
  * Threads    the loop's thread.
- * Limits     links_max, handshakes_max, handshake_ms; a message in 1 MiB, out 64 KiB.
+ * Limits     links_max, handshakes_max, handshakes_per_s (beyond: closed at once, before
+ *            anything costly), handshake_ms; a message in 1 MiB, out 64 KiB.
  */
 struct tunnel_server;
 
@@ -24,7 +25,8 @@ struct tunnel_server_config {
     void *user;                         /* of each tunnel, until tunnel_set_user() */
     uint32_t links_max;                 /* 0: 20,000 */
     uint32_t handshakes_max;            /* at a time, until accepted; 0: 1,000 */
-    uint32_t handshake_ms;              /* TLS and WebSocket; 0: 10,000 */
+    uint32_t handshakes_per_s;          /* admitted, as many at once; 0: 500 */
+    uint32_t handshake_ms;              /* from the descriptor to the verdict; 0: 10,000 */
 };
 
 struct tunnel_server_stats {
