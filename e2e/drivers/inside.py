@@ -158,7 +158,7 @@ class Dns:
     """A DNS server that counts: names -> addresses; A and AAAA; anything else is NXDOMAIN."""
 
     def __init__(self, inside, names, address=THERE_IP, port=53):
-        self.names, self.queries, self.sources = names, [], set()
+        self.names, self.queries, self.sources, self.ttl_s = names, [], set(), 1
         self.socket = inside.socket(socket.SOCK_DGRAM, port, address)
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -178,7 +178,7 @@ class Dns:
         known = name in self.names
         addresses = [a for a in self.names.get(name, []) if (":" in a) == (kind == 28)]
         records = b"".join(
-            b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 1, 16 if ":" in a else 4) +
+            b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, self.ttl_s, 16 if ":" in a else 4) +
             socket.inet_pton(socket.AF_INET6 if ":" in a else socket.AF_INET, a)
             for a in addresses) if kind in (1, 28) else b""
         header = query[:2] + struct.pack(">HHHHH", 0x8580 | (0 if known else 3), 1,
