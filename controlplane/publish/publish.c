@@ -93,6 +93,7 @@ static struct publisher *publisher_new(const struct publisher_options *options)
         p->options.beat_ms = 5000;
     p->at = p->snapshot_at = STATE_POSITION_NONE;
     deltas_init(&p->deltas);
+    reach_cache_init(&p->reach);
     buf_init_heap(&p->snapshot, DOCUMENT_SIZE_MAX);
     buf_init_heap(&p->head, 4096);
     pthread_mutex_init(&p->lock, NULL);
@@ -133,6 +134,7 @@ void publisher_free(struct publisher *p)
         pthread_join(p->thread, NULL);
     }
     deltas_clear(&p->deltas);
+    reach_cache_deinit(&p->reach);
     buf_deinit(&p->snapshot);
     buf_deinit(&p->head);
     policy_unref(p->policy);

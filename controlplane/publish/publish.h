@@ -10,8 +10,8 @@
  * it in the store (a relay must find the same chain after a restart), puts it in force here
  * too, and rings.  A head with a new beat is signed every beat_ms.
  *
- * Cost       a change costs its own size, and a walk over the grants when it touches what
- *            agents may be asked for; a snapshot once a minute at most.
+ * Cost       a change costs its own size, and the rules of the agents whose reach it changes;
+ *            a snapshot, and a walk over the grants, once a minute at most.
  * Limits     PUBLISH_DELTAS_MAX deltas and PUBLISH_BYTES_MAX bytes of them are kept; who is
  *            further behind gets the snapshot first.
  * Threads    publisher_start, publisher_free: the owner's; the rest any.
@@ -20,6 +20,7 @@
 #define PUBLISH_BYTES_MAX ((size_t)64 << 20)
 #define PUBLISH_ANSWER_MAX ((size_t)16 << 20)   /* of deltas in one answer */
 #define PUBLISH_SNAPSHOT_MS 60000
+#define PUBLISH_EXPIRY_MS 60000                 /* grants that ended leave the agents' policies */
 #define PUBLISH_GATHER_MS 20                    /* commits that come closer share a delta */
 
 struct publisher_options {

@@ -48,6 +48,9 @@ struct publisher {
     uint64_t beat;
     struct policy *policy;      /* at `at` */
     uint64_t snapshot_ms, published_ms;
+    struct reach_cache reach;   /* of `policy`, when has_reach; the publisher's thread only */
+    bool has_reach;
+    int64_t expired_ms;         /* when grants that ended were last looked for */
 };
 
 /* step.c: the publisher's thread only; 0 with `ret_is_news`, or -errno with a text in

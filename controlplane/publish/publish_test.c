@@ -14,6 +14,18 @@
 #define USER "01ARZ3NDEKTSV4RRFFQ69G5FV1"
 #define RULE "01ARZ3NDEKTSV4RRFFQ69G5FD1"
 
+#define GROUP_2 "01ARZ3NDEKTSV4RRFFQ69G5FG2"
+
+static _Atomic uint64_t clock_ahead_ms;
+
+static uint64_t test_clock(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + clock_ahead_ms;
+}
+
 struct fixture {
     char dir[64], path[96];
     struct kek kek;
@@ -24,7 +36,8 @@ struct fixture {
 
 static void open_all(struct fixture *f)
 {
-    struct store_options options = { .path = f->path, .readers = 2, .writer = "cp" };
+    struct store_options options = { .path = f->path, .readers = 2, .writer = "cp",
+                                     .now_ms = test_clock };
     struct publisher_options publisher = { .beat_ms = 100 };
     AUTO(buf_deinit) struct buf err;
 
@@ -221,6 +234,22 @@ static void test_agent_policies(void **state)
           false, false, false },
         { "follows the group back", { "agentgroup", GROUP, "{\"name\":\"g1\",\"mode\":\"priority\","
           "\"members\":[{\"agent\":\"" AGENT "\",\"priority\":1,\"weight\":1,\"enabled\":true}]}" }, false, true, false },
+        { "leaves with the profile's group",
+          { "profile", PROFILE, "{\"name\":\"p1\",\"hosts\":[\"*.corp.example\"],\"ports\":[\"81\"],"
+            "\"agentgroup\":\"" GROUP_2 "\"}" }, false, false, false },
+        { "comes back with it",
+          { "profile", PROFILE, "{\"name\":\"p1\",\"hosts\":[\"*.corp.example\"],\"ports\":[\"81\"],"
+            "\"agentgroup\":\"" GROUP "\"}" }, false, true, false },
+        { "is not moved by who else joins the group",
+          { "agentgroup", GROUP, "{\"name\":\"g1\",\"mode\":\"priority\",\"members\":[{\"agent\":\"" AGENT
+            "\",\"priority\":1,\"weight\":1,\"enabled\":true},{\"agent\":\"" USER
+            "\",\"priority\":1,\"weight\":1,\"enabled\":true}]}" }, false, true, false },
+        { "follows the switch of a member",
+          { "agentgroup", GROUP, "{\"name\":\"g1\",\"mode\":\"priority\",\"members\":[{\"agent\":\"" AGENT
+            "\",\"priority\":1,\"weight\":1,\"enabled\":false}]}" }, false, false, false },
+        { "follows the switch back",
+          { "agentgroup", GROUP, "{\"name\":\"g1\",\"mode\":\"priority\",\"members\":[{\"agent\":\"" AGENT
+            "\",\"priority\":1,\"weight\":1,\"enabled\":true}]}" }, false, true, false },
         { "forgets grants that ended", { "grant", GRANT, "{\"subject_kind\":\"user\",\"subject\":\"" USER "\","
           "\"profile\":\"" PROFILE "\",\"end_ms\":1000}" }, false, false, false },
         { "covers all by a grant on the group", { "grant", GRANT, "{\"subject_kind\":\"user\",\"subject\":\"" USER
@@ -242,6 +271,28 @@ static void test_agent_policies(void **state)
     commit(f, &(struct put){ "agent", AGENT, "" }, 1);
     relay_pull(f, &relay);
     assert_null(policy_find(relay.policy, RECORD_AGENTPOLICY, SPAN(AGENT)));
+}
+
+/* By the clock alone. */
+static void test_expiry(void **state)
+{
+    struct fixture *f = *state;
+    AUTO(relay_deinit) struct relay relay = { .keys = NULL };
+    struct store_position before;
+    char json[256];
+
+    commit(f, world, ARRAY_LEN(world));
+    snprintf(json, sizeof(json), "{\"subject_kind\":\"user\",\"subject\":\"" USER "\",\"profile\":\"" PROFILE
+             "\",\"end_ms\":%llu}", (unsigned long long)test_clock() + 60000);
+    commit(f, &(struct put){ "grant", GRANT, json }, 1);
+    relay_pull(f, &relay);
+    assert_true(reaches(f, &relay, "w.corp.example", 80));
+    before = publisher_position(f->publisher);
+    clock_ahead_ms += 2 * PUBLISH_EXPIRY_MS;
+    while (publisher_position(f->publisher).revision == before.revision)
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    relay_pull(f, &relay);
+    assert_false(reaches(f, &relay, "w.corp.example", 80));
 }
 
 /* After a restart the chain goes on; work that was committed meanwhile is published. */
@@ -340,6 +391,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PUBLISH_TEST(test_follow), PUBLISH_TEST(test_agent_policies), PUBLISH_TEST(test_restart),
         PUBLISH_TEST(test_epoch),  PUBLISH_TEST(test_withheld),       PUBLISH_TEST(test_foreign_keys),
+        PUBLISH_TEST(test_expiry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,26 +1,16 @@
 #pragma once
-#include "lib/policy/policy.h"
+#include "controlplane/publish/reach_cache.h"
 #include "lib/policy/reach.h"
 /*
- * reach_compile.h - what live grants let an agent be asked for, out of a policy.
+ * reach_compile.h - what live grants let agents be asked for.
  *
- * Threads    pure but for memory.     Errors  -ENOMEM, -ENOSPC.
+ * Cost       one walk over the members of granted groups and over the overrides, then each
+ *            agent its own rules.
+ * Threads    pure but for memory.     Errors  -ENOMEM, -ENOSPC, the callback's.
  */
-#define TOUCHED_MAX 200000
+typedef int (*reach_fn)(void *ctx, const struct ulid *agent, const struct agent_reach *reach);
 
-struct touched {                        /* agents whose reach may have changed; sorted at the end */
-    struct ulid *ids;
-    size_t count, room;
-};
-
-void touched_deinit(struct touched *t);
-MUST_CHECK int touched_add(struct touched *t, const struct ulid *agent);
-/* Of one record before and after a change (NULL: was not, is not); by the whole policies. */
-MUST_CHECK int touched_by(struct touched *t, const struct policy *policy, const struct record *before,
-                          const struct record *after);
-/* Sorts, and drops what is there twice. */
-void touched_settle(struct touched *t);
-
-/* Grants that ended before `now_ms` give nothing. */
-MUST_CHECK int reach_compile(const struct policy *policy, const struct ulid *agent, int64_t now_ms,
-                             struct agent_reach **ret_reach);
+/* For each of the touched agents (settled), in their order; `reach` lives for the call, NULL:
+ * more rules than are taken. */
+MUST_CHECK int reach_compile(const struct reach_cache *cache, const struct policy *policy,
+                             const struct touched *agents, reach_fn fn, void *ctx);

@@ -122,17 +122,6 @@ static int all_touched(const struct policy *policy, struct touched *t)
     return r;
 }
 
-static int batch_touched(const struct batch *b, const struct policy *before,
-                         const struct policy *after, struct touched *t)
-{
-    int r = 0;
-
-    for (size_t i = 0; !r && i < b->count; i++)
-        r = touched_by(t, after, policy_find(before, b->changes[i].kind, b->changes[i].id),
-                       b->changes[i].put);
-    return r;
-}
-
 /* ---- policies of agents ---- */
 
 struct step {
@@ -171,41 +160,35 @@ static int put_policy(struct step *s, const struct ulid *agent, struct span sign
     return store_state_put(s->tx, "agentpolicy", ulid_span(agent), buf_span(&json));
 }
 
-static int refresh_agent(struct step *s, const struct policy *policy, const struct ulid *agent)
+struct refresh {
+    struct step *s;
+    const struct policy *policy;
+};
+
+static int refresh_agent(void *ctx, const struct ulid *agent, const struct agent_reach *reach)
 {
+    struct refresh *f = ctx;
     const struct agentpolicy_record *old = RECORD_AS(
-        policy_find(policy, RECORD_AGENTPOLICY, ulid_span(agent)), AGENTPOLICY, agentpolicy_record);
-    struct agentpolicy_header header = { .epoch = s->position.epoch,
-                                         .revision = s->position.revision };
-    AUTO(agent_reach_freep) struct agent_reach *reach = NULL;
+        policy_find(f->policy, RECORD_AGENTPOLICY, ulid_span(agent)), AGENTPOLICY, agentpolicy_record);
+    struct agentpolicy_header header = { .epoch = f->s->position.epoch,
+                                         .revision = f->s->position.revision };
+    const struct keyring *keys = f->s->p->options.keys;
     AUTO(buf_deinit) struct buf text;
     int r;
 
     buf_init_heap(&text, 2 * AGENTPOLICY_MAX);
-    if (!policy_agent(policy, agent))
-        return old ? store_state_put(s->tx, "agentpolicy", ulid_span(agent), SPAN_NONE) : 0;
+    if (!policy_agent(f->policy, agent))
+        return old ? store_state_put(f->s->tx, "agentpolicy", ulid_span(agent), SPAN_NONE) : 0;
     memcpy(header.agent, agent->text, sizeof(header.agent));
-    r = reach_compile(policy, agent, s->now_ms, &reach);
-    if (!r)
-        r = agentpolicy_sign(keyring_cluster(s->p->options.keys), &header, reach,
-                             keyring_state_key(s->p->options.keys), &text);
+    r = reach ? agentpolicy_sign(keyring_cluster(keys), &header, reach, keyring_state_key(keys), &text)
+              : -ENOSPC;
     if (r == -ENOBUFS || r == -ENOSPC) {        /* the others must not wait for this one */
         LOG(ERROR, "publish.agent-policy-too-large", S("agent", agent->text));
         return 0;
     }
     if (r || (old && span_eq(rules_of(span_str(old->document)), rules_of(buf_span(&text)))))
         return r;
-    return put_policy(s, agent, buf_span(&text));
-}
-
-static int refresh_agents(struct step *s, const struct policy *policy, struct touched *t)
-{
-    int r = 0;
-
-    touched_settle(t);
-    for (size_t i = 0; !r && i < t->count; i++)
-        r = refresh_agent(s, policy, &t->ids[i]);
-    return r;
+    return put_policy(f->s, agent, buf_span(&text));
 }
 
 /* ---- one step ---- */
@@ -235,14 +218,42 @@ static void outcome_deinit(struct outcome *o)
     policy_unref(o->policy);
 }
 
-static int compile_agents(struct step *s, const struct batch *b, const struct policy *after,
-                          bool is_first)
+static bool is_expiry_due(const struct step *s)
 {
-    AUTO(touched_deinit) struct touched touched = { .count = 0 };
+    return s->now_ms - s->p->expired_ms >= PUBLISH_EXPIRY_MS;
+}
+
+/* The cache follows the policy that will be in force; should this step fail, it is filled
+ * anew by the next. */
+static int find_touched(struct step *s, const struct batch *b, const struct policy *after,
+                        struct touched *t)
+{
+    struct publisher *p = s->p;
     int r;
 
-    r = is_first ? all_touched(after, &touched) : batch_touched(b, s->p->policy, after, &touched);
-    return r ? r : refresh_agents(s, after, &touched);
+    if (!p->has_reach) {
+        r = reach_cache_fill(&p->reach, after, s->now_ms);
+        return r ? r : all_touched(after, t);
+    }
+    p->has_reach = false;
+    r = reach_cache_change(&p->reach, p->policy, after, b->changes, b->count, s->now_ms, t);
+    if (r || !is_expiry_due(s))
+        return r;
+    p->expired_ms = s->now_ms;
+    return reach_cache_expire(&p->reach, after, s->now_ms, t);
+}
+
+static int compile_agents(struct step *s, const struct batch *b, const struct policy *after)
+{
+    AUTO(touched_deinit) struct touched touched = { .count = 0 };
+    struct refresh refresh = { s, after };
+    int r;
+
+    r = find_touched(s, b, after, &touched);
+    if (r)
+        return r;
+    touched_settle(&touched);
+    return reach_compile(&s->p->reach, after, &touched, refresh_agent, &refresh);
 }
 
 static int make_delta(struct step *s, struct outcome *o)
@@ -319,7 +330,12 @@ static bool needs_snapshot(const struct publisher *p, const struct outcome *o)
            store_now_ms(p->options.store) - p->snapshot_ms >= PUBLISH_SNAPSHOT_MS;
 }
 
-static int publish_changes(struct step *s, struct outcome *o, bool is_first)
+static bool is_at(const struct publisher *p, const struct store_position *position)
+{
+    return position->epoch == p->at.epoch && position->revision == p->at.revision;
+}
+
+static int publish_changes(struct step *s, struct outcome *o)
 {
     struct publisher *p = s->p;
     AUTO(batch_deinit) struct batch b;
@@ -331,12 +347,12 @@ static int publish_changes(struct step *s, struct outcome *o, bool is_first)
     if (!r)
         r = batch_apply(&b, p->policy, &after);
     if (!r)
-        r = compile_agents(s, &b, after, is_first);
+        r = compile_agents(s, &b, after);
     if (!r)
         r = store_position(s->tx, &s->position);
     if (r)
         return r;
-    if (s->position.epoch == p->at.epoch && s->position.revision == p->at.revision) {
+    if (is_at(p, &s->position)) {
         o->at = p->at;
         o->policy = policy_ref(p->policy);
         return 0;
@@ -387,6 +403,7 @@ static int put_in_force(struct publisher *p, struct outcome *o)
         p->snapshot_at = o->at;
         p->snapshot_ms = store_now_ms(p->options.store);
     }
+    p->has_reach = true;
     p->at = o->at;
     p->beat = o->beat;
     buf_clear(&p->head);
@@ -421,11 +438,15 @@ static int step(struct publisher *p, bool is_first, bool *ret_is_news)
     tx = s.tx;
     if (!r)
         r = store_position(tx, &s.position);
-    if (r || (!is_first && s.position.epoch == p->at.epoch && s.position.revision == p->at.revision))
+    if (r || (!is_first && is_at(p, &s.position) && !is_expiry_due(&s)))
         return r;
     r = make_first(&s);
     if (!r)
-        r = publish_changes(&s, &o, is_first);
+        r = publish_changes(&s, &o);
+    if (!r && !is_first && is_at(p, &s.position)) {
+        p->has_reach = true;            /* nothing came of it */
+        return 0;
+    }
     if (!r && needs_snapshot(p, &o))
         r = make_snapshot(&s, &o);
     if (!r)
