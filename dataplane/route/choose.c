@@ -153,12 +153,24 @@ void route_stop_waiting(struct route *r)
     metric_add(r->router->config.metrics, M_WAITING, -1);
 }
 
+/* An agent that is not there, or about to go, may come back in a moment. */
+static bool is_worth_waiting(enum reason why)
+{
+    return why == REASON_NO_AGENT || why == REASON_AGENT_DRAINING;
+}
+
+/* A last look, for the reason that holds now. */
 static void on_waited(void *arg)
 {
     struct route *r = arg;
+    enum reason why = decide(r);
 
     route_stop_waiting(r);
-    route_tell_door(r, REASON_NO_AGENT, SPAN_NONE);
+    if (why == REASON_NONE) {
+        route_await_answer(r);
+        return;
+    }
+    route_tell_door(r, why, SPAN_NONE);
     route_free(r);
 }
 
@@ -182,7 +194,7 @@ void router_agent_up(struct router *router)
         struct route *r = container_of(node, struct route, waiting);
         enum reason why = decide(r);
 
-        if (why == REASON_NO_AGENT)
+        if (is_worth_waiting(why))
             continue;
         route_stop_waiting(r);
         if (why == REASON_NONE) {
@@ -215,7 +227,7 @@ enum reason route_choose(struct route *r)
         why = decide(r);
     if (why == REASON_NONE)
         route_await_answer(r);
-    if (why == REASON_NO_AGENT && start_waiting(r))
+    if (is_worth_waiting(why) && start_waiting(r))
         return REASON_NONE;
     return why;
 }
