@@ -153,8 +153,8 @@ void stream_lost(struct mux_stream *s)
     }
     if (s->state == STREAM_SETTLED || s->state == STREAM_DEAD)
         return;
-    if (s->state != STREAM_RESETTING && s->state != STREAM_REFUSING)
-        s->how = REASON_SESSION_LOST;
+    /* A RESET of ours too: the peer may have called it complete before it came. */
+    s->how = REASON_SESSION_LOST;
     stream_step(s, STREAM_EV_LOST);
 }
 

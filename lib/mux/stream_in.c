@@ -355,7 +355,7 @@ static void on_end(struct mux_stream *s, const struct frame *f)
     if (!is_right) {
         fault(s, "END before all was settled");
         if (!s->is_entry)
-            stream_lost(s);         /* the entry has forgotten it: no answer will come */
+            stream_settle(s);       /* the entry has forgotten it: no answer will come */
         return;
     }
     if (s->state == STREAM_RESETTING && !(f->flags & FRAME_END_RESET))
