@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 /* One end of a connection that notes what happens to it. */
 struct end {
@@ -225,6 +226,37 @@ static void test_taken_address_names_its_owner(void **state)
     listener_free(first);
 }
 
+static void test_only_one_process_shares(void **state)
+{
+    AUTO(loop_freep) struct loop *l = NULL;
+    struct listener_config config = { .on_accept = on_accept_nobody, .is_shared = true };
+    struct listener *first, *second, *third;
+    unsigned char memory[256];
+    struct buf err;
+    pid_t child;
+    int status;
+
+    (void)state;
+    buf_init_fixed(&err, memory, sizeof(memory));
+    assert_int_equal(loop_new(&l), 0);
+    assert_true(endpoint_parse(SPAN("127.0.0.1:0"), &config.at));
+    assert_int_equal(listener_open(l, &config, &first, &err), 0);
+    config.at = listener_endpoint(first);
+    assert_int_equal(listener_open(l, &config, &second, &err), 0);
+    child = fork();
+    if (!child) {
+        for (int fd = 3; fd < 256; fd++)
+            close(fd);
+        if (loop_new(&l))
+            _exit(2);
+        _exit(listener_open(l, &config, &third, &err) == -EADDRINUSE ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    listener_free(first);
+    listener_free(second);
+}
+
 static void test_unix_listener(void **state)
 {
     AUTO(loop_freep) struct loop *l = NULL;
@@ -261,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_dial_refused),
         cmocka_unit_test(test_released_descriptor_lives_on),
         cmocka_unit_test(test_taken_address_names_its_owner),
+        cmocka_unit_test(test_only_one_process_shares),
         cmocka_unit_test(test_unix_listener),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

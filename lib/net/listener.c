@@ -89,6 +89,24 @@ static void unlink_stale(const struct endpoint *at)
     close(fd);
 }
 
+/* SO_REUSEPORT would let a second process of ours in beside the first, in silence: both would
+ * get some of the connections.  Only this process may share. */
+static int check_unshared(const struct listener_config *config, const struct sockaddr_storage *sa,
+                          socklen_t len)
+{
+    int fd, on = 1, r;
+
+    if (!config->is_shared || !config->at.port)
+        return 0;
+    fd = socket(sa->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    r = bind(fd, (const struct sockaddr *)sa, len) ? -errno : 0;
+    close(fd);
+    return r == -EADDRINUSE && listener_owner_is_self(&config->at) ? 0 : r;
+}
+
 static int bind_and_listen(const struct listener_config *config, int fd)
 {
     struct sockaddr_storage sa;
@@ -96,8 +114,10 @@ static int bind_and_listen(const struct listener_config *config, int fd)
     bool is_unix = config->at.kind == ENDPOINT_UNIX;
     int on = 1;
     mode_t mask;
-    int r;
+    int r = check_unshared(config, &sa, len);
 
+    if (r)
+        return r;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (config->is_shared && !is_unix && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)))
         return -errno;
