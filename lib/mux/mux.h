@@ -81,7 +81,6 @@ struct mux_config {
     size_t window_max;              /* 0: 16 MiB */
     uint32_t streams_max;           /* per mux; beyond: overload */
     uint32_t hello_timeout_ms;      /* 0: 10,000 */
-    uint32_t late_ids_max;          /* 0: default; what is remembered to tell late from never */
     uint64_t random_seed;           /* jitter of PING */
 };
 
@@ -157,10 +156,10 @@ void mux_link_goaway(struct mux_link *l, enum reason why, struct span text, uint
 MUST_CHECK int mux_link_notice(struct mux_link *l, uint8_t kind, uint64_t revision,
                                struct span body);
 uint32_t mux_link_stream_count(const struct mux_link *l);
-/* Fair sharing: streams opened with the same owner key share one turn of the scheduler. */
 
 /* --- streams ----------------------------------------------------------------------- */
-/* Entry: sends OPEN (limits and path are filled in).  > 0: REASON_OVERLOAD, REASON_RELAY_DRAINING,
+/* Entry: sends OPEN (limits and path are filled in).  Streams opened with the same owner key
+ * share one turn of the scheduler; on the target side those of one principal do.  > 0: REASON_OVERLOAD, REASON_RELAY_DRAINING,
  * REASON_LINK_RENEW, REASON_NOT_READY, REASON_CONFLICT (the uid is in use), REASON_INVALID (a
  * field is too long). */
 MUST_CHECK int mux_stream_open(struct mux_link *l, const struct mux_open *open, uint64_t owner,
