@@ -9,11 +9,15 @@
 #define VIA "1.1 adit"
 #define RESPONSE_HEAD_MAX HTTP1_HEAD_MAX
 
-/* What a client may not say about itself or others: only trusted hops may. */
+/* What a client may not say about itself or others: where it comes from, who it is, what it
+ * asked for.  Targets behind an agent may believe their neighbour. */
 static const struct span untrusted[] = {
-    SPAN_INIT("Forwarded"),          SPAN_INIT("X-Forwarded-For"), SPAN_INIT("X-Forwarded-Host"),
-    SPAN_INIT("X-Forwarded-Proto"),  SPAN_INIT("X-Forwarded-Port"), SPAN_INIT("X-Real-IP"),
-    SPAN_INIT("X-Client-IP"),        SPAN_INIT("True-Client-IP"),
+    SPAN_INIT("Forwarded"),           SPAN_INIT("Forwarded-For"),        SPAN_INIT("X-Forwarded"),
+    SPAN_INIT("X-Forwarded-"),        SPAN_INIT("X-Real-IP"),            SPAN_INIT("Client-IP"),
+    SPAN_INIT("X-Client-IP"),         SPAN_INIT("True-Client-IP"),       SPAN_INIT("X-Cluster-Client-IP"),
+    SPAN_INIT("CF-Connecting-IP"),    SPAN_INIT("X-Originating-IP"),     SPAN_INIT("Remote-"),
+    SPAN_INIT("X-Remote-"),           SPAN_INIT("X-Original-"),          SPAN_INIT("X-Rewrite-"),
+    SPAN_INIT("Adit-"),               SPAN_INIT("X-Adit-"),
 };
 
 void exchange_deinit(struct http_state *h)

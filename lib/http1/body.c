@@ -101,14 +101,23 @@ static bool may_be_trailer(struct span name)
         "transfer-encoding", "content-length", "host", "connection", "keep-alive", "te", "trailer",
         "upgrade", "expect", "max-forwards", "range", "cache-control", "authorization",
         "www-authenticate", "cookie", "set-cookie", "content-encoding", "content-type",
-        "content-range", "location", "forwarded", "x-real-ip", "via", "proxy",
+        "content-range", "location", "forwarded", "forwarded-for", "x-forwarded", "x-real-ip",
+        "client-ip", "x-client-ip", "true-client-ip", "x-cluster-client-ip", "cf-connecting-ip",
+        "x-originating-ip", "via", "proxy",
+    };
+    static const char *const begins[] = {
+        "proxy-", "x-forwarded-", "remote-", "x-remote-", "x-original-", "x-rewrite-",
     };
 
     for (size_t i = 0; i < ARRAY_LEN(never); i++) {
         if (span_eq(name, span_str(never[i])))
             return false;
     }
-    return !span_starts(name, SPAN("proxy-")) && !span_starts(name, SPAN("x-forwarded-"));
+    for (size_t i = 0; i < ARRAY_LEN(begins); i++) {
+        if (span_starts(name, span_str(begins[i])))
+            return false;
+    }
+    return true;
 }
 
 static int at_trailer_name(struct http1_body *b, unsigned char c)

@@ -179,7 +179,7 @@ struct http1_forward {
      * `set` and `drop` match without case and with '_' for '-'. */
     const struct http1_field *set;
     size_t set_count;
-    const struct span *drop;            /* further names that do not stay */
+    const struct span *drop;            /* further names that do not stay; "x-" and all that begin so */
     size_t drop_count;
     bool close;                         /* write Connection: close */
     bool upgrade;                       /* keep Upgrade, write Connection: Upgrade */

@@ -22,10 +22,16 @@ static void given_write(struct buf *out, const struct http1_field *fields, size_
     }
 }
 
+/* "X-Forwarded-" means all names that begin so. */
+static bool is_meant(struct span drop, struct span name)
+{
+    return chars_same_name(drop.p[drop.n - 1] == '-' ? span_first(name, drop.n) : name, drop);
+}
+
 static bool is_dropped(const struct http1_forward *f, struct span name)
 {
     for (size_t i = 0; i < f->drop_count; i++) {
-        if (chars_same_name(name, f->drop[i]))
+        if (is_meant(f->drop[i], name))
             return true;
     }
     for (size_t i = 0; i < f->set_count; i++) {

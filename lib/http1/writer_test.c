@@ -6,6 +6,7 @@ static void test_requests(void **state)
     static const struct http1_field via[] = { { { "X-Forwarded-For", 15 }, { "10.0.0.1", 8 } } };
     static const struct http1_field host[] = { { { "Host", 4 }, { "b:81", 4 } } };
     static const struct span secret[] = { { "X-Secret", 8 } };
+    static const struct span prefix[] = { { "X-Id-", 5 } };
     static const struct { const char *it, *text; struct http1_forward forward; const char *want; }
     rows[] = {
         { "keeps order and case",
@@ -42,6 +43,10 @@ static void test_requests(void **state)
           "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n" },
         { "drops what it is told", "GET / HTTP/1.1\r\nHost: a\r\nx_secret: 1\r\n\r\n",
           { .drop = secret, .drop_count = 1 }, "GET / HTTP/1.1\r\nHost: a\r\n\r\n" },
+        { "drops what begins as it is told",
+          "GET / HTTP/1.1\r\nHost: a\r\nX-Id-A: 1\r\nx_id_: 2\r\nX-Id: 3\r\nMy-X-Id-A: 4\r\n\r\n",
+          { .drop = prefix, .drop_count = 1 },
+          "GET / HTTP/1.1\r\nHost: a\r\nX-Id: 3\r\nMy-X-Id-A: 4\r\n\r\n" },
         { "sets another Host", "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
           { .set = host, .set_count = 1 }, "GET / HTTP/1.1\r\nHost: b:81\r\n\r\n" },
     };
