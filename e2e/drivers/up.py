@@ -13,6 +13,11 @@ import urllib.request
 from harness import check, wait_until
 
 BIN = pathlib.Path(os.environ["ADIT_BIN"])
+
+
+def is_sanitized():
+    return b"__asan_init" in (BIN / "adit-relay").read_bytes()
+
 START_S = 60
 
 
