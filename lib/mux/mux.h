@@ -159,9 +159,9 @@ uint32_t mux_link_stream_count(const struct mux_link *l);
 
 /* --- streams ----------------------------------------------------------------------- */
 /* Entry: sends OPEN (limits and path are filled in).  Streams opened with the same owner key
- * share one turn of the scheduler; on the target side those of one principal do.  > 0: REASON_OVERLOAD, REASON_RELAY_DRAINING,
- * REASON_LINK_RENEW, REASON_NOT_READY, REASON_CONFLICT (the uid is in use), REASON_INVALID (a
- * field is too long). */
+ * share one turn of the scheduler; on the target side those of one principal do.
+ * > 0: REASON_OVERLOAD, REASON_RELAY_DRAINING, REASON_LINK_RENEW, REASON_NOT_READY,
+ * REASON_CONFLICT (the uid is in use), REASON_INVALID (a field is too long). */
 MUST_CHECK int mux_stream_open(struct mux_link *l, const struct mux_open *open, uint64_t owner,
                                void *user, uint64_t now_ms, struct mux_stream **ret_stream);
 void mux_stream_accept(struct mux_stream *s, const struct mux_opened *opened);   /* target side */
