@@ -27,6 +27,7 @@ int compile_relay(struct compile *c, struct record *record);
 
 /* A zeroed array for the items of a field; *ret_items stays NULL when there are none. */
 int compile_array(const struct json_value *doc, const char *field, size_t size, void **ret_items);
-int compile_networks(const struct json_value *doc, const char *field, struct cidr **ret_items, size_t *ret_count);
+int compile_networks(const struct json_value *doc, const char *field, struct cidr **ret_items,
+                     size_t *ret_count);
 /* As much of the text as fits, never half a character. */
 void compile_text(struct span text, char *dst, size_t dst_size);

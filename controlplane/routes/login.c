@@ -7,15 +7,20 @@
 #include "controlplane/routes/secret.h"
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
-/* POST /login-sessions.  Failures slow down the account a little and the source a lot, so
- * that strangers can guess slowly and cannot lock the user out. */
+/* POST /login-sessions.  Failures slow down the account a little and the source a lot.  Where
+ * somebody has logged in before he is counted by himself: strangers who fail in his name, from
+ * elsewhere or beside him, cannot lock him out; and a log-in of one's own wipes out nothing of
+ * what one tried on others. */
 #define SESSION_MS (12 * 3600 * 1000LL)
 #define FREE_FAILURES 3
 #define ACCOUNT_DELAY_MAX_MS 4000
 #define SOURCE_DELAY_MAX_MS 60000
 #define PENALTIES_KEPT 100000
 #define PENALTY_LIFE_MS (3600 * 1000LL)
+#define HOME_LIFE_MS (30 * 24 * 3600 * 1000LL)
+#define KEY_MAX 160
 
 struct login {
     struct call *c;
@@ -23,8 +28,8 @@ struct login {
     struct span name, password;
     struct ulid user;                   /* empty: there is none of this name */
     char phc[STORE_SECRET_MAX + 1];     /* "" likewise, or without a password */
-    bool is_active;
-    char account_key[80], source_key[ADDR_TEXT_MAX + 8];
+    bool is_active, is_home;            /* is_home: he has logged in from this source lately */
+    char account_key[KEY_MAX], source_key[KEY_MAX], home_key[KEY_MAX], own_key[KEY_MAX];
 };
 
 static void login_deinit(struct login *l)
@@ -33,13 +38,34 @@ static void login_deinit(struct login *l)
     json_value_free(l->body);
 }
 
+/* Whoever has one address of an IPv6 network has all of its /64. */
+static const char *source_of(const struct addr *peer, char *dst)
+{
+    struct addr network = *peer;
+
+    if (!addr_is_v4(peer))
+        memset(network.ip + 8, 0, 8);
+    return addr_format(&network, dst);
+}
+
+static void name_keys(struct login *l)
+{
+    char mem[ADDR_TEXT_MAX];
+    const char *source = source_of(&l->c->req->peer, mem);
+    int n = (int)l->name.n;
+
+    snprintf(l->account_key, KEY_MAX, "account:%.*s", n, l->name.p);
+    snprintf(l->source_key, KEY_MAX, "source:%s", source);
+    snprintf(l->home_key, KEY_MAX, "home:%.*s@%s", n, l->name.p, source);
+    snprintf(l->own_key, KEY_MAX, "own:%.*s@%s", n, l->name.p, source);
+}
+
 static int read_login(struct login *l)
 {
     static const struct check_limits password = { 1, 128, NULL };
     struct check_limits none = { 0 };
     AUTO(buf_deinit) struct buf scratch;
     const char *message;
-    char peer[ADDR_TEXT_MAX];
     int r;
 
     buf_init_heap(&scratch, 1024);
@@ -56,9 +82,7 @@ static int read_login(struct login *l)
     if (json_count(l->body) != 2)
         return call_refuse_at(l->c, REASON_INVALID, "", "takes user and password and nothing else");
     secret_wipe(scratch.data, scratch.len);
-    snprintf(l->account_key, sizeof(l->account_key), "account:%.*s", (int)l->name.n, l->name.p);
-    snprintf(l->source_key, sizeof(l->source_key), "source:%s",
-             addr_format(&l->c->req->peer, peer));
+    name_keys(l);
     return 0;
 }
 
@@ -73,12 +97,25 @@ static int delay_left(struct login *l, const char *key, int64_t now_ms, int64_t 
     return r == STORE_E_NOT_FOUND ? 0 : r;
 }
 
+static int look_home(struct login *l, int64_t now_ms)
+{
+    int64_t left_ms = 0;
+    int r = delay_left(l, l->home_key, now_ms, &left_ms);
+
+    l->is_home = left_ms > 0;
+    return r;
+}
+
 static int check_penalties(struct login *l)
 {
     int64_t now_ms = (int64_t)store_now_ms(l->c->api->options.store), left_ms = 0;
-    int r = delay_left(l, l->account_key, now_ms, &left_ms);
+    int r = look_home(l, now_ms);
 
-    if (!r)
+    if (!r && l->is_home)
+        r = delay_left(l, l->own_key, now_ms, &left_ms);
+    if (!r && !l->is_home)
+        r = delay_left(l, l->account_key, now_ms, &left_ms);
+    if (!r && !l->is_home)
         r = delay_left(l, l->source_key, now_ms, &left_ms);
     if (r || left_ms <= 0)
         return r;
@@ -105,21 +142,24 @@ static int punish(struct login *l, const char *key, int64_t max_ms, int64_t now_
 
 static int forgive(struct login *l)
 {
-    int r = store_penalty_put(l->c->tx, span_str(l->account_key), (struct store_penalty){ 0 });
+    const struct store_penalty home = { 0, (int64_t)store_now_ms(l->c->api->options.store) + HOME_LIFE_MS };
+    const struct store_penalty none = { 0 };
+    int r = store_penalty_put(l->c->tx, span_str(l->home_key), home);
 
-    return r ? r
-             : store_penalty_put(l->c->tx, span_str(l->source_key), (struct store_penalty){ 0 });
+    if (!r)
+        r = store_penalty_put(l->c->tx, span_str(l->own_key), none);
+    return r ? r : store_penalty_put(l->c->tx, span_str(l->account_key), none);
 }
 
 /* Failures are audited as their number doubles, so that strangers cannot fill the disk. */
 static int note_failure(struct login *l)
 {
     struct change change = call_change(l->c);
-    int64_t now_ms = (int64_t)store_now_ms(l->c->api->options.store), account, source;
-    int r = punish(l, l->account_key, ACCOUNT_DELAY_MAX_MS, now_ms, &account);
+    int64_t now_ms = (int64_t)store_now_ms(l->c->api->options.store), account, failures;
+    int r = l->is_home ? 0 : punish(l, l->account_key, ACCOUNT_DELAY_MAX_MS, now_ms, &account);
 
     if (!r)
-        r = punish(l, l->source_key, SOURCE_DELAY_MAX_MS, now_ms, &source);
+        r = punish(l, l->is_home ? l->own_key : l->source_key, SOURCE_DELAY_MAX_MS, now_ms, &failures);
     if (!r)
         r = store_penalties_trim(l->c->tx, now_ms - PENALTY_LIFE_MS, PENALTIES_KEPT);
     if (r)
@@ -128,7 +168,7 @@ static int note_failure(struct login *l)
     change.event.object_kind = "user";
     change.event.object_name = l->name;
     change.event.outcome = reason_text(REASON_UNAUTHENTICATED);
-    if (!(source & (source - 1)))
+    if (!(failures & (failures - 1)))
         r = store_audit_append(l->c->tx, &change.event, NULL);
     return r ? r : store_commit(&l->c->tx, NULL);
 }
