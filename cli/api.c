@@ -113,6 +113,13 @@ void api_set_timeout(struct api *a, unsigned timeout_ms)
     curl_easy_setopt(a->curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 }
 
+void api_set_proxy(struct api *a, const char *proxy, const char *credential)
+{
+    curl_easy_setopt(a->curl, CURLOPT_PROXY, proxy);
+    curl_easy_setopt(a->curl, CURLOPT_NOPROXY, "");
+    curl_easy_setopt(a->curl, CURLOPT_PROXYUSERPWD, credential);
+}
+
 static void prepare(struct api *a, const char *method, struct span body)
 {
     bool changes = strcmp(method, "PATCH") == 0 || strcmp(method, "DELETE") == 0;

@@ -24,6 +24,8 @@ struct api_answer {
 MUST_CHECK int api_new(const char *url, const char *ca_file, const char *token, struct api **ret_api);
 void api_free(struct api *a);
 DEFINE_FREEP(api, api_free)
+/* Goes through an HTTP proxy: "http://127.0.0.1:8080", "user:secret". */
+void api_set_proxy(struct api *a, const char *proxy, const char *credential);
 void api_set_timeout(struct api *a, unsigned timeout_ms);
 /* `path` begins with '/'; `body` JSON or SPAN_NONE; If-Match: * goes with PATCH and DELETE. */
 MUST_CHECK int api_call(struct api *a, const char *method, const char *path, struct span body,

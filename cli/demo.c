@@ -129,20 +129,56 @@ static int write_curlrc(const char *path, const char *proxy_address, const char 
     return r;
 }
 
+/* The value of `name = "…"` in a curl configuration. */
+static bool curlrc_value(const char *path, const char *name, char *dst, size_t size)
+{
+    struct buf text;
+    struct span rest, line;
+    char mem[8192], start[64];
+    bool found = false;
+
+    buf_init_fixed(&text, mem, sizeof(mem));
+    snprintf(start, sizeof(start), "%s = \"", name);
+    if (file_read(path, sizeof(mem), &text))
+        return false;
+    rest = buf_span(&text);
+    while (!found && span_cut(&rest, '\n', &line)) {
+        if (span_starts(line, span_str(start))) {
+            line = span_skip(line, strlen(start));
+            found = span_copy(span_first(line, span_find(line, '"')), dst, size);
+        }
+    }
+    explicit_bzero(mem, sizeof(mem));
+    return found;
+}
+
 /* Whether the file is there and names the proxy where it is now. */
 static bool curlrc_is_current(const char *path, const char *proxy_address)
 {
-    struct buf text;
-    char mem[8192], line[256];
-    bool is_current;
+    char proxy[256], wanted[256];
 
-    buf_init_fixed(&text, mem, sizeof(mem) - 1);
-    if (file_read(path, sizeof(mem) - 1, &text))
+    snprintf(wanted, sizeof(wanted), "http://%s", proxy_address);
+    return curlrc_value(path, "proxy", proxy, sizeof(proxy)) && strcmp(proxy, wanted) == 0;
+}
+
+bool demo_page_comes(const char *proxy_address, const char *curlrc_path)
+{
+    AUTO(api_freep) struct api *a = NULL;
+    struct api_answer answer = { 0 };
+    struct buf ignored;
+    char proxy[256], credential[256], mem[256];
+    bool ok = false;
+
+    buf_init_fixed(&ignored, mem, sizeof(mem));
+    snprintf(proxy, sizeof(proxy), "http://%s", proxy_address);
+    if (!curlrc_value(curlrc_path, "proxy-user", credential, sizeof(credential)) ||
+        api_new("http://" DEMO_HOST, NULL, NULL, &a))
         return false;
-    snprintf(line, sizeof(line), "proxy = \"http://%s\"\n", proxy_address);
-    is_current = strstr(buf_text(&text), line) != NULL;
-    explicit_bzero(mem, sizeof(mem));
-    return is_current;
+    api_set_proxy(a, proxy, credential);
+    ok = api_call(a, "GET", "/", SPAN_NONE, &answer, &ignored) == 0 && api_is_ok(&answer);
+    api_answer_deinit(&answer);
+    explicit_bzero(credential, sizeof(credential));
+    return ok;
 }
 
 int demo_make_credential(struct api *a, const char *proxy_address, const char *ca_file,

@@ -20,6 +20,8 @@ MUST_CHECK int demo_make_objects(struct api *a, const char *socket_path, struct 
  * its credential still stands. */
 MUST_CHECK int demo_make_credential(struct api *a, const char *proxy_address, const char *ca_file,
                                     const char *curlrc_path, struct buf *reterr);
+/* Fetches the page as the hint on the screen does: true when it came. */
+bool demo_page_comes(const char *proxy_address, const char *curlrc_path);
 /* A join token for one newcomer, into `out`. */
 MUST_CHECK int demo_make_join_token(struct api *a, struct span body, struct buf *out,
                                     struct buf *reterr);

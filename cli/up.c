@@ -108,7 +108,7 @@ static bool is_relay_ready(struct up *u)
     return is_ready(u, PORT_RELAY_ADMIN);
 }
 
-/* The demo is complete when the decision, made over who is connected, says yes. */
+/* The decision, made over who is connected. */
 static bool is_demo_allowed(struct up *u)
 {
     struct api_answer answer = { 0 };
@@ -122,6 +122,14 @@ static bool is_demo_allowed(struct up *u)
         json_get_bool(answer.body, "allowed", &allowed);
     api_answer_deinit(&answer);
     return allowed;
+}
+
+/* What the screen will tell people to try works: asked only when the decision says yes, so that
+ * no refusals are on record from the start. */
+static bool is_demo_there(struct up *u)
+{
+    return is_demo_allowed(u) && demo_page_comes(place_address(&u->place, PORT_HTTP).text,
+                                                 place_path(&u->place, "demo.curlrc").text);
 }
 
 /* The last lines of a program's log, for the person whose start failed. */
@@ -310,7 +318,7 @@ static void show_screen(struct up *u, bool has_demo)
 
 static int serve(struct up *u)
 {
-    int r = wait_until(u, is_demo_allowed, AGENT_MS);
+    int r = wait_until(u, is_demo_there, AGENT_MS);
 
     if (r == -EINTR)
         return r;
