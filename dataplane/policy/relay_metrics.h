@@ -24,6 +24,9 @@
       "Tunnels whose credential was refused.")                                                    \
     X(LINKS_LOST, "adit_relay_links_lost_total", COUNTER, &metric_by_reason, NULL,                \
       "Tunnels that ended.")                                                                      \
+    X(HANDSHAKES, "adit_relay_handshakes", GAUGE, NULL, NULL, "Tunnels that are being set up.") \
+    X(HANDSHAKES_TOTAL, "adit_relay_handshakes_total", COUNTER, &metric_by_handshake, NULL,       \
+      "Connections at the tunnels' door, by how far they came.")                                  \
     X(REPLACED, "adit_relay_agents_replaced_total", COUNTER, NULL, NULL,                          \
       "Times that a second process came with an agent's identity.")                               \
     X(CONNECTIONS, "adit_relay_connections", GAUGE, NULL, NULL, "Connections at the doors.")      \
@@ -49,5 +52,17 @@
       "Streams refused for lack of memory or places.")                                            \
     X(PROTOCOL_ERRORS, "adit_relay_protocol_errors_total", COUNTER, NULL, NULL,                   \
       "Links and streams that ended by a fault of the peer.")
+
+/* How a connection at the tunnels' door went; the rows are fields of tunnel_server_stats. */
+#define HANDSHAKE_OUTCOMES(X) \
+    X(adopted) X(upgraded) X(up) X(refused_overload) X(refused_path) X(refused_protocol) \
+    X(timed_out) X(tls_failed) X(bad_messages)
+enum {
+#define HANDSHAKE_OUTCOME(name) HANDSHAKE_##name,
+    HANDSHAKE_OUTCOMES(HANDSHAKE_OUTCOME)
+#undef HANDSHAKE_OUTCOME
+    HANDSHAKE_COUNT
+};
+extern const struct metric_label metric_by_handshake;
 
 enum { RELAY_METRICS(METRIC_ENUM) RELAY_METRIC_COUNT };

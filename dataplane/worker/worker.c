@@ -29,6 +29,7 @@ struct worker {
     struct drain *drain;            /* NULL: not draining */
     _Atomic(struct view *) coming;  /* posted and not yet taken: the newest alone counts */
     struct mux_stats counted;       /* what the counters hold already */
+    struct tunnel_server_stats handshakes;  /* likewise */
 };
 
 struct drain {
@@ -249,6 +250,19 @@ void worker_on_drain(struct worker *w, void (*fn)(void *user), void *user)
 
 /* --- what the mux counts ------------------------------------------------------------------------------ */
 
+static void count_handshakes(struct worker *w)
+{
+    const struct tunnel_server_stats *now = tunnel_server_stats(w->server);
+    struct metric_slot *slot = w->config.metrics;
+
+    metric_set(slot, M_HANDSHAKES, now->handshakes);
+#define HANDSHAKE_OUTCOME(name) \
+    metric_add_at(slot, M_HANDSHAKES_TOTAL, HANDSHAKE_##name, 0, (int64_t)(now->name - w->handshakes.name));
+    HANDSHAKE_OUTCOMES(HANDSHAKE_OUTCOME)
+#undef HANDSHAKE_OUTCOME
+    w->handshakes = *now;
+}
+
 static void on_gauges(void *arg)
 {
     struct worker *w = arg;
@@ -262,6 +276,7 @@ static void on_gauges(void *arg)
     metric_add(slot, M_OVERLOADS, (int64_t)(now->overload_refusals - w->counted.overload_refusals));
     metric_add(slot, M_PROTOCOL_ERRORS, (int64_t)(now->protocol_errors - w->counted.protocol_errors));
     w->counted = *now;
+    count_handshakes(w);
     take_view(w);
     timer_start(w->loop, &w->gauges, GAUGES_MS, on_gauges, w);
 }
