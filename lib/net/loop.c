@@ -38,11 +38,12 @@ static void on_idle(uv_idle_t *handle)
 static void on_turn_end(uv_prepare_t *handle)
 {
     struct loop *l = handle->data;
-    bool has_more;
+    bool did_work = !list_is_empty(&l->deferred) || l->reaped, has_more;
 
     run_deferred(l);
     run_reaped(l);
-    has_more = !list_is_empty(&l->deferred);
+    /* What was done now may be what is waited for: no sleep before it is asked. */
+    has_more = !list_is_empty(&l->deferred) || (l->is_asked && did_work);
     if (has_more != l->is_idle_on) {
         l->is_idle_on = has_more;
         has_more ? uv_idle_start(&l->idle, on_idle) : uv_idle_stop(&l->idle);
@@ -223,8 +224,10 @@ bool loop_run_until(struct loop *l, bool (*is_done)(void *arg), void *arg, uint3
 
     uv_update_time(&l->uv);
     timer_start(l, &timer, timeout_ms, on_time_is_up, &is_late);
+    l->is_asked = true;
     while (!(is_over = is_done(arg)) && !is_late)
         uv_run(&l->uv, UV_RUN_ONCE);
+    l->is_asked = false;
     timer_stop(&timer);
     return is_over;
 }

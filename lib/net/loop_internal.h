@@ -40,6 +40,7 @@ struct loop {
     unsigned works;             /* in the pool */
     unsigned char *scratch;     /* LOOP_SCRATCH_BYTES, for one call at a time */
     bool is_idle_on;
+    bool is_asked;              /* loop_run_until() has to look after each turn */
     atomic_bool is_stopping;
     pthread_mutex_t lock;       /* of `posted` */
     struct loop_items posted;   /* filled by any thread */
