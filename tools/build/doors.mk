@@ -30,6 +30,14 @@ test:
 long:
 	@exec tools/test --long $(BUILD)
 
+# ARGS="--peers adit-connect,frp --rounds 10": see bench/README.md.
+.PHONY: bench
+BENCH_TOOLS := $(BUILD)/bench/tunnel/load $(BUILD)/bench/tunnel/target
+$(BENCH_TOOLS): %: %.o
+	@$(CC) $(LDFLAGS) -o $@ $< -lpthread
+bench: programs $(BENCH_TOOLS)
+	@exec bench/tunnel/run.py --bin $(BUILD)/bin --tools $(BUILD)/bench/tunnel $(ARGS)
+
 PREFIX ?= /usr/local
 install: programs
 	install -d $(DESTDIR)$(PREFIX)/bin
