@@ -134,7 +134,7 @@ static int punish(struct login *l, const char *key, int64_t max_ms, int64_t now_
         return r;
     over = ++penalty.failures - FREE_FAILURES;
     if (over > 0)
-        delay_ms = over > 8 ? max_ms : 250LL << over;
+        delay_ms = over > 8 ? max_ms : 500LL << over;
     penalty.until_ms = now_ms + (delay_ms > max_ms ? max_ms : delay_ms);
     *ret_failures = penalty.failures;
     return store_penalty_put(l->c->tx, span_str(key), penalty);
@@ -142,13 +142,14 @@ static int punish(struct login *l, const char *key, int64_t max_ms, int64_t now_
 
 static int forgive(struct login *l)
 {
-    const struct store_penalty home = { 0, (int64_t)store_now_ms(l->c->api->options.store) + HOME_LIFE_MS };
+    int64_t now_ms = (int64_t)store_now_ms(l->c->api->options.store);
+    const struct store_penalty home = { 0, now_ms + HOME_LIFE_MS };
     const struct store_penalty none = { 0 };
     int r = store_penalty_put(l->c->tx, span_str(l->home_key), home);
 
     if (!r)
         r = store_penalty_put(l->c->tx, span_str(l->own_key), none);
-    return r ? r : store_penalty_put(l->c->tx, span_str(l->account_key), none);
+    return r || l->is_home ? r : store_penalty_put(l->c->tx, span_str(l->account_key), none);
 }
 
 /* Failures are audited as their number doubles, so that strangers cannot fill the disk. */
@@ -159,7 +160,8 @@ static int note_failure(struct login *l)
     int r = l->is_home ? 0 : punish(l, l->account_key, ACCOUNT_DELAY_MAX_MS, now_ms, &account);
 
     if (!r)
-        r = punish(l, l->is_home ? l->own_key : l->source_key, SOURCE_DELAY_MAX_MS, now_ms, &failures);
+        r = punish(l, l->is_home ? l->own_key : l->source_key, SOURCE_DELAY_MAX_MS, now_ms,
+                   &failures);
     if (!r)
         r = store_penalties_trim(l->c->tx, now_ms - PENALTY_LIFE_MS, PENALTIES_KEPT);
     if (r)

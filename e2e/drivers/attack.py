@@ -1,8 +1,10 @@
 """What an attacker has: raw bytes at a door; and who watches him: listeners and packet counters."""
 import base64
+import http.client
 import json
 import selectors
 import socket
+import ssl
 import struct
 import threading
 import urllib.request
@@ -119,3 +121,15 @@ def socks_request(host, port, login=None, kind=None):
 
 def socks_opened(said):
     return said.startswith(b"\x05\x02\x01\x00\x05\x00")
+
+
+def post_from(source, path, body, port=8443):
+    """One request to the API from a source address of one's own: (status, Retry-After)."""
+    context = ssl.create_default_context(cafile="/tmp/var/ca.pem")
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=context,
+                                             source_address=(source, 0))
+    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer.status, answer.headers.get("Retry-After")
