@@ -210,7 +210,9 @@ static int join(struct up *u, enum up_program joiner, struct span token_request)
     if (up_has_identity(&u->place, joiner))
         return 0;
     buf_init_fixed(&token, mem, sizeof(mem));
-    r = demo_make_join_token(u->api, token_request, &token, &u->error);
+    r = up_forget_identity(&u->place, joiner);
+    if (r == 0)
+        r = demo_make_join_token(u->api, token_request, &token, &u->error);
     if (r == 0)
         r = file_write_atomic(token_path.text, buf_span(&token), 0600);
     if (r == 0)

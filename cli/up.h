@@ -27,5 +27,8 @@ struct up_programs {
 
 MUST_CHECK int up_programs_init(struct up_programs *p, const struct place *place);
 void up_programs_deinit(struct up_programs *p);
-/* Whether what UP_RELAY_JOIN or UP_AGENT_JOIN makes is there already. */
+/* Whether what UP_RELAY_JOIN or UP_AGENT_JOIN makes is there already, and not so long expired
+ * that it cannot be renewed any more. */
 bool up_has_identity(const struct place *place, enum up_program joiner);
+/* Removes it, so that it can be made anew. */
+MUST_CHECK int up_forget_identity(const struct place *place, enum up_program joiner);

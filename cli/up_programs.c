@@ -1,10 +1,13 @@
 #include "cli/up.h"
 
 #include "cli/command.h"
+#include "lib/crypto/cert.h"
+#include "lib/crypto/file.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define DRAIN_MS_TEXT "3s"
 
@@ -89,10 +92,10 @@ static const struct program_row rows[UP_PROGRAM_COUNT] = {
     } },
 };
 
-/* What each joiner leaves behind. */
-static const char *const identity_files[UP_PROGRAM_COUNT] = {
-    [UP_RELAY_JOIN] = "relay/member.pem",
-    [UP_AGENT_JOIN] = "agent/member.pem",
+/* What each joiner leaves behind, and how long after its end it can still be renewed. */
+static const struct { const char *file; int64_t grace_s; } identities[UP_PROGRAM_COUNT] = {
+    [UP_RELAY_JOIN] = { "relay/member.pem", 0 },
+    [UP_AGENT_JOIN] = { "agent/member.pem", CERT_RENEW_GRACE_S },
 };
 
 static const char *value_text(const struct place *place, enum value value, struct place_text *mem)
@@ -178,7 +181,34 @@ void up_programs_deinit(struct up_programs *p)
     }
 }
 
+static bool read_identity(const char *path, struct identity *ret_identity)
+{
+    AUTO(chain_freep) struct chain *chain = NULL;
+    AUTO(buf_deinit) struct buf pem = { 0 };
+    bool ok;
+
+    buf_init_heap(&pem, CERT_PEM_MAX);
+    ok = file_read(path, CERT_PEM_MAX, &pem) == 0 && chain_parse_pem(buf_span(&pem), &chain) == 0 &&
+         chain_identity(chain, ret_identity) == 0;
+    explicit_bzero(pem.data, pem.len);
+    return ok;
+}
+
 bool up_has_identity(const struct place *place, enum up_program joiner)
 {
-    return access(place_path(place, identity_files[joiner]).text, F_OK) == 0;
+    struct place_text path = place_path(place, identities[joiner].file);
+    struct identity identity;
+
+    if (access(path.text, F_OK) != 0)
+        return false;
+    if (!read_identity(path.text, &identity))
+        return true;            /* its program says what is wrong with it */
+    return time(NULL) < identity.not_after_s + identities[joiner].grace_s;
+}
+
+int up_forget_identity(const struct place *place, enum up_program joiner)
+{
+    struct place_text path = place_path(place, identities[joiner].file);
+
+    return unlink(path.text) < 0 && errno != ENOENT ? -errno : 0;
 }

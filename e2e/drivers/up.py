@@ -96,8 +96,8 @@ class Process:
 class Up:
     """adit up on a state directory of its own; used with `with`."""
 
-    def __init__(self, *args, var="/tmp/var", port_base=0, env=None):
-        self.var, self.port_base = pathlib.Path(var), port_base
+    def __init__(self, *args, var="/tmp/var", port_base=0, env=None, waits_for="Try:"):
+        self.var, self.port_base, self.waits_for = pathlib.Path(var), port_base, waits_for
         self.command = [BIN / "adit", "up", "--var", var, *args]
         if port_base:
             self.command += ["--port-base", port_base]
@@ -107,9 +107,9 @@ class Up:
     def __enter__(self):
         self.process = Process(*self.command, env=self.env)
         try:
-            wait_until(lambda: "Try:" in self.output or self.process.process.poll() is not None,
+            wait_until(lambda: self.waits_for in self.output or self.process.process.poll() is not None,
                        START_S, "the screen of adit up")
-            check("Try:" in self.output, self.output)
+            check(self.waits_for in self.output, self.output)
         except BaseException:
             self.show_logs()
             raise
