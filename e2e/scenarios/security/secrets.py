@@ -1,0 +1,83 @@
+# it leaves no secret in command lines, environments, logs, database, metrics, pages or readable files
+import base64
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+from attack import HTTP, basic, http_request, metrics, post_from, say
+from harness import check
+from up import BIN, Up
+
+PASSWORD = "canary-password-5f1c"
+PROGRAMS = ("adit-controlplane", "adit-relay", "adit-agent")
+
+
+def forms(secret):
+    """The ways in which a secret may lie about."""
+    raw = secret.encode()
+    yield from (raw, base64.b64encode(raw).rstrip(b"=")[:-1], raw.hex().encode(), raw.hex().upper().encode())
+    for user in (b"demo:", b"victim:"):
+        yield base64.b64encode(user + raw).rstrip(b"=")[:-1]
+
+
+def places(up):
+    """Everything that somebody may read who should know no secret: name, bytes."""
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            for file in ("cmdline", "environ"):
+                try:
+                    yield f"{file} of {os.readlink(entry / 'exe')}", (entry / file).read_bytes()
+                except OSError:
+                    continue                # it ended, or is the kernel's
+    for path in up.var.rglob("*"):
+        if path.is_file() and path.name not in MAY_HOLD:
+            yield str(path), path.read_bytes()
+    for port in (9100, 9101):
+        yield f"metrics {port}", metrics(port).encode()
+    for name in ("users", "proxy-credentials", "api-tokens", "join-tokens", "login-sessions", "audit-events", "agents",
+                 "relays", "route-decisions", "streams"):
+        yield name, up.api("GET", f"/{name}?limit=500").text.encode()
+    bundle = pathlib.Path("/tmp/bundle")
+    subprocess.run([BIN / "adit", "doctor", "--var", up.var, "--bundle", bundle], capture_output=True, timeout=60)
+    yield "support bundle", bundle.read_bytes()
+    yield "screen", up.output.encode()
+
+
+MAY_HOLD = {"credentials", "demo.curlrc"}   # made to be read by who started it, 0600
+with Up() as up:
+    demo, admin = up.curlrc()[1], up.token()
+    up.api.make("users", name="victim", password=PASSWORD)
+    api_token = up.api.make("api-tokens", name="canary")["token"]
+    credential = up.api.make("proxy-credentials", user="victim", name="canary")["secret"]
+    join_token = up.api.make("join-tokens", kind="agent", agent_name="canary")["token"]
+    body = join_token.split(".", 1)[1]
+    join_secret = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["secret"]
+    secrets = {"the demo's credential": demo, "the admin's token": admin, "a password": PASSWORD, "an API token": api_token,
+               "a proxy credential": credential, "a join token": join_token, "its secret": join_secret,
+               "a wrong secret": "adp_canary-wrong", "a wrong password": "canary-wrong-password"}
+    post_from("127.0.0.1", "/api/v1/login-sessions", {"user": "victim", "password": PASSWORD})
+    post_from("127.0.0.1", "/api/v1/login-sessions", {"user": "victim", "password": secrets["a wrong password"]})
+    pages = [say(HTTP, http_request("http://hello.demo.internal/", "hello.demo.internal", basic(*login)))
+             for login in (("demo", demo), ("demo", secrets["a wrong secret"]), ("victim", credential))]
+    joined = subprocess.run([BIN / "adit-agent", "join", "-", "--data-dir", up.var / "canary"], input=join_token,
+                            capture_output=True, text=True, timeout=30)
+    check(joined.returncode == 0, joined)
+    wrong = up.api("POST", "/users", {"name": "x", "password": PASSWORD, "nonsense": api_token})
+    seen = [*places(up), ("pages", b"".join(pages)), ("join's output", joined.stdout.encode()), ("a refusal", wrong.text.encode())]
+    found = [(name, what) for name, bytes_ in seen for what, secret in secrets.items()
+             if any(form in bytes_ for form in forms(secret))]
+    check(not found, found)
+    check(len(seen) > 40 and any(name.endswith(".db") for name, _ in seen), [name for name, _ in seen])
+    keys = [name for name, bytes_ in seen if b"PRIVATE KEY" in bytes_ and "/tmp/var" not in name]
+    check(not keys, keys)
+    for path in up.var.rglob("*"):
+        loose = path.lstat().st_mode & (0o077 if path.is_file() else 0o022)
+        is_public = path.name in ("ca.pem",) or path.is_socket()
+        check(is_public or not loose, path, oct(path.lstat().st_mode))
+    check((up.var.stat().st_mode & 0o077) == 0, "others can look into the state directory")
+    for program in PROGRAMS:
+        limits = pathlib.Path(f"/proc/{up.pid(program)}/limits").read_text()
+        check(re.search(r"Max core file size +0 +0 ", limits), program, "may dump its memory", limits)
+    print(f"{len(seen)} places, {len(secrets)} secrets, none found")
