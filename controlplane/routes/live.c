@@ -39,7 +39,8 @@ static int add_agent(struct live *live, const struct live_relay *relay,
     });
 }
 
-static struct live_agent *find_row(struct live *live, const struct ulid *agent, const struct ulid *relay)
+static struct live_agent *find_row(struct live *live, const struct ulid *agent,
+                                   const struct ulid *relay)
 {
     for (size_t i = 0; i < live->agent_count; i++) {
         if (same_id(&live->agents[i].agent, agent) && same_id(&live->agents[i].relay, relay))
@@ -79,17 +80,43 @@ static int add_presence(void *ctx, const struct ulid *agent, struct span doc, in
     });
 }
 
+struct reading {
+    struct store_tx *tx;
+    struct live *live;
+};
+
+/* A relay that was deleted or disabled reports no more and is not waited for. */
+static int is_admitted(struct store_tx *tx, const struct ulid *id, bool *ret_is_admitted)
+{
+    AUTO(store_object_freep) struct store_object *relay = NULL;
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    struct json_error error;
+    int r = store_object_get(tx, "relay", id, &relay);
+
+    *ret_is_admitted = false;
+    if (!r)
+        r = json_parse(relay->doc, &doc, &error);
+    if (!r)
+        *ret_is_admitted = doc_is(doc, "status", "active");
+    return r == STORE_E_NOT_FOUND ? 0 : r;
+}
+
 static int add_relay(void *ctx, const struct ulid *subject, struct span doc, int64_t at_ms)
 {
-    struct live *live = ctx;
+    struct reading *reading = ctx;
+    struct live *live = reading->live;
     AUTO(json_value_freep) struct json_value *v = NULL;
     const struct json_value *agents;
     struct live_relay *relay;
     struct json_error error;
+    bool counts;
     int r;
 
     if (live->relay_count == LIVE_RELAYS_MAX)
         return 0;
+    r = is_admitted(reading->tx, subject, &counts);
+    if (r)
+        return r;
     r = json_parse(doc, &v, &error);
     if (r)
         return r == -ENOMEM ? r : 0;
@@ -102,7 +129,7 @@ static int add_relay(void *ctx, const struct ulid *subject, struct span doc, int
         .at_ms = at_ms,
         .streams = doc_int(v, "streams"),
         .agents = (int64_t)(agents ? json_count(agents) : 0),
-        .is_connected = at_ms + LIVE_FRESH_MS > live->now_ms,
+        .is_connected = counts && at_ms + LIVE_FRESH_MS > live->now_ms,
     };
     if (!span_copy(doc_text(v, "software"), relay->version, sizeof(relay->version)))
         relay->version[0] = 0;
@@ -119,7 +146,7 @@ int live_read(struct store_tx *tx, struct live *ret_live)
     live.relays = calloc(LIVE_RELAYS_MAX, sizeof(*live.relays));
     if (!live.relays)
         return -ENOMEM;
-    r = store_reports(tx, "relay.applied", add_relay, &live);
+    r = store_reports(tx, "relay.applied", add_relay, &(struct reading){ tx, &live });
     if (!r)
         r = store_reports(tx, "agent.presence", add_presence, &live);
     if (r)
