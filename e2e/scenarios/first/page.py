@@ -21,3 +21,6 @@ with Up() as up:
     check(direct.returncode == 6, "without the proxy the name must not resolve", direct)
     wrong = up.curl("--proxy-user", f"{user}:{secret[:-1]}x", "-D", "-", URL)
     check("407" in wrong.stdout and "auth-failed" in wrong.stdout, wrong)
+
+    docs = up.curl("--noproxy", "*", "--cacert", up.var / "ca.pem", "https://127.0.0.1:8443/docs")
+    check(docs.returncode == 0 and "<html" in docs.stdout.lower(), docs)
