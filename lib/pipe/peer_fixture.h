@@ -125,6 +125,39 @@ static inline int tcp_connect(uint16_t port)
     return fd;
 }
 
+/* A listening socket that takes no connection and says nothing, until full_close(). */
+struct full {
+    int listening, filler[2];
+    uint16_t port;
+};
+
+static inline void full_open(struct full *f)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+    f->listening = tcp_listen(&f->port);
+    assert_int_equal(listen(f->listening, 0), 0);
+    at.sin_port = htons(f->port);
+    for (size_t i = 0; i < ARRAY_LEN(f->filler); i++) {     /* its queue of one is full with these */
+        f->filler[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        (void)!connect(f->filler[i], (struct sockaddr *)&at, sizeof(at));
+    }
+}
+
+/* From now on it takes connections: the kernel tries again after a second. */
+static inline void full_drain(struct full *f)
+{
+    assert_int_equal(listen(f->listening, 16), 0);
+    close(accept(f->listening, NULL, NULL));
+}
+
+static inline void full_close(struct full *f)
+{
+    for (size_t i = 0; i < ARRAY_LEN(f->filler); i++)
+        close(f->filler[i]);
+    close(f->listening);
+}
+
 static inline void tcp_pair(int ret_fds[2])
 {
     uint16_t port;
