@@ -1,0 +1,324 @@
+#include "dataplane/route/holders.h"
+#include "lib/check/check.h"
+#include "lib/policy/world_fixture.h"
+
+/*
+ * Tunnels of a relay whose other ends are in memory: an agent's mux and tunnel for each.
+ */
+enum { LINKS = HOLDER_LANES_MAX + 2 };
+
+struct end {
+    struct town *town;
+    struct tunnel *tunnel;          /* NULL: ended */
+    bool is_up, is_finishing;
+    enum reason why;
+};
+
+struct town {
+    struct mux *relay, *agent;
+    struct tunnel_self relay_self, agent_self[LINKS];
+    struct end ours[LINKS], theirs[LINKS];
+    struct holders holders;
+    uint64_t now_ms;
+};
+
+static struct end *other(struct end *e)
+{
+    struct town *t = e->town;
+
+    return e >= t->ours && e < t->ours + LINKS ? &t->theirs[e - t->ours] : &t->ours[e - t->theirs];
+}
+
+static void want_send(void *carrier) { (void)carrier; }
+static void set_timer(void *carrier, uint64_t at_ms) { (void)carrier, (void)at_ms; }
+static void finish(void *carrier) { ((struct end *)carrier)->is_finishing = true; }
+static const struct tunnel_carrier carrier = { .want_send = want_send, .set_timer = set_timer, .finish = finish };
+
+static void on_credential(void *user, struct tunnel *t, const struct tunnel_hello *hello, const struct identity *shown)
+{
+    (void)user, (void)hello, (void)shown;
+    tunnel_accept(t);
+}
+
+static void on_up(void *user, struct tunnel *t)
+{
+    (void)t;
+    ((struct end *)user)->is_up = true;
+}
+
+static void on_down(void *user, struct tunnel *t, enum reason why, const char *text)
+{
+    struct end *e = user;
+
+    (void)t, (void)text;
+    e->tunnel = NULL;
+    e->why = why;
+}
+
+static const struct tunnel_handlers handlers = { .on_credential = on_credential, .on_up = on_up, .on_down = on_down };
+
+static bool move(struct end *from)
+{
+    static unsigned char bytes[MUX_MESSAGE_MAX];
+    struct end *to = other(from);
+    size_t n = from->tunnel ? tunnel_produce(from->tunnel, bytes, sizeof(bytes), from->town->now_ms) : 0;
+
+    if (n && to->tunnel)
+        (void)tunnel_take(to->tunnel, span_of(bytes, n), true, from->town->now_ms);
+    return n > 0;
+}
+
+static void settle(struct town *t, unsigned i)
+{
+    while (move(&t->ours[i]) || move(&t->theirs[i]))
+        ;
+    if (t->ours[i].is_finishing || t->theirs[i].is_finishing) {
+        if (t->ours[i].tunnel)
+            tunnel_ended(t->ours[i].tunnel, REASON_SESSION_LOST, "");
+        if (t->theirs[i].tunnel)
+            tunnel_ended(t->theirs[i].tunnel, REASON_SESSION_LOST, "");
+    }
+}
+
+static void town_open(struct town *t)
+{
+    struct mux_config config = { .memory_limit = 1 << 20, .streams_max = 100, .random_seed = 1 };
+    struct mux_handlers on = { 0 };
+
+    memset(t, 0, sizeof(*t));
+    t->now_ms = 1000;
+    tunnel_fill_handlers(&on);
+    t->agent = mux_new(&config, &on);
+    config.is_accepting = true;
+    t->relay = mux_new(&config, &on);
+    t->relay_self = (struct tunnel_self){ .id = uid(1), .boot_id = uid(2), .name = "relay" };
+    holders_init(&t->holders, 4);
+}
+
+static void town_close(struct town *t)
+{
+    for (unsigned i = 0; i < LINKS; i++) {
+        if (t->ours[i].tunnel)
+            tunnel_ended(t->ours[i].tunnel, REASON_SESSION_LOST, "");
+        if (t->theirs[i].tunnel)
+            tunnel_ended(t->theirs[i].tunnel, REASON_SESSION_LOST, "");
+    }
+    holders_deinit(&t->holders);
+    mux_free(t->relay);
+    mux_free(t->agent);
+}
+
+/* Link i of a process (boot) of an agent. */
+static struct tunnel *link_up(struct town *t, unsigned i, unsigned boot, int64_t starts)
+{
+    const struct tunnel_login login = { .kind = TUNNEL_CERTIFICATE };
+    struct tunnel_config ours = {
+        .is_accepting = true, .mux = t->relay, .self = &t->relay_self, .handlers = &handlers, .user = &t->ours[i],
+        .carrier = &carrier, .carrier_arg = &t->ours[i],
+    };
+    struct tunnel_config theirs = {
+        .mux = t->agent, .self = &t->agent_self[i], .login = &login, .handlers = &handlers, .user = &t->theirs[i],
+        .carrier = &carrier, .carrier_arg = &t->theirs[i],
+    };
+
+    t->agent_self[i] = (struct tunnel_self){ .id = uid(7), .boot_id = uid(boot), .starts = starts, .name = "agent" };
+    t->ours[i] = t->theirs[i] = (struct end){ .town = t };
+    assert_int_equal(tunnel_new(&ours, &t->ours[i].tunnel), 0);
+    assert_int_equal(tunnel_new(&theirs, &t->theirs[i].tunnel), 0);
+    assert_int_equal(tunnel_start(t->theirs[i].tunnel, t->now_ms), 0);
+    assert_int_equal(tunnel_start(t->ours[i].tunnel, t->now_ms), 0);
+    settle(t, i);
+    assert_true(t->ours[i].is_up && t->theirs[i].is_up);
+    return t->ours[i].tunnel;
+}
+
+static enum reason hold(struct town *t, unsigned i, unsigned agent, bool *ret_was_replaced)
+{
+    const struct identity who = { .kind = CERT_AGENT, .id = uid(agent), .generation = 3 };
+    struct held_agent *held;
+
+    return holders_add(&t->holders, t->ours[i].tunnel, &who, tunnel_peer_hello(t->ours[i].tunnel), t->now_ms,
+                       ret_was_replaced, &held);
+}
+
+static void test_lanes(void **state)
+{
+    const struct ulid id = uid(100), stranger = uid(101);
+    struct held_agent *a;
+    bool was_replaced;
+    struct town t;
+
+    (void)state;
+    check_row("is held from its first lane to its last");
+    town_open(&t);
+    assert_null(holders_find(&t.holders, &id));
+    for (unsigned i = 0; i < 3; i++) {
+        link_up(&t, i, 20, 1);
+        assert_int_equal(hold(&t, i, 100, &was_replaced), REASON_NONE);
+        assert_false(was_replaced);
+    }
+    a = holders_find(&t.holders, &id);
+    assert_int_equal(a->lane_count, 3);
+    assert_int_equal(a->generation, 3);
+
+    check_row("forgets only what it holds");
+    assert_false(holders_remove(&t.holders, &stranger, t.ours[0].tunnel));
+    assert_false(holders_remove(&t.holders, &id, t.ours[0].tunnel));
+    assert_false(holders_remove(&t.holders, &id, t.ours[0].tunnel));
+    assert_int_equal(a->lane_count, 2);
+    assert_false(holders_remove(&t.holders, &id, t.ours[2].tunnel));
+    assert_true(holders_remove(&t.holders, &id, t.ours[1].tunnel));
+    assert_null(holders_find(&t.holders, &id));
+    town_close(&t);
+}
+
+static void test_bounds(void **state)
+{
+    bool was_replaced;
+    struct town t;
+
+    (void)state;
+    check_row("takes so many lanes of an agent, and no more");
+    town_open(&t);
+    for (unsigned i = 0; i <= HOLDER_LANES_MAX; i++) {
+        link_up(&t, i, 20, 1);
+        assert_int_equal(hold(&t, i, 100, &was_replaced), i < HOLDER_LANES_MAX ? REASON_NONE : REASON_OVERLOAD);
+    }
+    town_close(&t);
+
+    check_row("takes so many agents, and no more");
+    town_open(&t);
+    for (unsigned i = 0; i < 5; i++) {
+        link_up(&t, i, 20 + i, 1);
+        assert_int_equal(hold(&t, i, 100 + i, &was_replaced), i < 4 ? REASON_NONE : REASON_OVERLOAD);
+    }
+    town_close(&t);
+}
+
+/* Two processes with one identity. */
+static void test_replaced(void **state)
+{
+    static const struct {
+        const char *it;
+        unsigned boot;
+        int64_t starts;
+        enum reason want;
+        bool was_replaced;
+    } rows[] = {
+        { "is joined by another lane of the same process", 20, 5, REASON_NONE, false },
+        { "gives way to a process that started later", 21, 6, REASON_NONE, true },
+        { "does not give way to one that started before", 21, 4, REASON_REPLACED, false },
+    };
+    const struct ulid id = uid(100);
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        bool was_replaced = !rows[i].was_replaced;
+        struct held_agent *a;
+        struct town t;
+
+        check_row(rows[i].it);
+        town_open(&t);
+        link_up(&t, 0, 20, 5);
+        assert_int_equal(hold(&t, 0, 100, &was_replaced), REASON_NONE);
+        link_up(&t, 1, rows[i].boot, rows[i].starts);
+        assert_int_equal(hold(&t, 1, 100, &was_replaced), rows[i].want);
+        assert_int_equal(was_replaced, rows[i].was_replaced);
+        a = holders_find(&t.holders, &id);
+        assert_int_equal(a->lane_count, rows[i].want == REASON_NONE && !rows[i].was_replaced ? 2 : 1);
+        settle(&t, 0);
+        assert_int_equal(t.ours[0].tunnel == NULL, rows[i].was_replaced);
+        if (rows[i].was_replaced) {
+            assert_int_equal(t.ours[0].why, REASON_REPLACED);
+            assert_int_equal(t.theirs[0].why, REASON_REPLACED);
+            assert_ptr_equal(a->lanes[0].tunnel, t.ours[1].tunnel);
+            assert_int_equal(a->session_count, 1);
+        }
+        town_close(&t);
+    }
+}
+
+static void test_routing(void **state)
+{
+    const struct ulid id = uid(100), stranger = uid(101);
+    struct agent_live live = { 0 };
+    struct held_agent *a;
+    bool was_replaced;
+    struct town t;
+
+    (void)state;
+    town_open(&t);
+    check_row("knows nothing of a stranger");
+    assert_false(holders_live(&t.holders, &stranger, t.now_ms, &live));
+
+    check_row("counts while it is proved");
+    for (unsigned i = 0; i < 2; i++) {
+        link_up(&t, i, 20, 1);
+        assert_int_equal(hold(&t, i, 100, &was_replaced), REASON_NONE);
+    }
+    a = holders_find(&t.holders, &id);
+    assert_true(holders_live(&t.holders, &id, t.now_ms, &live));
+    assert_true(live.is_held && live.is_own && live.is_proved && !live.is_draining);
+    assert_non_null(holders_link(a, t.now_ms));
+
+    check_row("does not count when it was not proved for long, until it is again");
+    t.now_ms += HOLDER_PROOF_REST_MS;
+    live = (struct agent_live){ 0 };
+    assert_true(holders_live(&t.holders, &id, t.now_ms, &live));
+    assert_true(live.is_held && !live.is_proved);
+    assert_null(holders_link(a, t.now_ms));
+    holders_prove(&t.holders, &stranger, t.ours[1].tunnel, 5, t.now_ms);
+    assert_null(holders_link(a, t.now_ms));
+    holders_prove(&t.holders, &id, t.ours[1].tunnel, 1500, t.now_ms);
+    assert_ptr_equal(holders_link(a, t.now_ms), tunnel_link(t.ours[1].tunnel));
+    live = (struct agent_live){ 0 };
+    assert_true(holders_live(&t.holders, &id, t.now_ms, &live));
+    assert_true(live.is_proved);
+    assert_int_equal(live.rtt_us, 1500);
+
+    check_row("is draining when all its lanes are");
+    holders_prove(&t.holders, &id, t.ours[0].tunnel, 900, t.now_ms);
+    holders_drain(&t.holders, &id, t.ours[0].tunnel);
+    live = (struct agent_live){ 0 };
+    (void)holders_live(&t.holders, &id, t.now_ms, &live);
+    assert_false(live.is_draining);
+    assert_int_equal(live.rtt_us, 900);
+    assert_ptr_equal(holders_link(a, t.now_ms), tunnel_link(t.ours[1].tunnel));
+    holders_drain(&t.holders, &id, t.ours[1].tunnel);
+    live = (struct agent_live){ 0 };
+    (void)holders_live(&t.holders, &id, t.now_ms, &live);
+    assert_true(live.is_draining);
+    assert_null(holders_link(a, t.now_ms));
+    town_close(&t);
+}
+
+static void test_sessions(void **state)
+{
+    const struct ulid id = uid(100);
+    struct held_agent *a;
+    bool was_replaced;
+    struct town t;
+
+    (void)state;
+    check_row("remembers the last few sessions, each once");
+    town_open(&t);
+    for (unsigned i = 0; i < HOLDER_SESSIONS_MAX + 2; i++) {
+        link_up(&t, i, 20, 1);
+        assert_int_equal(hold(&t, i, 100, &was_replaced), REASON_NONE);
+    }
+    a = holders_find(&t.holders, &id);
+    assert_int_equal(a->session_count, HOLDER_SESSIONS_MAX);
+    for (unsigned i = 0; i < HOLDER_SESSIONS_MAX; i++)
+        assert_string_equal(a->sessions[i].id.text, tunnel_session(t.ours[i + 2].tunnel)->id.text);
+    town_close(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lanes), cmocka_unit_test(test_bounds), cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_routing), cmocka_unit_test(test_sessions),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
