@@ -5,17 +5,15 @@
 #include "agent/resolve/resolve.h"
 #include "agent/uplink/join.h"
 #include "agent/uplink/uplink.h"
-#include "lib/base/hash.h"
 #include "lib/config/option.h"
 #include "lib/crypto/random.h"
 #include "lib/log/log.h"
 #include "lib/net/loop.h"
+#include "lib/program/program.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #define AGENT_OPTIONS(X)                                                                            \
     X(PATH, data_dir, "/var/lib/adit-agent", 0, 0, 0, "where key, certificate and policy are kept") \
@@ -29,10 +27,10 @@
     X(LIST, dns_servers, "", 0, 0, 0, "DNS servers (address or address:port); empty: the system's") \
     X(MSEC, dial_ms, "10s", 100, 120000, 0, "time to resolve and connect in")                       \
     X(MSEC, idle_ms, "0", 0, 604800000, 0, "end a stream on which nothing moves for that long; 0: never") \
-    X(MSEC, drain_ms, "30s", 0, 3600000, 0, "how long living streams may finish at stop")           \
+    X(MSEC, drain_ms, "30s", 0, 3600000, OPTION_RELOAD, "how long living streams may finish at stop")           \
     X(INT, streams_max, "20000", 1, 1000000, 0, "streams at a time; beyond: overload")              \
     X(SIZE, memory_limit, "256M", 1048576, 68719476736, 0, "bytes held in all streams")             \
-    X(STR, log_level, "info", 0, 0, 0, "error, warning, info or debug")                             \
+    X(STR, log_level, "info", 0, 0, OPTION_RELOAD, "error, warning, info or debug")                             \
     X(STR, log_format, "auto", 0, 0, 0, "text, json, or auto: text on a terminal")
 
 struct agent_config {
@@ -49,10 +47,14 @@ static const struct option_table table = {
     .count = ARRAY_LEN(rows),
 };
 
+#define JOIN_TIMEOUT_MS 20000
+
 enum { EXIT_OK = 0, EXIT_CONFIG = 2, EXIT_FAILED = 1 };
 
 struct agent {
     struct agent_config config;
+    int argc;
+    char **argv;                    /* read again at a reload */
     struct loop *loop;
     struct member *member;
     struct kept_policy policy;
@@ -66,10 +68,10 @@ struct agent {
     bool is_draining;
 };
 
-static int say(const struct buf *text)
+static int say(const struct buf *text, int code)
 {
     fprintf(stderr, "adit-agent: " SPAN_FMT "\n", SPAN_ARG(buf_span(text)));
-    return EXIT_FAILED;
+    return code;
 }
 
 static void agent_deinit(struct agent *a)
@@ -109,9 +111,12 @@ static int add_rules(struct acl *acl, const char *name, const char *list,
     return 0;
 }
 
-static int read_acl(struct agent *a, struct buf *reterr)
+static int check_config(struct agent *a, struct buf *reterr)
 {
-    int r = add_rules(&a->acl, "allow", a->config.allow, acl_add_allow, reterr);
+    int r = program_check_log(a->config.log_level, a->config.log_format, reterr);
+
+    if (!r)
+        r = add_rules(&a->acl, "allow", a->config.allow, acl_add_allow, reterr);
 
     if (!r)
         r = add_rules(&a->acl, "deny", a->config.deny, acl_add_deny, reterr);
@@ -120,115 +125,31 @@ static int read_acl(struct agent *a, struct buf *reterr)
     return r;
 }
 
-static int start_log(const struct agent_config *config, struct buf *reterr)
-{
-    struct span format = span_str(config->log_format);
-    enum log_level level;
-
-    if (!log_level_parse(span_str(config->log_level), &level)) {
-        buf_printf(reterr, "log_level: \"%s\" is none of error, warning, info, debug", config->log_level);
-        return -EINVAL;
-    }
-    log_init("adit-agent", STDERR_FILENO,
-             span_eq(format, SPAN("json")) ? LOG_JSON : span_eq(format, SPAN("text")) ? LOG_TEXT : LOG_AUTO, level);
-    return 0;
-}
-
-static void harden(void)
-{
-    const struct rlimit no_core = { 0, 0 };
-    struct rlimit files;
-    unsigned char seed[16];
-
-    setrlimit(RLIMIT_CORE, &no_core);           /* a core would hold the key */
-    if (!getrlimit(RLIMIT_NOFILE, &files)) {
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
-    signal(SIGPIPE, SIG_IGN);
-    random_bytes(seed, sizeof(seed));
-    hash_seed(seed);
-}
-
 /* --- join -------------------------------------------------------------------------------------- */
 
-/* The token: an argument, "-" for standard input, or --token-file.  An argument is seen by
- * others on the machine for a moment, so the guide shows the other two. */
-static int read_token(int *argc, char **argv, struct buf *token, struct buf *reterr)
+static int join(struct agent *a, const struct program_token *source, struct buf *why)
 {
-    const char *source = NULL;
-    bool is_file = false;
-    int kept = 1, fd;
-    ssize_t n;
-
-    for (int i = 1; i < *argc; i++) {
-        if (strcmp(argv[i], "--token-file") == 0 && i + 1 < *argc)
-            source = argv[++i], is_file = true;
-        else if (!source && kept == 1 && (argv[i][0] != '-' || argv[i][1] == 0))
-            source = argv[i];
-        else
-            argv[kept++] = argv[i];
-    }
-    *argc = kept;
-    if (!source) {
-        buf_printf(reterr, "join wants a token: adit-agent join TOKEN, or --token-file FILE, or - for standard input");
-        return -EINVAL;
-    }
-    if (!is_file && strcmp(source, "-") != 0) {
-        buf_put_str(token, source);
-        return buf_error(token);
-    }
-
-    fd = is_file ? open(source, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
-    if (fd < 0) {
-        buf_printf(reterr, "cannot read %s: %s", source, strerror(errno));
-        return -errno;
-    }
-    while ((n = read(fd, token->data + token->len, token->cap - token->len)) > 0)
-        token->len += (size_t)n;
-    if (is_file)
-        close(fd);
-    return n < 0 ? -errno : 0;
-}
-
-static int run_join(int argc, char **argv)
-{
-    AUTO(agent_deinit) struct agent a = { 0 };
-    AUTO(option_origins_freep) struct option_origins *origins = NULL;
-    AUTO(buf_deinit) struct buf why = { 0 };
     char text[JOIN_TOKEN_MAX + 2];
-    struct buf token_text;
     struct join_token token;
-    struct span trimmed;
-    enum option_action action;
-    int r;
+    struct span token_text;
+    int r = program_read_token(source, text, sizeof(text), &token_text, why);
 
-    buf_init_heap(&why, 4096);
-    buf_init_fixed(&token_text, text, sizeof(text));
-    r = read_token(&argc, argv, &token_text, &why);
-    if (!r)
-        r = option_load(&table, argc, argv, &a.config, &action, &origins, &why);
-    if (!r)
-        r = start_log(&a.config, &why);
     if (r)
-        return say(&why), EXIT_CONFIG;
-
-    trimmed = span_first(buf_span(&token_text), span_find(buf_span(&token_text), '\n'));
-    r = join_token_parse(span_trim(trimmed), &token);
+        return EXIT_CONFIG;
+    r = join_token_parse(token_text, &token);
     secret_wipe(text, sizeof(text));
     if (r || token.kind != CERT_AGENT) {
-        buf_printf(&why, "this is not a join token for an agent; make one with: adit join-token create");
-        return say(&why), EXIT_CONFIG;
+        buf_printf(why, "this is not a join token for an agent; make one with: adit join-token create");
+        return EXIT_CONFIG;
     }
-    r = member_open(CERT_AGENT, a.config.data_dir, &a.member, &why);
+    r = member_open(CERT_AGENT, a->config.data_dir, &a->member, why);
     if (!r)
-        r = join_run(a.member, &token, 20000, &why);
+        r = join_run(a->member, &token, JOIN_TIMEOUT_MS, why);
     join_token_wipe(&token);
-    if (r)
-        return say(&why);
-    printf("joined cluster %s as agent %s; the identity is in %s\n", a.member->trust.cluster,
-           a.member->self.id.text, a.config.data_dir);
-    return EXIT_OK;
+    if (!r)
+        printf("joined cluster %s as agent %s; the identity is in %s\n", a->member->trust.cluster,
+               a->member->self.id.text, a->config.data_dir);
+    return r ? EXIT_FAILED : EXIT_OK;
 }
 
 /* --- running ------------------------------------------------------------------------------------ */
@@ -252,6 +173,25 @@ static void on_stop(void *arg, int signo)
     a->is_draining = true;
     LOG(INFO, "agent.draining", U("streams", uplink_streams(a->uplink)), N("drain_ms", a->config.drain_ms));
     uplink_drain(a->uplink, (uint32_t)a->config.drain_ms);
+}
+
+static void on_reload(void *arg, int signo)
+{
+    struct agent *a = arg;
+    AUTO(buf_deinit) struct buf report = { 0 };
+    AUTO(buf_deinit) struct buf why = { 0 };
+    enum log_level level;
+
+    (void)signo;
+    buf_init_heap(&report, 65536);
+    buf_init_heap(&why, 4096);
+    if (option_reload(&table, a->argc, a->argv, &a->config, &report, &why)) {
+        LOG(ERROR, "config.refused", SP("detail", buf_span(&why)));
+        return;
+    }
+    if (log_level_parse(span_str(a->config.log_level), &level))
+        log_set_level(level);
+    LOG(INFO, "config.reloaded", SP("changes", buf_span(&report)));
 }
 
 static const char *name_of(struct agent *a)
@@ -354,6 +294,8 @@ static int start(struct agent *a, struct buf *reterr)
         r = loop_on_signal(a->loop, SIGTERM, on_stop, a);
     if (!r)
         r = loop_on_signal(a->loop, SIGINT, on_stop, a);
+    if (!r)
+        r = loop_on_signal(a->loop, SIGHUP, on_reload, a);
     if (r && reterr->len == 0)
         buf_printf(reterr, "cannot start: %s", strerror(-r));
     return r;
@@ -364,7 +306,7 @@ static int run(struct agent *a, struct buf *reterr)
     int r = start(a, reterr);
 
     if (r)
-        return say(reterr);
+        return EXIT_FAILED;
     LOG(INFO, "agent.started", S("id", a->member->self.id.text), S("cluster", a->member->trust.cluster),
         S("boot_id", a->boot_id.text), N("starts", a->member->starts));
     loop_run(a->loop);
@@ -378,24 +320,30 @@ int main(int argc, char **argv)
     AUTO(agent_deinit) struct agent a = { 0 };
     AUTO(option_origins_freep) struct option_origins *origins = NULL;
     AUTO(buf_deinit) struct buf why = { 0 };
+    bool is_join = argc > 1 && strcmp(argv[1], "join") == 0;
+    struct program_token source = { 0 };
     enum option_action action;
-    int r;
+    int r, code;
 
-    harden();
-    if (argc > 1 && strcmp(argv[1], "join") == 0)
-        return run_join(argc - 1, argv + 1);
-
+    program_harden();
     buf_init_heap(&why, 4096);
+    if (is_join) {
+        argc--;
+        argv++;
+        source = program_take_token(&argc, argv);
+    }
+    a.argc = argc;
+    a.argv = argv;
     r = option_load(&table, argc, argv, &a.config, &action, &origins, &why);
     if (!r && (action == OPTION_RUN || action == OPTION_CHECK_CONFIG))
-        r = read_acl(&a, &why);
-    if (!r && action == OPTION_RUN)
-        r = start_log(&a.config, &why);
+        r = check_config(&a, &why);
     if (r)
-        return say(&why), EXIT_CONFIG;
+        return say(&why, EXIT_CONFIG);
     if (action != OPTION_RUN) {
         option_print(&table, &a.config, origins, action);
         return EXIT_OK;
     }
-    return run(&a, &why);
+    program_start_log("adit-agent", a.config.log_level, a.config.log_format);
+    code = is_join ? join(&a, &source, &why) : run(&a, &why);
+    return why.len ? say(&why, code) : code;
 }

@@ -3,16 +3,12 @@
  */
 #include "controlplane/bootstrap.h"
 #include "controlplane/serve.h"
-#include "lib/base/hash.h"
-#include "lib/crypto/random.h"
-#include "lib/log/log.h"
+#include "lib/program/program.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #define CONTROLPLANE_ROW(...) OPTION_ROW_OF(struct controlplane_config, __VA_ARGS__)
 static const struct option_row rows[] = { CONTROLPLANE_OPTIONS(CONTROLPLANE_ROW) };
@@ -122,47 +118,6 @@ static bool is_asked(size_t i, int argc, char **argv, int *ret_words)
     return true;
 }
 
-static enum log_format format_of(const char *text)
-{
-    return strcmp(text, "json") == 0 ? LOG_JSON : strcmp(text, "text") == 0 ? LOG_TEXT : LOG_AUTO;
-}
-
-static void start_log(const struct controlplane_config *config, bool is_quiet)
-{
-    enum log_level level = LOG_INFO;
-
-    (void)log_level_parse(span_str(config->log_level), &level);
-    log_init("adit-controlplane", STDERR_FILENO, format_of(config->log_format),
-             is_quiet ? LOG_WARNING : level);
-}
-
-static void harden(void)
-{
-    const struct rlimit no_core = { 0, 0 };
-    struct rlimit files;
-    unsigned char seed[16];
-
-    setrlimit(RLIMIT_CORE, &no_core);           /* a core would hold every key */
-    if (!getrlimit(RLIMIT_NOFILE, &files)) {
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
-    signal(SIGPIPE, SIG_IGN);
-    random_bytes(seed, sizeof(seed));
-    hash_seed(seed);
-}
-
-static int check(const struct controlplane_config *config, struct buf *reterr)
-{
-    enum log_level level;
-
-    if (!log_level_parse(span_str(config->log_level), &level)) {
-        buf_printf(reterr, "log-level: %s is none of error, warning, info, debug", config->log_level);
-        return -EINVAL;
-    }
-    return 0;
-}
-
 static int run(struct invocation *in, size_t command)
 {
     AUTO(option_origins_freep) struct option_origins *origins = NULL;
@@ -172,14 +127,15 @@ static int run(struct invocation *in, size_t command)
     r = option_load(&controlplane_options, in->arguments.argc, in->arguments.argv, &in->config, &action,
                     &origins, in->why);
     if (!r && (action == OPTION_RUN || action == OPTION_CHECK_CONFIG))
-        r = check(&in->config, in->why);
+        r = program_check_log(in->config.log_level, in->config.log_format, in->why);
     if (r)
         return CONTROLPLANE_CONFIG;
     if (action != OPTION_RUN) {
         option_print(&controlplane_options, &in->config, origins, action);
         return CONTROLPLANE_OK;
     }
-    start_log(&in->config, commands[command].is_quiet);
+    program_start_log("adit-controlplane",
+                      commands[command].is_quiet ? "warning" : in->config.log_level, in->config.log_format);
     return commands[command].run(in) ? CONTROLPLANE_FAILED : CONTROLPLANE_OK;
 }
 
@@ -191,7 +147,7 @@ int main(int argc, char **argv)
     int words = 0, code;
 
     buf_init_heap(&why, 65536);
-    harden();
+    program_harden();
     while (!is_asked(command, argc, argv, &words))
         command++;
     in.arguments = (struct serve_arguments){ .argc = argc - words, .argv = argv + words };

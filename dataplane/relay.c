@@ -7,6 +7,7 @@
 #include "lib/crypto/random.h"
 #include "lib/log/log.h"
 #include "lib/obs/admin.h"
+#include "lib/program/program.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -114,7 +115,6 @@ int relay_check(const struct relay_config *c, struct buf *reterr)
 {
     struct door_config door = { .proxy_count = 0 };
     struct endpoint at;
-    enum log_level level;
     int r = check_listen("tunnel_listen", c->tunnel_listen, &at, reterr);
 
     if (!r && c->admin_listen[0])
@@ -123,10 +123,8 @@ int relay_check(const struct relay_config *c, struct buf *reterr)
         r = check_door(c, &door_rows[i], reterr);
     if (!r)
         r = read_proxies(c, &door, reterr);
-    if (!r && !log_level_parse(span_str(c->log_level), &level)) {
-        buf_printf(reterr, "log_level: \"%s\" is none of error, warning, info, debug", c->log_level);
-        r = -EINVAL;
-    }
+    if (!r)
+        r = program_check_log(c->log_level, c->log_format, reterr);
     if (!r && (c->door_certificate[0] == 0) != (c->door_key[0] == 0)) {
         buf_printf(reterr, "door_certificate and door_key go together");
         r = -EINVAL;

@@ -1,6 +1,7 @@
 #include "agent/uplink/join.h"
 #include "agent/uplink/notice.h"
 #include "lib/base/encode.h"
+#include "lib/base/version.h"
 #include "lib/crypto/ca.h"
 #include "lib/crypto/random.h"
 #include "lib/log/log.h"
@@ -147,7 +148,7 @@ static int make_parts(struct join *j)
 
 static int try_address(struct join *j, const char *addr, uint32_t timeout_ms)
 {
-    const struct tunnel_self self = { .name = "joining", .software = "adit-agent/1", .platform = "linux",
+    const struct tunnel_self self = { .name = "joining", .software = "adit-agent/" ADIT_VERSION, .platform = "linux",
                                       .boot_id = random_ulid(wall_ms()) };
     const struct tunnel_login login = { .kind = TUNNEL_JOIN, .token_id = j->token->id.text, .csr = j->csr,
                                         .mac = j->mac };

@@ -1,5 +1,6 @@
 #include "agent/uplink/uplink.h"
 #include "agent/uplink/notice.h"
+#include "lib/base/version.h"
 #include "lib/crypto/ca.h"
 #include "lib/crypto/random.h"
 #include "lib/log/log.h"
@@ -344,7 +345,7 @@ int uplink_new(const struct uplink_config *config, struct uplink **ret_uplink, s
     u->self = (struct tunnel_self){
         .id = config->member->self.id,
         .name = config->name,
-        .software = "adit-agent/1",
+        .software = "adit-agent/" ADIT_VERSION,
         .platform = "linux",
         .zone = config->zone,
         .boot_id = config->boot_id,
