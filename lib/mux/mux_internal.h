@@ -32,7 +32,8 @@
 #define MUX_PING_REST_MS 10000
 #define MUX_SILENCE_MS 3000
 #define MUX_SETTLE_MS 60000         /* a RESET that is not answered by then is forgotten */
-#define MUX_BACKLOG_MAX (128u << 10)    /* committed and not sent, a stream: one turn */
+#define MUX_BACKLOG_MAX (127u << 10)    /* committed and not sent, a stream: one turn, and what
+                                         * two messages hold, so that no third carries a rest */
 #define MUX_QUICK_BYTES 4096        /* a stream that wrote no more in QUICK_MS goes first */
 #define MUX_QUICK_MS 250
 #define MUX_FRAME_LEAST 2048        /* frames are not cut below this for a slow link */

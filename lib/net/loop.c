@@ -262,9 +262,14 @@ unsigned char *loop_scratch(struct loop *l)
     return l->scratch;
 }
 
+bool loop_defer_is_on(const struct loop_task *t)
+{
+    return t->node.next && !list_is_empty(&t->node);
+}
+
 void loop_defer(struct loop *l, struct loop_task *t, void (*fn)(void *arg), void *arg)
 {
-    if (t->node.next && !list_is_empty(&t->node))
+    if (loop_defer_is_on(t))
         return;
     t->fn = fn;
     t->arg = arg;

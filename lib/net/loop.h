@@ -53,6 +53,7 @@ struct loop_task {              /* zeroed: not queued */
 /* Runs fn once at the end of this turn; queued already: does nothing. */
 void loop_defer(struct loop *l, struct loop_task *t, void (*fn)(void *arg), void *arg);
 void loop_defer_cancel(struct loop_task *t);
+bool loop_defer_is_on(const struct loop_task *t);
 
 struct loop_reap {
     struct loop_reap *next;

@@ -12,6 +12,7 @@ static void drop_early(struct pipe *p)
 static void drop_conn(struct pipe *p)
 {
     timer_stop(&p->idle);
+    loop_defer_cancel(&p->out);
     drop_early(p);
     if (p->conn)
         conn_reset(TAKE(p->conn));
@@ -64,7 +65,8 @@ static bool push_early(struct pipe *p)
     return true;
 }
 
-/* One read into the replay buffer: > 0 bytes, 0 stop for now. */
+/* One read into the replay buffer: > 0 bytes, 0 stop for now.  Less than there was room for
+ * is all there was: the socket says when there is more, asking now would only cost. */
 static size_t fill_once(struct pipe *p)
 {
     size_t room;
@@ -79,7 +81,7 @@ static size_t fill_once(struct pipe *p)
     n = conn_read(p->conn, dst, room);
     mux_stream_commit(p->stream, n > 0 ? (size_t)n : 0);
     if (n > 0)
-        return (size_t)n;
+        return (size_t)n == room ? room : 0;
 
     if (n == 0) {
         p->is_in_done = true;
@@ -116,13 +118,10 @@ static void finish_out(struct pipe *p)
     conn_shutdown_write(p->conn);
 }
 
-void pipe_on_readable(struct pipe *p)
+static void write_out(struct pipe *p)
 {
     struct span spans[SPANS];
     size_t count;
-
-    if (!p->conn)
-        return;
 
     p->active_ms = loop_now_ms(conn_loop(p->conn));
     while ((count = mux_stream_peek(p->stream, spans, SPANS)) > 0) {
@@ -145,7 +144,19 @@ void pipe_on_readable(struct pipe *p)
 
 static void on_conn_writable(void *user)
 {
-    pipe_on_readable(user);
+    write_out(user);
+}
+
+static void on_turn_end(void *arg)
+{
+    write_out(arg);
+}
+
+/* A record of the tunnel is 16 KiB, and several come in one turn: they go out together. */
+void pipe_on_readable(struct pipe *p)
+{
+    if (p->conn)
+        loop_defer(conn_loop(p->conn), &p->out, on_turn_end, p);
 }
 
 static const struct conn_handlers handlers = {
@@ -183,7 +194,7 @@ void pipe_start(struct pipe *p, struct conn *conn, struct mux_stream *stream, en
     conn_want(conn, push_early(p) ? CONN_READ : 0);
     if (idle_ms)
         timer_start(conn_loop(conn), &p->idle, idle_ms, on_idle, p);
-    pipe_on_readable(p);
+    write_out(p);
 }
 
 void pipe_on_writable(struct pipe *p)
@@ -194,12 +205,15 @@ void pipe_on_writable(struct pipe *p)
 
 void pipe_on_reset(struct pipe *p)
 {
+    if (p->conn && loop_defer_is_on(&p->out))
+        write_out(p);           /* what came before the reset */
     drop_conn(p);
 }
 
 void pipe_on_ended(struct pipe *p, enum reason how)
 {
     timer_stop(&p->idle);
+    loop_defer_cancel(&p->out);
     drop_early(p);
     if (!p->conn)
         return;

@@ -7,7 +7,7 @@
  *
  * Socket to stream: read straight into the stream's replay buffer, as much as its credit
  * allows, at most PIPE_TURN bytes for each turn of the loop.  Stream to socket: one writev
- * of all that is there; consumed (so granted again) is what the kernel took.  There is no
+ * at the turn's end of all that came in it; consumed (so granted again) is what the kernel took.  There is no
  * buffer in between.  An error of the socket resets the stream after the bytes that were
  * read; a reset of the stream becomes an RST.
  *
@@ -22,6 +22,7 @@ struct pipe {
     struct conn *conn;              /* NULL: over, or never started */
     struct mux_stream *stream;
     struct loop_timer idle;
+    struct loop_task out;           /* the write at the end of this turn */
     uint64_t active_ms;
     uint32_t idle_ms;               /* 0: no limit */
     enum reason conn_lost;          /* what an error of the socket means: client-gone, target-reset */

@@ -318,9 +318,10 @@ bool server_link_received(struct server_link *k, struct span bytes, bool is_last
     }
     if (is_last)
         k->message_bytes = 0;
-    tunnel_take(k->tunnel, bytes, is_last, loop_now_ms(loop));
-    wake(k);
+    /* First of what this turn defers: what is held comes before the writes of what came. */
     if (ssl_of(k))
         loop_defer(loop, &k->held, on_input_held, k);
+    tunnel_take(k->tunnel, bytes, is_last, loop_now_ms(loop));
+    wake(k);
     return true;
 }
