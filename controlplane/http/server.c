@@ -9,7 +9,10 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#define PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+/* Browsers and tools may come with TLS 1.2; our own programs, who show certificates, need not. */
+#define AEAD ":-RSA:-CIPHER-ALL:+AES-256-GCM:+AES-128-GCM:+CHACHA20-POLY1305"
+#define PRIORITIES_PUBLIC "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2" AEAD
+#define PRIORITIES_OWN "NORMAL:-VERS-ALL:+VERS-TLS1.3" AEAD
 #define HEAD_MEMORY (32 * 1024)
 
 static socklen_t socket_address(const struct endpoint *e, struct sockaddr_storage *ret_sa)
@@ -83,10 +86,11 @@ static int start_daemon(struct server *server, struct buf *reterr)
     const struct server_options *o = &server->options;
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
                      MHD_USE_ERROR_LOG | (o->certificate_pem ? MHD_USE_TLS : 0);
+    const char *priorities = o->client_ca_pem ? PRIORITIES_OWN : PRIORITIES_PUBLIC;
     struct MHD_OptionItem tls[] = {
         { MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)o->certificate_pem },
         { MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)o->key_pem },
-        { MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)PRIORITIES },
+        { MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)priorities },
         { o->client_ca_pem ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0,
           (void *)(uintptr_t)o->client_ca_pem },
         { MHD_OPTION_END, 0, NULL },
