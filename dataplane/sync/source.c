@@ -299,6 +299,7 @@ static void keep_whole(struct source *s, struct span rest)
         if (d.kind != DOCUMENT_HEAD)
             keep_or_say(s, &d);
     }
+    s->delta_bytes = 0;             /* it got no shorter than this: not again until as much came */
 }
 
 /* Counts only as a whole, and only if it is not behind what is in force. */
