@@ -36,6 +36,12 @@ struct visit {
     max_align_t state[];
 };
 
+static void tell_refused(const struct door *d, enum reason why, const char *detail)
+{
+    metric_add_at(d->config.metrics, M_REFUSED, why, 0, 1);
+    LOG(INFO, "request.refused", S("door", d->name), R("reason", why), S("detail", detail));
+}
+
 /* --- sources: how many visits one address has ------------------------------------------------- */
 
 static struct source_count *source_get(struct door *d, const struct addr *addr)
@@ -233,8 +239,10 @@ static void on_proxy_header(struct visit *v)
     if (header.source.kind == ENDPOINT_IP) {
         source_leave(v);
         v->source = header.source.addr;
-        if (!source_enter(v))
+        if (!source_enter(v)) {
+            visit_refused(v, REASON_RATE_LIMITED, "too many connections from this address");
             visit_reset(v);
+        }
     }
 }
 
@@ -371,8 +379,7 @@ bool visit_is_over(const struct visit *v)
 
 void visit_refused(struct visit *v, enum reason why, const char *detail)
 {
-    metric_add_at(v->door->config.metrics, M_REFUSED, why, 0, 1);
-    LOG(INFO, "request.refused", S("door", v->door->name), R("reason", why), S("detail", detail));
+    tell_refused(v->door, why, detail);
 }
 
 uint32_t visit_head_ms(const struct visit *v)
@@ -417,7 +424,7 @@ static void on_accept(void *user, int fd, const struct endpoint *peer)
 
     metric_add(d->config.metrics, M_CONNECTIONS_TOTAL, 1);
     if (!v) {
-        metric_add_at(d->config.metrics, M_REFUSED, REASON_OVERLOAD, 0, 1);
+        tell_refused(d, REASON_OVERLOAD, "too many connections");
         close(fd);
         return;
     }
@@ -435,7 +442,7 @@ static void on_accept(void *user, int fd, const struct endpoint *peer)
         v->conn = NULL;
         visit_leave(v);
     } else if (!v->needs_proxy_header && !source_enter(v)) {
-        metric_add_at(d->config.metrics, M_REFUSED, REASON_RATE_LIMITED, 0, 1);
+        visit_refused(v, REASON_RATE_LIMITED, "too many connections from this address");
         visit_reset(v);
     }
 }

@@ -25,10 +25,9 @@ static struct span printable(struct span text, char *mem, size_t size)
     return span_of(mem, n);
 }
 
-void http_refuse(struct visit *v, enum reason why, struct span text, bool keep_alive)
+static void answer_refusal(struct visit *v, unsigned status, enum reason why, struct span text, bool keep_alive)
 {
     struct http_state *h = visit_state(v);
-    unsigned status = reason_http_status(why);
     char mem[2048], clean[256];
     struct buf body;
     const struct http1_field fields[] = {
@@ -56,14 +55,31 @@ void http_refuse(struct visit *v, enum reason why, struct span text, bool keep_a
         visit_close(v);
 }
 
+void http_refuse(struct visit *v, enum reason why, struct span text, bool keep_alive)
+{
+    answer_refusal(v, reason_http_status(why), why, text, keep_alive);
+}
+
+static enum reason reason_of_head(int error)
+{
+    switch (http1_error_status(error)) {
+    case 408:
+        return REASON_REQUEST_TIMEOUT;
+    case 431:
+        return REASON_TOO_LARGE;
+    default:
+        return REASON_BAD_REQUEST;
+    }
+}
+
+/* The status is the error's own, which may say more than the reason's (501, 505). */
 static void refuse_head(struct visit *v, int error)
 {
-    struct http_state *h = visit_state(v);
+    const char *text = http1_error_text(error);
+    enum reason why = reason_of_head(error);
 
-    visit_refused(v, REASON_BAD_REQUEST, http1_error_text(error));
-    http1_write_refusal(visit_out(v), error);
-    h->phase = HTTP_OVER;
-    visit_close(v);
+    visit_refused(v, why, text);
+    answer_refusal(v, http1_error_status(error), why, span_str(text), false);
 }
 
 /* --- who is it ----------------------------------------------------------------------------------- */

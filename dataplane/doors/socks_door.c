@@ -188,12 +188,19 @@ static void on_sent(struct visit *v)
     (void)v;
 }
 
+/* SOCKS has no reply for it: the connection just ends. */
+static void on_deadline(struct visit *v)
+{
+    visit_refused(v, REASON_REQUEST_TIMEOUT, "the greeting or request did not arrive in time");
+    visit_close(v);
+}
+
 const struct door_protocol socks_door = {
     .name = "socks5",
     .on_input = on_input,
     .on_end = on_end,
     .on_sent = on_sent,
-    .on_deadline = visit_close,
+    .on_deadline = on_deadline,
     .on_gone = on_gone,
     .state_bytes = sizeof(struct socks),
 };
