@@ -32,6 +32,8 @@ static const struct metric_label by_listener = { "listener", LISTENERS, listener
     X(REQUESTS, "adit_controlplane_requests_total", COUNTER, &by_listener, NULL, "Requests answered.") \
     X(REFUSED, "adit_controlplane_refused_total", COUNTER, &by_listener, NULL, "Answers 400 to 499.") \
     X(ERRORS, "adit_controlplane_errors_total", COUNTER, &by_listener, NULL, "Answers 500 and above.") \
+    X(PROBLEMS, "adit_controlplane_problems_total", COUNTER, &by_listener, &metric_by_reason,      \
+      "Answers with a problem.")                                                                   \
     X(OVERLOADS, "adit_controlplane_overloads_total", COUNTER, &by_listener, NULL, "Refused: queue full.") \
     X(CONNECTIONS, "adit_controlplane_connections", GAUGE, &by_listener, NULL, "Open connections.") \
     X(RUNNING, "adit_controlplane_running", GAUGE, &by_listener, NULL, "Requests on a thread.")      \
@@ -118,6 +120,8 @@ static void fill_metrics(struct daemon *d)
         metric_set_at(slot, M_RUNNING, i, 0, (int64_t)s.running);
         metric_set_at(slot, M_WAITING, i, 0, (int64_t)s.waiting);
         metric_set_at(slot, M_PARKED, i, 0, (int64_t)s.parked);
+        for (unsigned reason = 0; reason < REASON_COUNT; reason++)
+            metric_set_at(slot, M_PROBLEMS, i, reason, (int64_t)s.by_reason[reason]);
     }
 }
 

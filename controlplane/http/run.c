@@ -38,7 +38,7 @@ static void log_request(const struct exchange *x)
     const char *reason = res->problem.reason ? reason_text(res->problem.reason) : "ok";
     char peer[ADDR_TEXT_MAX];
 
-    if (is_read(x) && res->status < 500)
+    if (is_read(x) && res->problem.reason == REASON_NONE)
         LOG(DEBUG, "http.request", S("method", x->req.method), SP("path", x->req.path),
             N("status", res->status), S("reason", reason), S("principal", x->req.principal.id),
             S("trace_id", x->req.trace_id));
@@ -70,6 +70,7 @@ void exchange_finish(struct exchange *x)
     x->server->stats.requests++;
     x->server->stats.refused += res->status >= 400 && res->status < 500;
     x->server->stats.errors += res->status >= 500;
+    x->server->stats.by_reason[res->problem.reason] += res->problem.reason != REASON_NONE;
     list_remove(&x->running);
     pthread_mutex_unlock(&x->server->lock);
 }

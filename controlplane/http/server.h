@@ -73,6 +73,7 @@ struct server_options {
 
 struct server_stats {
     uint64_t requests, refused, overloads, errors;      /* errors: 5xx */
+    uint64_t by_reason[REASON_COUNT];                   /* answers with a problem */
     uint64_t connections, running, waiting, parked;     /* now */
 };
 
