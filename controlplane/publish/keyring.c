@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define DAY_S 86400
-#define BACKDATE_S 300                  /* clocks differ */
+#define BACKDATE_S 7200                 /* clocks differ, and are set back by an hour */
 #define ROOT_DAYS 3650
 #define ISSUING_DAYS 1825
 #define KEYSET_MAX 8192
