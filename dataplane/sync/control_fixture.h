@@ -112,7 +112,8 @@ static inline void plane_route(struct plane_conn *c, const char *path, struct sp
         memcpy(p->body, body.p, body.n);
         p->body_n = body.n;
         p->body[body.n] = 0;
-        plane_answer(c, p->status, "application/problem+json", SPAN("{\"reason\":\"overload\"}"));
+        plane_answer(c, p->status, "application/problem+json",
+                     p->status == 204 ? SPAN_NONE : SPAN("{\"reason\":\"overload\"}"));
     }
 }
 

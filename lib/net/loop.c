@@ -38,12 +38,12 @@ static void on_idle(uv_idle_t *handle)
 static void on_turn_end(uv_prepare_t *handle)
 {
     struct loop *l = handle->data;
-    bool did_work = !list_is_empty(&l->deferred) || l->reaped, has_more;
+    bool has_more;
 
     run_deferred(l);
     run_reaped(l);
-    /* What was done now may be what is waited for: no sleep before it is asked. */
-    has_more = !list_is_empty(&l->deferred) || (l->is_asked && did_work);
+    /* Timers, deferred and reaped may have brought what loop_run_until() waits for: no sleep then. */
+    has_more = !list_is_empty(&l->deferred) || (l->is_done && (l->is_late || l->is_done(l->is_done_arg)));
     if (has_more != l->is_idle_on) {
         l->is_idle_on = has_more;
         has_more ? uv_idle_start(&l->idle, on_idle) : uv_idle_stop(&l->idle);
@@ -220,14 +220,16 @@ static void on_time_is_up(void *arg)
 bool loop_run_until(struct loop *l, bool (*is_done)(void *arg), void *arg, uint32_t timeout_ms)
 {
     struct loop_timer timer = { 0 };
-    bool is_late = false, is_over;
+    bool is_over;
 
     uv_update_time(&l->uv);
-    timer_start(l, &timer, timeout_ms, on_time_is_up, &is_late);
-    l->is_asked = true;
-    while (!(is_over = is_done(arg)) && !is_late)
+    timer_start(l, &timer, timeout_ms, on_time_is_up, &l->is_late);
+    l->is_done = is_done;
+    l->is_done_arg = arg;
+    l->is_late = false;
+    while (!(is_over = is_done(arg)) && !l->is_late)
         uv_run(&l->uv, UV_RUN_ONCE);
-    l->is_asked = false;
+    l->is_done = NULL;
     timer_stop(&timer);
     return is_over;
 }

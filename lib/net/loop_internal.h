@@ -40,7 +40,9 @@ struct loop {
     unsigned works;             /* in the pool */
     unsigned char *scratch;     /* LOOP_SCRATCH_BYTES, for one call at a time */
     bool is_idle_on;
-    bool is_asked;              /* loop_run_until() has to look after each turn */
+    bool (*is_done)(void *arg); /* of loop_run_until(); NULL: not in one */
+    void *is_done_arg;
+    bool is_late;               /* its time is up */
     atomic_bool is_stopping;
     pthread_mutex_t lock;       /* of `posted` */
     struct loop_items posted;   /* filled by any thread */

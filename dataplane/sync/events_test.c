@@ -1,0 +1,224 @@
+#include "dataplane/sync/control_fixture.h"
+#include "dataplane/sync/events.h"
+#include "lib/crypto/random.h"
+#include "lib/log/log.h"
+#include <pthread.h>
+
+struct world {
+    struct loop *loop;
+    struct plane *plane;
+    struct member *member;
+    struct control *control;
+    struct events *events;
+    size_t want;
+};
+
+static void world_open(struct world *w)
+{
+    struct control_config control;
+
+    memset(w, 0, sizeof(*w));
+    log_set_level((enum log_level)-1);          /* refusals are what is tested here */
+    assert_int_equal(loop_new(&w->loop), 0);
+    w->plane = malloc(sizeof(*w->plane));
+    plane_open(w->plane, w->loop);
+    w->member = realm_member(&w->plane->realm, CERT_RELAY);
+    control = (struct control_config){ .loop = w->loop, .url = w->plane->url, .member = w->member };
+    assert_int_equal(control_new(&control, &w->control), 0);
+    assert_int_equal(events_new(w->control, &w->events), 0);
+}
+
+static void world_close(struct world *w)
+{
+    events_free(w->events);
+    control_free(w->control);
+    member_free(w->member);
+    plane_close(w->plane);
+    free(w->plane);
+    loop_free(w->loop);
+}
+
+static void add(struct world *w, unsigned n)
+{
+    struct ulid id = random_ulid(1);
+    char data[64];
+
+    snprintf(data, sizeof(data), "{\"n\":%u}", n);
+    events_add(w->events, "decision", &id, span_str(data));
+}
+
+static unsigned count_of(const char *text, const char *word)
+{
+    unsigned n = 0;
+
+    while ((text = strstr(text, word))) {
+        text += strlen(word);
+        n++;
+    }
+    return n;
+}
+
+static bool has_posted(void *arg)
+{
+    const struct world *w = arg;
+
+    return w->plane->posted >= w->want;
+}
+
+static void wait_posts(struct world *w, unsigned posts)
+{
+    w->want = posts;
+    assert_true(loop_run_until(w->loop, has_posted, w, 8000));
+}
+
+static bool never(void *arg) { return arg == NULL; }
+
+static void test_sent(void **state)
+{
+    struct world w;
+    char before[512];
+
+    (void)state;
+    check_row("sends what came together in one batch");
+    world_open(&w);
+    for (unsigned i = 0; i < 3; i++)
+        add(&w, i);
+    assert_int_equal(events_waiting(w.events), 3);
+    wait_posts(&w, 1);
+    assert_int_equal(count_of(w.plane->body, "\"type\":\"decision\""), 3);
+    assert_non_null(strstr(w.plane->body, "\"data\":{\"n\":2}"));
+    assert_int_equal(events_waiting(w.events), 0);
+
+    check_row("sends the next when they come");
+    add(&w, 7);
+    wait_posts(&w, 2);
+    assert_int_equal(count_of(w.plane->body, "\"type\""), 1);
+    assert_non_null(strstr(w.plane->body, "{\"n\":7}"));
+
+    check_row("sends the same again, by the same id, until it is taken");
+    w.plane->status = 500;
+    add(&w, 8);
+    wait_posts(&w, 3);
+    assert_true(span_copy(span_of(w.plane->body, w.plane->body_n), before, sizeof(before)));
+    wait_posts(&w, 4);
+    assert_string_equal(w.plane->body, before);
+    w.plane->status = 204;
+    wait_posts(&w, 5);
+    assert_string_equal(w.plane->body, before);
+    assert_false(loop_run_until(w.loop, never, &w, 400));
+    assert_int_equal(w.plane->posted, 5);
+
+    check_row("waits through a rate limit, and goes on behind what is refused for good");
+    w.plane->status = 429;
+    add(&w, 9);
+    wait_posts(&w, 6);
+    w.plane->status = 400;
+    wait_posts(&w, 7);
+    assert_non_null(strstr(w.plane->body, "{\"n\":9}"));
+    w.plane->status = 204;
+    add(&w, 10);
+    wait_posts(&w, 8);
+    assert_null(strstr(w.plane->body, "{\"n\":9}"));
+    assert_non_null(strstr(w.plane->body, "{\"n\":10}"));
+    world_close(&w);
+}
+
+static void test_batches(void **state)
+{
+    enum { EVENTS = 2 * EVENTS_BATCH_MAX + 5 };
+    struct world w;
+
+    (void)state;
+    check_row("cuts batches, in order, and sends all");
+    world_open(&w);
+    for (unsigned i = 0; i < EVENTS; i++)
+        add(&w, i);
+    wait_posts(&w, 1);
+    assert_int_equal(count_of(w.plane->body, "\"type\""), EVENTS_BATCH_MAX);
+    assert_non_null(strstr(w.plane->body, "{\"n\":0}"));
+    wait_posts(&w, 2);
+    assert_int_equal(count_of(w.plane->body, "\"type\""), EVENTS_BATCH_MAX);
+    wait_posts(&w, 3);
+    assert_int_equal(count_of(w.plane->body, "\"type\""), 5);
+    assert_non_null(strstr(w.plane->body, "{\"n\":2004}"));
+    assert_int_equal(events_dropped(w.events), 0);
+    world_close(&w);
+}
+
+static void test_bounds(void **state)
+{
+    enum { EVENTS = EVENTS_MAX + 1500, LARGE = 1 << 20 };
+    struct ulid id = random_ulid(1);
+    struct world w;
+    char *large;
+
+    (void)state;
+    check_row("drops the oldest beyond so many, and counts them");
+    world_open(&w);
+    for (unsigned i = 0; i < EVENTS; i++)
+        add(&w, i);
+    assert_int_equal(events_waiting(w.events), EVENTS_MAX);
+    assert_int_equal(events_dropped(w.events), 1500);
+    wait_posts(&w, 1);
+    assert_non_null(strstr(w.plane->body, "{\"n\":1500}"));
+    assert_null(strstr(w.plane->body, "{\"n\":1499}"));
+    world_close(&w);
+
+    check_row("drops the oldest beyond so many bytes");
+    world_open(&w);
+    large = calloc(1, LARGE);
+    memset(large, ' ', LARGE);
+    for (unsigned i = 0; i < 40; i++)
+        events_add(w.events, "decision", &id, span_of(large, LARGE));
+    assert_int_equal(events_waiting(w.events), EVENTS_BYTES_MAX / LARGE);
+    assert_int_equal(events_dropped(w.events), 40 - EVENTS_BYTES_MAX / LARGE);
+    free(large);
+    world_close(&w);
+}
+
+static void *add_many(void *arg)
+{
+    for (unsigned i = 0; i < 500; i++)
+        add(arg, i);
+    return NULL;
+}
+
+static bool are_all_sent(void *arg)
+{
+    struct world *w = arg;
+    static unsigned posted;
+
+    if (w->plane->posted != posted) {
+        posted = w->plane->posted;
+        w->want += count_of(w->plane->body, "\"type\"");
+    }
+    return w->want >= 2000;
+}
+
+static void test_threads(void **state)
+{
+    pthread_t threads[4];
+    struct world w;
+
+    (void)state;
+    check_row("takes events from several threads while it sends");
+    world_open(&w);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, add_many, &w), 0);
+    assert_true(loop_run_until(w.loop, are_all_sent, &w, 10000));
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(w.want, 2000);
+    assert_int_equal(events_dropped(w.events), 0);
+    world_close(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sent), cmocka_unit_test(test_batches), cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_threads),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
