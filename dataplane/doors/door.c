@@ -417,7 +417,7 @@ static bool is_proxy(const struct door *d, const struct endpoint *peer)
 static void on_accept(void *user, int fd, const struct endpoint *peer)
 {
     struct door *d = user;
-    const struct conn_options options = { .tls = d->config.tls, .is_abortive = true };
+    const struct conn_options options = { .tls = d->config.tls, .is_accepted = true, .is_abortive = true };
     struct visit *v = d->visit_count < d->config.visits_max
                           ? calloc(1, sizeof(*v) + d->config.protocol->state_bytes)
                           : NULL;

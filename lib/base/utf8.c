@@ -86,11 +86,27 @@ static void put_escaped(struct buf *out, struct span c)
     }
 }
 
+/* How much of it stands for itself: printable ASCII but the quote and the backslash. */
+static size_t plain_len(struct span s)
+{
+    size_t n = 0;
+
+    while (n < s.n && s.p[n] >= 0x20 && s.p[n] < 0x7f && s.p[n] != '"' && s.p[n] != '\\')
+        n++;
+    return n;
+}
+
 void utf8_put_quoted(struct buf *out, struct span s)
 {
     buf_put_u8(out, '"');
     while (s.n && !buf_error(out)) {
-        size_t len = utf8_len(s);
+        size_t plain = plain_len(s), len;
+
+        buf_put_span(out, span_first(s, plain));
+        s = span_skip(s, plain);
+        if (!s.n)
+            break;
+        len = utf8_len(s);
         struct span c = span_first(s, len ? len : 1);
 
         if (len == UTF8_BAD)

@@ -1,10 +1,20 @@
 #include "lib/crypto/random.h"
 #include <errno.h>
+#include <string.h>
 #include <sys/random.h>
 
-void random_bytes(void *dst, size_t n)
+/* A connection wants five small draws: one system call for many of them.  What was given out
+ * does not stay in the pool.  Programs that fork exec at once, so no two share one. */
+#define POOL_BYTES 512
+#define SMALL_BYTES 64
+
+static _Thread_local struct {
+    unsigned char bytes[POOL_BYTES];
+    size_t left;
+} pool;
+
+static void draw(unsigned char *at, size_t n)
 {
-    unsigned char *at = dst;
 
     while (n > 0) {
         ssize_t got = getrandom(at, n, 0);
@@ -16,6 +26,24 @@ void random_bytes(void *dst, size_t n)
         at += got;
         n -= (size_t)got;
     }
+}
+
+void random_bytes(void *dst, size_t n)
+{
+    unsigned char *from;
+
+    if (n > SMALL_BYTES) {
+        draw(dst, n);
+        return;
+    }
+    if (pool.left < n) {
+        draw(pool.bytes, POOL_BYTES);
+        pool.left = POOL_BYTES;
+    }
+    pool.left -= n;
+    from = pool.bytes + pool.left;
+    memcpy(dst, from, n);
+    explicit_bzero(from, n);
 }
 
 uint64_t random_u64(void)

@@ -17,6 +17,7 @@ static struct {
     char program[PROGRAM_MAX];
     int fd;
     bool is_json;
+    bool is_file;               /* which always has room */
     atomic_int level;
     atomic_uint_fast64_t dropped;
 } sink = { .fd = STDERR_FILENO, .level = LOG_INFO };
@@ -41,9 +42,12 @@ static int own_fd(int fd)
 
 void log_init(const char *program, int fd, enum log_format format, enum log_level level)
 {
+    struct stat st;
+
     if (!span_copy(span_str(program), sink.program, sizeof(sink.program)))
         span_copy(SPAN("adit"), sink.program, sizeof(sink.program));
     sink.fd = own_fd(fd);
+    sink.is_file = fstat(sink.fd, &st) == 0 && S_ISREG(st.st_mode);
     sink.is_json = format == LOG_JSON || (format == LOG_AUTO && !isatty(fd));
     atomic_store_explicit(&sink.level, level, memory_order_relaxed);
 }
@@ -86,7 +90,7 @@ static bool write_line(int fd, struct span line)
 {
     ssize_t n;
 
-    if (!has_room(fd))
+    if (!sink.is_file && !has_room(fd))
         return false;
     do {
         n = write(fd, line.p, line.n);

@@ -257,7 +257,8 @@ int conn_adopt(struct loop *l, int fd, const struct conn_options *options,
     struct conn *c;
     int r;
 
-    socket_tune(fd);
+    if (!options->is_accepted)
+        socket_tune(fd);
     r = make(l, fd, options, handlers, user, &c);
     if (r)
         return r;

@@ -65,7 +65,6 @@ static void on_listening(void *arg, unsigned events)
         if (fd < 0)
             continue;
         s->stats.accepted++;
-        socket_tune(fd);
         peer = endpoint_from_sockaddr(&sa, len);
         s->config.on_accept(s->config.user, fd, &peer);
     }
@@ -166,6 +165,8 @@ static int open_socket(const struct listener_config *config, struct buf *reterr)
     if (config->at.kind == ENDPOINT_UNIX)
         unlink_stale(&config->at);
     fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        socket_tune(fd);        /* what it accepts inherits it */
     r = fd < 0 ? -errno : bind_and_listen(config, fd);
     if (!r)
         return fd;

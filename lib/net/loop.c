@@ -132,8 +132,11 @@ int loop_new(struct loop **ret_loop)
     r = uv_loop_init(&l->uv);
     if (r)
         return r;
-    r = init_handles(l);
+    r = loop_poller_init(l);
+    if (!r && (r = init_handles(l)))
+        loop_poller_deinit(l);
     if (r) {
+        uv_run(&l->uv, UV_RUN_NOWAIT);
         uv_loop_close(&l->uv);
         return r;
     }
@@ -189,6 +192,7 @@ void loop_free(struct loop *l)
     uv_close((uv_handle_t *)&l->prepare, NULL);
     uv_close((uv_handle_t *)&l->idle, NULL);
     uv_close((uv_handle_t *)&l->timer, NULL);
+    loop_poller_deinit(l);
     uv_run(&l->uv, UV_RUN_DEFAULT);
     run_reaped(l);
     run_ends(l);

@@ -30,6 +30,8 @@ struct loop {
     uv_idle_t idle;             /* on while something is deferred to the next turn */
     uv_timer_t timer;           /* stands for the earliest of the heap */
     uv_async_t async;
+    uv_poll_t poll;             /* of `poller` */
+    int poller;                 /* epoll: the watches */
     struct loop_timer *timers;  /* root of the heap */
     uint64_t timer_order, armed_ms;
     struct list deferred;
@@ -54,5 +56,7 @@ void loop_timers_arm(struct loop *l);
 /* Memory for the call under way; NULL: none. */
 unsigned char *loop_scratch(struct loop *l);
 void loop_signals_close(struct loop *l);
+MUST_CHECK int loop_poller_init(struct loop *l);
+void loop_poller_deinit(struct loop *l);
 /* loop_free() calls end() unless it was disowned before. */
 void loop_own(struct loop *l, struct loop_owned *o, void (*end)(struct loop_owned *o));

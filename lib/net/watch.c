@@ -1,69 +1,121 @@
 #include "lib/net/loop_internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+/*
+ * Watches live in an epoll set of our own, which libuv polls as one descriptor: uv_poll asks
+ * the kernel five times to add a descriptor and twice for each change of mind.  Here taking
+ * interest away asks nothing; the event that comes though nobody wants it does.
+ */
+#define EVENTS_A_TURN 128
 
 struct watch {
-    uv_poll_t uv;
+    struct loop *loop;
+    struct loop_reap reap;
     void (*fn)(void *arg, unsigned events);
     void *arg;
-    unsigned wanted;
+    int fd;
+    uint8_t wanted, armed;      /* armed: what the kernel was told last; 0: not in the set */
     bool is_freed;
 };
 
-static void on_poll(uv_poll_t *handle, int status, int events);
-
-static void start(struct watch *w)
+static void arm(struct watch *w, unsigned events)
 {
-    int events =
-        (w->wanted & WATCH_READ ? UV_READABLE : 0) | (w->wanted & WATCH_WRITE ? UV_WRITABLE : 0);
+    struct epoll_event e = {
+        .events = (events & WATCH_READ ? EPOLLIN : 0) | (events & WATCH_WRITE ? EPOLLOUT : 0),
+        .data.ptr = w,
+    };
+    int op = !events ? EPOLL_CTL_DEL : w->armed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 
-    if (events)
-        uv_poll_start(&w->uv, events, on_poll);
-    else
-        uv_poll_stop(&w->uv);
+    w->armed = (uint8_t)events;
+    if (epoll_ctl(w->loop->poller, op, w->fd, &e) && op == EPOLL_CTL_ADD)
+        abort();                /* no memory in the kernel: a connection nobody would hear of */
 }
 
-static void on_poll(uv_poll_t *handle, int status, int events)
+static void on_event(struct watch *w, uint32_t events)
 {
-    struct watch *w = handle->data;
-    unsigned seen =
-        (events & UV_READABLE ? WATCH_READ : 0) | (events & UV_WRITABLE ? WATCH_WRITE : 0);
+    unsigned seen = (events & EPOLLIN ? WATCH_READ : 0) | (events & EPOLLOUT ? WATCH_WRITE : 0);
 
-    /* libuv stops a handle on an error; whoever reads or writes next will learn which. */
-    w->fn(w->arg, status < 0 ? w->wanted : seen);
-    if (status < 0 && !w->is_freed)
-        start(w);
+    /* Whoever reads or writes next will learn what is wrong. */
+    if (events & (EPOLLERR | EPOLLHUP))
+        seen |= w->wanted;
+    if (w->armed & ~w->wanted && (seen & ~w->wanted || !w->wanted))
+        arm(w, w->wanted);
+    if (seen & w->wanted)
+        w->fn(w->arg, seen & w->wanted);
+}
+
+static void on_poller(uv_poll_t *handle, int status, int what)
+{
+    struct loop *l = handle->data;
+    struct epoll_event events[EVENTS_A_TURN];
+    int n = epoll_wait(l->poller, events, EVENTS_A_TURN, 0);
+
+    (void)status, (void)what;
+    for (int i = 0; i < n; i++) {
+        struct watch *w = events[i].data.ptr;
+
+        if (!w->is_freed)       /* by a handler of this turn: it is reaped at its end */
+            on_event(w, events[i].events);
+    }
+}
+
+int loop_poller_init(struct loop *l)
+{
+    int r;
+
+    l->poller = epoll_create1(EPOLL_CLOEXEC);
+    if (l->poller < 0)
+        return -errno;
+    r = uv_poll_init(&l->uv, &l->poll, l->poller);
+    if (r) {
+        close(l->poller);
+        return r;
+    }
+    l->poll.data = l;
+    return uv_poll_start(&l->poll, UV_READABLE, on_poller);
+}
+
+static void on_poller_closed(uv_handle_t *handle)
+{
+    struct loop *l = handle->data;
+
+    close(l->poller);
+}
+
+void loop_poller_deinit(struct loop *l)
+{
+    uv_close((uv_handle_t *)&l->poll, on_poller_closed);
 }
 
 int watch_new(struct loop *l, int fd, void (*fn)(void *arg, unsigned events), void *arg,
               struct watch **ret_watch)
 {
-    AUTO(freep) struct watch *w = calloc(1, sizeof(*w));
-    int r;
+    struct watch *w = calloc(1, sizeof(*w));
 
     if (!w)
         return -ENOMEM;
-    r = uv_poll_init(&l->uv, &w->uv, fd);
-    if (r)
-        return r;
-    w->uv.data = w;
+    w->loop = l;
+    w->fd = fd;
     w->fn = fn;
     w->arg = arg;
-    *ret_watch = TAKE(w);
+    *ret_watch = w;
     return 0;
 }
 
 void watch_set(struct watch *w, unsigned events)
 {
-    if (events == w->wanted)
-        return;
-    w->wanted = events;
-    start(w);
+    w->wanted = (uint8_t)events;
+    if (events & ~(unsigned)w->armed)
+        arm(w, events);
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_reap(struct loop_reap *reap)
 {
-    free(handle->data);
+    free(container_of(reap, struct watch, reap));
 }
 
 void watch_free(struct watch *w)
@@ -71,6 +123,7 @@ void watch_free(struct watch *w)
     if (!w || w->is_freed)
         return;
     w->is_freed = true;
-    uv_poll_stop(&w->uv);
-    uv_close((uv_handle_t *)&w->uv, on_closed);
+    if (w->armed)
+        arm(w, 0);
+    loop_reap(w->loop, &w->reap, on_reap);
 }
