@@ -1,4 +1,5 @@
 """A whole Adit on this machine, and what one does with it."""
+import glob
 import json
 import os
 import pathlib
@@ -228,6 +229,12 @@ class Agent:
         if self.process.process.poll() is None:
             self.process.signal(signal.SIGTERM)
             self.process.wait(10)
+
+
+def days_later(n):
+    """The environment of programs for which it is n days later; their timers go on as they are."""
+    return {"LD_PRELOAD": glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")[0],
+            "FAKETIME": f"+{n}d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
 def closed_network(up, group="inner", hosts=("*.corp.test",), names=None, ports=("1-65535",)):

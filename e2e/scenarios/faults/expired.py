@@ -1,19 +1,12 @@
 # it comes back by itself after 10 days off and after 60, and refuses an agent of others by then, with the cure
 # timeout: 180
-import glob
 import os
 import subprocess
 
 from harness import check, wait_until
-from up import BIN, Process, Up
+from up import BIN, Process, Up, days_later
 
 URL = "http://hello.demo.internal/"
-
-
-def days_later(n):
-    """The environment of programs for which it is n days later; their timers go on as they are."""
-    return {"LD_PRELOAD": glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")[0],
-            "FAKETIME": f"+{n}d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
 def certificate_end(up):
