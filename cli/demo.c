@@ -3,6 +3,7 @@
 #include "lib/crypto/file.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,6 +22,22 @@ static const struct { const char *kind, *name, *body; } objects[] = {
       "\"destination_profile\":\"hello-demo\",\"reason\":\"the demo page\"}" },
 };
 
+enum { BUSY = 503, BUSY_TRIES = 20, BUSY_WAIT_MS = 250 };
+
+/* A control plane that says it is busy has done nothing: it is asked again. */
+static int call_until_not_busy(struct api *a, const char *method, const char *path, struct span body,
+                               struct api_answer *answer, struct buf *reterr)
+{
+    int r = api_call(a, method, path, body, answer, reterr);
+
+    for (int tries = 1; r == 0 && answer->status == BUSY && tries < BUSY_TRIES; tries++) {
+        api_answer_deinit(answer);
+        poll(NULL, 0, BUSY_WAIT_MS);
+        r = api_call(a, method, path, body, answer, reterr);
+    }
+    return r;
+}
+
 /* A call whose answer, when it is not 2xx, is a failure told in reterr.  404 is told as
  * +1 when the caller can do something about it. */
 static int call(struct api *a, const char *method, const char *path, struct span body,
@@ -30,7 +47,7 @@ static int call(struct api *a, const char *method, const char *path, struct span
     int r;
 
     snprintf(full, sizeof(full), "/api/v1%s", path);
-    r = api_call(a, method, full, body, answer, reterr);
+    r = call_until_not_busy(a, method, full, body, answer, reterr);
     if (r || api_is_ok(answer))
         return r;
     if (answer->status == 404 && strcmp(method, "GET") == 0)
