@@ -15,6 +15,8 @@ static struct {
     int runs;
 } gate = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
+#define GATE_WAIT_S 30
+
 static void gate_set(bool is_open)
 {
     pthread_mutex_lock(&gate.lock);
@@ -25,9 +27,14 @@ static void gate_set(bool is_open)
 
 static void gate_wait_runs(int runs)
 {
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += GATE_WAIT_S;
     pthread_mutex_lock(&gate.lock);
-    while (gate.runs < runs)
-        pthread_cond_wait(&gate.changed, &gate.lock);
+    while (gate.runs < runs && pthread_cond_timedwait(&gate.changed, &gate.lock, &until) == 0)
+        ;
+    assert_true(gate.runs >= runs);
     pthread_mutex_unlock(&gate.lock);
 }
 
