@@ -18,7 +18,8 @@ def in_guide(start):
 
 
 def run(line, up):
-    line = line.replace("build/bin/", f"{BIN}/").replace("var/", f"{up.var}/").replace("~", "/tmp/home")
+    line = re.sub("^build/bin/", f"{BIN}/", line)
+    line = re.sub(r" var/", f" {up.var}/", line).replace("~", "/tmp/home")
     words = re.sub(r"(adit (api|explain|join-token))", rf"\1 --var {up.var}", line)
     done = subprocess.run(words, shell=True, capture_output=True, text=True, cwd="/tmp")
     check(done.returncode == 0, words, done)
