@@ -28,6 +28,15 @@ def waits(source, user):
     return int(seconds or 0)
 
 
+def least_seconds(user, network):
+    """The shortest of some guesses, each from a source of its own."""
+    def one(source):
+        since = time.monotonic()
+        check(log_in(source, user)[0] in (401, 429))
+        return time.monotonic() - since
+    return min(one(f"127.0.{network}.{n}") for n in range(1, 5))
+
+
 def answer_times(stop):
     """How long /healthz and the API take meanwhile, in seconds."""
     opener, times = urllib.request.build_opener(urllib.request.ProxyHandler({})), {"healthz": [], "api": []}
@@ -50,6 +59,10 @@ with Up() as up:
     up.api.make("users", name="neighbour", password=RIGHT)
     check(log_in("127.0.0.200", "victim", RIGHT)[0] == 201, "the right password")
     control, stop = up.pid("adit-controlplane"), threading.Event()
+
+    # 0. Somebody who is not there costs as much as somebody who is.
+    known, unknown = least_seconds("neighbour", 4), least_seconds("nobody-there", 5)
+    check(0.5 < unknown / known < 2, "tells who exists by its time:", known, unknown)
 
     # 1. A crowd: 120 guesses from 30 sources at once.
     before = resident_kib(control)
