@@ -19,9 +19,10 @@ static bool check_rate_of(struct exchange *x, struct span name)
 
 static bool check_address_rate(struct exchange *x)
 {
+    struct addr source = addr_source(&x->req.peer);
     char text[ADDR_TEXT_MAX];
 
-    return check_rate_of(x, span_str(addr_format(&x->req.peer, text)));
+    return check_rate_of(x, span_str(addr_format(&source, text)));
 }
 
 static bool check_principal(struct exchange *x)

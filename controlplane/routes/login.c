@@ -7,7 +7,6 @@
 #include "controlplane/routes/secret.h"
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
 /* POST /login-sessions.  Failures slow down the account a little and the source a lot.  Where
  * somebody has logged in before he is counted by himself: strangers who fail in his name, from
@@ -38,22 +37,13 @@ static void login_deinit(struct login *l)
     json_value_free(l->body);
 }
 
-/* Whoever has one address of an IPv6 network has all of its /64. */
-static const char *source_of(const struct addr *peer, char *dst)
-{
-    struct addr network = *peer;
-
-    if (!addr_is_v4(peer))
-        memset(network.ip + 8, 0, 8);
-    return addr_format(&network, dst);
-}
-
 static void name_keys(struct login *l)
 {
-    char mem[ADDR_TEXT_MAX];
-    const char *source = source_of(&l->c->req->peer, mem);
+    struct addr network = addr_source(&l->c->req->peer);
+    char source[ADDR_TEXT_MAX];
     int n = (int)l->name.n;
 
+    addr_format(&network, source);
     snprintf(l->account_key, KEY_MAX, "account:%.*s", n, l->name.p);
     snprintf(l->source_key, KEY_MAX, "source:%s", source);
     snprintf(l->home_key, KEY_MAX, "home:%.*s@%s", n, l->name.p, source);

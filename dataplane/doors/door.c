@@ -46,7 +46,8 @@ static void tell_refused(const struct door *d, enum reason why, const char *deta
 
 static struct source_count *source_get(struct door *d, const struct addr *addr)
 {
-    struct span key = span_of(addr->ip, sizeof(addr->ip));
+    struct addr source = addr_source(addr);
+    struct span key = span_of(source.ip, sizeof(source.ip));
     struct map_node *node = map_find(&d->sources, key);
     struct source_count *c;
 
@@ -55,7 +56,7 @@ static struct source_count *source_get(struct door *d, const struct addr *addr)
     c = calloc(1, sizeof(*c));
     if (!c)
         return NULL;
-    c->addr = *addr;
+    c->addr = source;
     if (map_insert(&d->sources, &c->node, span_of(c->addr.ip, sizeof(c->addr.ip)))) {
         free(c);
         return NULL;

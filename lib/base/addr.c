@@ -215,6 +215,15 @@ struct addr addr_unwrap(const struct addr *a)
     return *a;
 }
 
+struct addr addr_source(const struct addr *a)
+{
+    struct addr source = *a;
+
+    if (!addr_is_v4(a))
+        memset(source.ip + 8, 0, 8);
+    return source;
+}
+
 static bool has_host_bits(const struct cidr *c)
 {
     unsigned partial = c->bits % 8;

@@ -41,6 +41,9 @@ struct addr addr_v4(uint8_t a, uint8_t b, uint8_t c, uint8_t d);
 /* Takes an embedded IPv4 out of IPv4-mapped, 6to4 (2002::/16) and NAT64 (64:ff9b::/96,
  * 64:ff9b:1::/48) forms, as the mapped form; anything else comes back as it was. */
 struct addr addr_unwrap(const struct addr *a);
+/* What limits for each source count by: IPv4 itself; of IPv6 the /64, for whoever has one
+ * address of it has all. */
+struct addr addr_source(const struct addr *a);
 
 /* "10.0.0.0/8", "2001:db8::/32", or a bare address (its own full length).  Host bits that
  * are set are refused. */

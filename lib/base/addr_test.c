@@ -52,15 +52,18 @@ static void test_addr_text(void **state)
     }
 }
 
-static void test_unwrap(void **state)
+static void test_forms(void **state)
 {
-    static const struct { const char *it, *from, *want; } rows[] = {
-        { "takes IPv4 out of 6to4", "2002:7f00:1::1", "127.0.0.1" },
-        { "takes IPv4 out of NAT64", "64:ff9b::a9fe:a9fe", "169.254.169.254" },
-        { "takes IPv4 out of local NAT64", "64:ff9b:1::7f00:1", "127.0.0.1" },
-        { "leaves near neighbours of NAT64", "64:ff9b:0:1::7f00:1", "64:ff9b:0:1::7f00:1" },
-        { "leaves IPv4", "10.0.0.1", "10.0.0.1" },
-        { "leaves other addresses", "2001:db8::1", "2001:db8::1" },
+    static const struct { const char *it; struct addr (*form)(const struct addr *a);
+                          const char *from, *want; } rows[] = {
+        { "takes IPv4 out of 6to4", addr_unwrap, "2002:7f00:1::1", "127.0.0.1" },
+        { "takes IPv4 out of NAT64", addr_unwrap, "64:ff9b::a9fe:a9fe", "169.254.169.254" },
+        { "takes IPv4 out of local NAT64", addr_unwrap, "64:ff9b:1::7f00:1", "127.0.0.1" },
+        { "leaves near neighbours of NAT64", addr_unwrap, "64:ff9b:0:1::7f00:1", "64:ff9b:0:1::7f00:1" },
+        { "leaves IPv4", addr_unwrap, "10.0.0.1", "10.0.0.1" },
+        { "leaves other addresses", addr_unwrap, "2001:db8::1", "2001:db8::1" },
+        { "counts IPv4 by itself", addr_source, "10.0.0.1", "10.0.0.1" },
+        { "counts IPv6 by its /64", addr_source, "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::" },
     };
 
     (void)state;
@@ -70,7 +73,7 @@ static void test_unwrap(void **state)
 
         check_row(rows[i].it);
         assert_true(addr_parse(span_str(rows[i].from), &a));
-        a = addr_unwrap(&a);
+        a = rows[i].form(&a);
         assert_string_equal(addr_format(&a, text), rows[i].want);
     }
 }
@@ -117,7 +120,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addr_text),
-        cmocka_unit_test(test_unwrap),
+        cmocka_unit_test(test_forms),
         cmocka_unit_test(test_cidr),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,11 +51,14 @@ with Up() as up:
     up.api.make("users", name="victim", password=PASSWORD)
     api_token = up.api.make("api-tokens", name="canary")["token"]
     credential = up.api.make("proxy-credentials", user="victim", name="canary")["secret"]
+    kept = [up.api("POST", "/proxy-credentials", {"user": "victim", "name": "kept"}, {"Idempotency-Key": "canary-0001"})
+            for _ in range(2)]
+    check([a.status for a in kept] == [201, 201], kept)
     join_token = up.api.make("join-tokens", kind="agent", agent_name="canary")["token"]
     body = join_token.split(".", 1)[1]
     join_secret = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["secret"]
     secrets = {"the demo's credential": demo, "the admin's token": admin, "a password": PASSWORD, "an API token": api_token,
-               "a proxy credential": credential, "a join token": join_token, "its secret": join_secret,
+               "a proxy credential": credential, "one whose answer is kept": kept[0].body["secret"], "a join token": join_token, "its secret": join_secret,
                "a wrong secret": "adp_canary-wrong", "a wrong password": "canary-wrong-password"}
     post_from("127.0.0.1", "/api/v1/login-sessions", {"user": "victim", "password": PASSWORD})
     post_from("127.0.0.1", "/api/v1/login-sessions", {"user": "victim", "password": secrets["a wrong password"]})
