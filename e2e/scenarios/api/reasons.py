@@ -1,0 +1,74 @@
+# it tells each of the API's refusals in the answer, the log, the metric and adit reason
+# timeout: 60
+import urllib.error
+import urllib.request
+
+from harness import check, wait_until
+from places import counted, logged, meaning
+from up import Api, Up
+
+METRIC = "adit_controlplane_problems_total"
+ANY = {"If-Match": "*"}
+# adit explain tells who may reach what, not who may administer: GET /me says that.  An audit event
+# stands for each change that was made; these made none.
+
+
+def user_api(up, name, role):
+    up.api.make("users", name=name, role=role)
+    return Api(8443, up.var / "ca.pem", up.api.make("api-tokens", user=name, name=name)["token"])
+
+
+with Up() as up:
+    nobody = Api(8443, up.var / "ca.pem", "adit_" + "x" * 49)
+    user, operator = user_api(up, "plain", "user"), user_api(up, "ops", "operator")
+    up.api.make("users", name="taken", role="user")
+    up.allow("used", ["used.test"], [80])
+    big = {"name": "big", "description": "x" * 3_000_000}
+    key = {"Idempotency-Key": "0123456789abcdef"}
+    check(up.api("POST", "/users", {"name": "once"}, key).status == 201)
+    login = {"user": "plain", "password": "not this one"}
+
+    rows = [
+        (401, "unauthenticated", nobody, "GET", "/users", None, {}),
+        (403, "forbidden", user, "POST", "/users", {"name": "new"}, {}),
+        (403, "wider-than-own", operator, "PATCH", "/users/admin", {"description": "x"}, ANY),
+        (404, "not-found", up.api, "GET", "/users/nobody", None, {}),
+        (404, "not-found", up.api, "GET", "/nothing", None, {}),
+        (405, "method-not-allowed", up.api, "PUT", "/users", {}, {}),
+        (422, "invalid", up.api, "POST", "/users", {"name": "Not A Name"}, {}),
+        (409, "conflict", up.api, "POST", "/users", {"name": "taken"}, {}),
+        (409, "in-use", up.api, "DELETE", "/destination-profiles/used", None, ANY),
+        (409, "last-admin", up.api, "PATCH", "/users/admin", {"status": "disabled"}, ANY),
+        (428, "precondition-required", up.api, "PATCH", "/users/taken", {"description": "x"}, {"If-Match": ""}),
+        (412, "precondition-failed", up.api, "PATCH", "/users/taken", {"description": "x"}, {"If-Match": '"99999"'}),
+        (422, "idempotency-mismatch", up.api, "POST", "/users", {"name": "twice"}, key),
+        (415, "unsupported-media-type", up.api, "POST", "/users", {"name": "x"}, {"Content-Type": "text/plain"}),
+        (413, "body-too-large", up.api, "POST", "/users", big, {}),
+        (401, "unauthenticated", up.api, "POST", "/login-sessions", login, {}),
+    ]
+    for status, reason, api, method, path, body, headers in rows:
+        before = counted(METRIC, reason)
+        answer = api(method, path, body, headers)
+        check(answer.status == status and answer.body["reason"] == reason, reason, answer)
+        check(answer.body["cure"] and answer.body["cure"] in meaning(reason), answer)
+        check(answer.headers["Content-Type"] == "application/problem+json", answer.headers)
+        check(counted(METRIC, reason) == before + 1, reason, "was not counted")
+        wait_until(lambda: logged(up, "http.request", reason, "controlplane", trace_id=answer.body["trace_id"]), 5,
+                   f"controlplane.log has {reason}")
+
+    request = urllib.request.Request(up.api.base + "/users", method="POST", data=b"{", headers={
+        "Authorization": "Bearer " + up.api.token, "Content-Type": "application/json"})
+    try:
+        up.api.opener.open(request, timeout=10)
+        check(False, "half an object was taken")
+    except urllib.error.HTTPError as error:
+        text = error.read().decode()
+        check(error.code == 400 and '"bad-request"' in text, text)
+    check(counted(METRIC, "bad-request") == 1)
+
+    def is_slowed_down():
+        answer = up.api("POST", "/login-sessions", login)
+        return answer.status == 429 and answer.body["reason"] == "rate-limited" and answer.headers["Retry-After"]
+
+    wait_until(is_slowed_down, 10, "guesses are slowed down")
+    check(counted(METRIC, "rate-limited") >= 1 and logged(up, "http.request", "rate-limited", "controlplane"))
