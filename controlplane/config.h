@@ -15,6 +15,7 @@
     X(LIST, hosts, "", 0, 0, 0, "further names and addresses in the listeners' certificate")        \
     X(PATH, credentials_file, "", 0, 0, 0, "bootstrap: where the first admin's password and token go; empty: to the terminal") \
     X(PATH, ca_file, "", 0, 0, 0, "where the root certificate is written (PEM); empty: nowhere")    \
+    X(MSEC, agent_certificate_ms, "7d", 10000, 7776000000, 0, "how long an agent's certificate lasts; renewed from the first third on") \
     X(INT, threads, "4", 1, 64, 0, "requests that run at a time")                                   \
     X(INT, slow_threads, "2", 1, 16, 0, "password checks that run at a time")                       \
     X(INT, queue_max, "256", 1, 100000, 0, "requests that wait; beyond: overload")                  \

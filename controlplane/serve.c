@@ -274,7 +274,8 @@ static int start_api(struct daemon *d)
         snprintf(d->api_addr, sizeof(d->api_addr), "https://%.250s", d->config->api_listen);
         options.relay_join_addrs[0] = d->api_addr;
     }
-    d->internal = (struct internal){ .enrol = { d->place->store, d->place->keys, &d->place->kek },
+    d->internal = (struct internal){ .enrol = { d->place->store, d->place->keys, &d->place->kek,
+                                                d->config->agent_certificate_ms / 1000 },
                                      .publisher = d->publisher, .on_applied = on_applied, .ctx = d };
     d->join_row = internal_join_route(&d->internal);
     return api_new(&options, &d->api);

@@ -373,16 +373,19 @@ static int describe(const struct chain *chain, struct issued_leaf *ret_issued)
     return 0;
 }
 
-int keyring_issue(const struct keyring *keys, enum cert_kind kind, const struct ulid *id,
-                  uint32_t generation, struct span csr_der, int64_t now_s, struct issued_leaf *ret_issued)
+/* Backdating is for clocks that differ; of a short life it takes no more than a tenth, or
+ * the first third would be over when it begins. */
+int keyring_issue(const struct keyring *keys, const struct leaf_wish *wish, struct span csr_der,
+                  int64_t now_s, struct issued_leaf *ret_issued)
 {
     AUTO(chain_freep) struct chain *chain = NULL;
-    struct ca_leaf leaf = { .kind = kind, .id = *id, .generation = generation,
-                            .not_before_s = now_s - BACKDATE_S,
-                            .not_after_s = now_s + (int64_t)leaf_lives[kind].days * DAY_S };
+    int64_t life_s = wish->life_s ? wish->life_s : (int64_t)leaf_lives[wish->kind].days * DAY_S;
+    struct ca_leaf leaf = { .kind = wish->kind, .id = wish->id, .generation = wish->generation,
+                            .not_before_s = now_s - (life_s / 10 < BACKDATE_S ? life_s / 10 : BACKDATE_S),
+                            .not_after_s = now_s + life_s };
     int r;
 
-    r = ca_issue(keys->issuing[kind], csr_der, &leaf, &chain);
+    r = ca_issue(keys->issuing[wish->kind], csr_der, &leaf, &chain);
     if (r)
         return r;
     ret_issued->row.issued_ms = now_s * 1000;

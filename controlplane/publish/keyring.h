@@ -34,14 +34,19 @@ struct span keyring_keyset(const struct keyring *keys);         /* signed text *
 const struct key *keyring_state_key(const struct keyring *keys);
 const unsigned char *keyring_credential_key(const struct keyring *keys);        /* CREDENTIAL_KEY_LEN */
 
-/* A certificate of the kind's usual life for the request's key.  -EINVAL: a bad request. */
+struct leaf_wish {
+    enum cert_kind kind;
+    struct ulid id;
+    uint32_t generation;
+    int64_t life_s;                     /* 0: the kind's usual */
+};
+/* A certificate for the request's key.  -EINVAL: a bad request. */
 struct issued_leaf {
     char pem[CERT_PEM_MAX];             /* leaf, issuing CA, root */
     struct store_certificate row;       /* for store_certificate_put() */
 };
-MUST_CHECK int keyring_issue(const struct keyring *keys, enum cert_kind kind, const struct ulid *id,
-                             uint32_t generation, struct span csr_der, int64_t now_s,
-                             struct issued_leaf *ret_issued);
+MUST_CHECK int keyring_issue(const struct keyring *keys, const struct leaf_wish *wish, struct span csr_der,
+                             int64_t now_s, struct issued_leaf *ret_issued);
 /* A certificate and key for the control plane's own listeners; `hosts`: addresses and
  * names, '\n'-separated, "localhost" and loopback come by themselves. */
 MUST_CHECK int keyring_issue_own(const struct keyring *keys, const struct ulid *id, struct span hosts,

@@ -67,11 +67,13 @@ static int repeat_answer(struct enrolment *n, struct span kept)
 static int issue(struct enrolment *n, uint32_t generation, struct span csr_der)
 {
     AUTO(freep) struct issued_leaf *leaf = calloc(1, sizeof(*leaf));
+    const struct leaf_wish wish = { .kind = n->out->kind, .id = n->out->id, .generation = generation,
+                                    .life_s = n->out->kind == CERT_AGENT ? n->e->agent_life_s : 0 };
     int r;
 
     if (!leaf)
         return -ENOMEM;
-    r = keyring_issue(n->e->keys, n->out->kind, &n->out->id, generation, csr_der, n->now_ms / 1000, leaf);
+    r = keyring_issue(n->e->keys, &wish, csr_der, n->now_ms / 1000, leaf);
     if (r == -EINVAL)
         return refuse(n, REASON_BAD_REQUEST);
     if (!r)

@@ -17,6 +17,7 @@ struct enrol {                          /* borrowed */
     struct store *store;
     const struct keyring *keys;
     const struct kek *kek;              /* opens the secrets of join tokens */
+    int64_t agent_life_s;               /* of an agent's certificate; 0: the usual */
 };
 
 struct enrol_join {
