@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define AWAY_MS 15000               /* the control plane counts as away after that long a silence */
+#define ALARM_REST_MS 10000         /* between two alarms */
 #define BODY_MAX 32768
 #define KEYSET_MAX 65536
 
@@ -22,6 +23,7 @@ struct gate {
     char *keyset;
     size_t keyset_n;
     uint64_t keyset_serial;
+    uint64_t alarmed_ms;            /* 0: never */
 };
 
 /* One tunnel, from its credential on; outlives it while the control plane is being asked. */
@@ -145,6 +147,21 @@ static bool is_control_away(const struct gate *g)
     return freshness_age_ms(g->config.freshness, mono_ms()) > AWAY_MS;
 }
 
+/* A generation that renewal or a new join has left behind: somebody kept a copy of the key.  The
+ * audit hears of it now and then, however often it is shown; the log every time. */
+static void watch_generation(struct guest *v, const struct view *view)
+{
+    const struct agent_record *agent = policy_agent(view->policy, &v->who.id);
+    uint64_t now_ms = mono_ms();
+
+    if (!agent || !agent->is_active || (int64_t)v->who.generation >= agent->generation ||
+        (v->gate->alarmed_ms && now_ms - v->gate->alarmed_ms < ALARM_REST_MS))
+        return;
+    v->gate->alarmed_ms = now_ms;
+    tell(v->gate, "alarm", v, REASON_AGENT_REVOKED, "an old generation of its certificate was shown: its key may "
+         "have been copied");
+}
+
 /* The state knows the agent, and its certificate of that generation still counts. */
 static bool is_admitted(struct guest *v)
 {
@@ -152,6 +169,8 @@ static bool is_admitted(struct guest *v)
     enum reason why = view ? policy_agent_admitted(view->policy, &v->who.id, v->who.generation, (int64_t)wall_ms())
                            : REASON_NOT_READY;
 
+    if (why == REASON_AGENT_REVOKED)
+        watch_generation(v, view);
     if (why != REASON_NONE)
         refuse(v, why, reason_what(why));
     return why == REASON_NONE;
