@@ -256,17 +256,24 @@ static enum check_result check_acl_rule(const struct check_limits *limits, struc
                                         struct buf *out)
 {
     struct span rest = text, host;
+    char canonical[ADDR_TEXT_MAX];
     struct cidr c;
     enum check_result r = CHECK_OK;
+    bool is_name;
 
     (void)limits;
     if (text.n > 300 || !cut_rule_host(&rest, &host))
         return CHECK_INVALID;
-    if (!span_eq(host, SPAN("*")) && !is_host(host) && !parse_network(host, &c))
+    is_name = span_eq(host, SPAN("*")) || is_host(host);
+    if (!is_name && !parse_network(host, &c))
         return CHECK_INVALID;
     if (rest.n)
         r = rest.p[0] == ':' ? check_rule_ports(span_skip(rest, 1)) : CHECK_INVALID;
-    return r ? r : keep(true, text, out);
+    if (r || is_name)
+        return r ? r : keep(true, text, out);
+    buf_printf(out, text.p[0] == '[' ? "[%s]" : "%s", cidr_format(&c, canonical));
+    buf_put_span(out, rest);
+    return CHECK_OK;
 }
 
 static enum check_result check_scope(const struct check_limits *limits, struct span text,
