@@ -118,6 +118,11 @@ size_t socket_unsent(int fd)
     return ioctl(fd, SIOCOUTQ, &n) || n < 0 ? 0 : (size_t)n;
 }
 
+void socket_bound_input(int fd, int bytes)
+{
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+}
+
 bool socket_path(int fd, uint32_t *ret_rtt_us, uint64_t *ret_bytes_per_s)
 {
     struct tcp_info info = { 0 };

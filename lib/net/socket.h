@@ -17,5 +17,7 @@ void socket_tune(int fd);
 void socket_set_abortive(int fd, bool is_on);
 /* Bytes written and not yet acknowledged by the peer's kernel; 0 if unknown. */
 size_t socket_unsent(int fd);
+/* The kernel holds about twice that many bytes that we have not read, and no longer tunes it. */
+void socket_bound_input(int fd, int bytes);
 /* Lowest recent round trip and delivery rate; false: not TCP, or not known yet. */
 bool socket_path(int fd, uint32_t *ret_rtt_us, uint64_t *ret_bytes_per_s);

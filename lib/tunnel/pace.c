@@ -21,6 +21,16 @@ void pace_measure(struct pace *p, uint32_t rtt_us, uint64_t bytes_per_s, uint64_
         p->rate = p->next_rate;
 }
 
+bool pace_is_near(const struct pace *p)
+{
+    return p->rtt_us && p->rtt_us <= PACE_NEAR_RTT_US;
+}
+
+static size_t most(const struct pace *p)
+{
+    return pace_is_near(p) ? PACE_NEAR_BUDGET_BYTES : PACE_MAX_BYTES;
+}
+
 size_t pace_budget(const struct pace *p)
 {
     uint64_t us = (uint64_t)p->rtt_us + PACE_EXTRA_US, bytes;
@@ -28,10 +38,10 @@ size_t pace_budget(const struct pace *p)
     if (!p->rate)
         return PACE_UNKNOWN_BYTES;
     if (p->rate / 1000 > (uint64_t)PACE_MAX_BYTES * 1000 / us)
-        return PACE_MAX_BYTES;
+        return most(p);
     bytes = p->rate / 1000 * us / 1000;
-    if (bytes > PACE_MAX_BYTES)
-        return PACE_MAX_BYTES;
+    if (bytes > most(p))
+        return most(p);
     return bytes < PACE_MIN_BYTES ? PACE_MIN_BYTES : (size_t)bytes;
 }
 

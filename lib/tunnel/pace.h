@@ -1,11 +1,13 @@
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 /*
  * pace.h - how much of a link may lie between us and the peer's kernel.
  *
  * What is beyond the need of the path only waits, and what waits cannot be overtaken: so
- * lowest round trip x highest recent rate, plus 20 ms of that rate, at least 16 KiB.
+ * lowest round trip x highest recent rate, plus 20 ms of that rate, at least 16 KiB, and at
+ * most what a near peer can want.
  *
  * Units      bytes, microseconds, bytes a second.     Threads  pure.
  */
@@ -13,6 +15,9 @@
 #define PACE_UNKNOWN_BYTES 524288       /* while no rate is known */
 #define PACE_MAX_BYTES (16u << 20)
 #define PACE_EXTRA_US 20000
+#define PACE_NEAR_RTT_US 1000
+#define PACE_NEAR_INPUT_BYTES (512 * 1024)
+#define PACE_NEAR_BUDGET_BYTES (1280 * 1024)
 
 struct pace {
     uint32_t rtt_us;            /* lowest of the last windows; 0: unknown */
@@ -26,5 +31,8 @@ struct pace {
 void pace_measure(struct pace *p, uint32_t rtt_us, uint64_t bytes_per_s, uint64_t now_ms);
 /* How many bytes may be in flight. */
 size_t pace_budget(const struct pace *p);
+/* A peer so near needs no more than 512 KiB in our kernel (PACE_NEAR_INPUT_BYTES): left alone it
+ * takes megabytes, and a queue there delays all that comes after it. */
+bool pace_is_near(const struct pace *p);
 /* When to look again, `over` bytes being too many: 1..20 ms. */
 uint32_t pace_wait_ms(const struct pace *p, size_t over);

@@ -1,5 +1,6 @@
 #include "lib/tunnel/client/tunnel_client.h"
 
+#include "lib/net/socket.h"
 #include "lib/tunnel/pace.h"
 #include "lib/ws/client/ws_client.h"
 #include "lib/ws/ws.h"
@@ -31,6 +32,7 @@ struct client {
     struct loop_reap reap;
     struct pace pace;
     uint64_t measured_ms;
+    bool is_bounded;            /* the peer is near: see pace.h */
     bool is_started, is_finishing, is_gone;     /* gone: the connection has ended */
     enum reason why;
     char text[TEXT_MAX];
@@ -103,6 +105,10 @@ static bool has_budget(struct client *c)
         c->measured_ms = now_ms;
         pace_measure(&c->pace, rtt_us, rate, now_ms);
         mux_link_set_rate(tunnel_link(c->tunnel), c->pace.rate);
+        if (pace_is_near(&c->pace) && !c->is_bounded) {
+            c->is_bounded = true;
+            socket_bound_input(conn_fd(conn), PACE_NEAR_INPUT_BYTES);
+        }
     }
     budget = pace_budget(&c->pace);
     if (unsent < budget)

@@ -42,6 +42,7 @@ struct server_link {
     struct loop_reap reap;
     struct pace pace;
     uint64_t measured_ms, received, message_bytes;
+    bool is_bounded;            /* the peer is near: see pace.h */
     bool is_counted;            /* among the handshakes */
     bool is_finishing, is_gone;
     bool is_left;               /* libwebsockets is about to close it by itself */

@@ -118,6 +118,10 @@ static bool has_budget(struct server_link *k)
         k->measured_ms = now_ms;
         pace_measure(&k->pace, rtt_us, rate, now_ms);
         mux_link_set_rate(tunnel_link(k->tunnel), k->pace.rate);
+        if (pace_is_near(&k->pace) && !k->is_bounded) {
+            k->is_bounded = true;
+            socket_bound_input(fd, PACE_NEAR_INPUT_BYTES);
+        }
     }
     budget = pace_budget(&k->pace);
     if (unsent < budget)
