@@ -23,6 +23,10 @@ static const char connection_settings[] =
     "PRAGMA secure_delete = FAST;"
     "PRAGMA journal_size_limit = 67108864;";
 
+/* Events of relays touch the same indexes again and again: with SQLite's 2 MB a fifth of what
+ * they cost was reading pages. */
+static const char writer_settings[] = "PRAGMA cache_size = -16384;";
+
 static int dbconn_configure(struct dbconn *conn, bool is_writer, unsigned wait_ms)
 {
     int r;
@@ -31,8 +35,8 @@ static int dbconn_configure(struct dbconn *conn, bool is_writer, unsigned wait_m
     sqlite3_busy_timeout(conn->db, (int)wait_ms);
     sqlite3_db_config(conn->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     r = db_exec(conn->db, connection_settings);
-    if (!r && !is_writer)
-        r = db_exec(conn->db, "PRAGMA query_only = ON");
+    if (!r)
+        r = db_exec(conn->db, is_writer ? writer_settings : "PRAGMA query_only = ON");
     return r;
 }
 
