@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.request
 
-from attack import post_from
+from attack import post_from, resident_kib
 from harness import check, wait_until
 from up import Up
 
@@ -47,11 +47,6 @@ def answer_times(stop):
             ask()
             times[name].append(time.monotonic() - since)
     return times
-
-
-def resident_kib(pid):
-    with open(f"/proc/{pid}/status") as text:
-        return int(next(line for line in text if line.startswith("VmRSS")).split()[1])
 
 
 with Up() as up:

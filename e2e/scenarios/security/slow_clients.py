@@ -6,7 +6,7 @@ import socket
 import ssl
 import time
 
-from attack import HTTP, SOCKS
+from attack import HTTP, SOCKS, resident_kib
 from clients import connect
 from harness import check, wait_until
 from up import Up, closed_network
@@ -61,11 +61,6 @@ def upgraded_without_hello(up):
     tunnels = [RawTunnel(next((VAR / "agent").glob("*.pem")), VAR / "ca.pem") for _ in range(20)]
     check(all(t.upgrade() == 101 for t in tunnels))
     return tunnels
-
-
-def resident_kib(pid):
-    with open(f"/proc/{pid}/status") as text:
-        return int(next(line for line in text if line.startswith("VmRSS")).split()[1])
 
 
 def good(up):

@@ -4,7 +4,7 @@ import os
 import pathlib
 import struct
 
-from attack import metric
+from attack import metric, resident_kib
 from harness import check, wait_until
 from raw_tunnel import (ATTACH, BINARY, CONTINUATION, CREDIT, DATA, DATAGRAM, END, FIN, GOAWAY, HELLO, ID, LINK_PING, NOTICE,
                         OPEN, OPEN_OK, PING, PONG, RESET, TEXT, RawTunnel, frame)
@@ -51,11 +51,6 @@ HELLOS = {
     "unknown credential": {"credential": "trust-me"}, "a stranger's session": {"credential": "session", "id": ID, "session": ID, "proof": "A" * 43},
     "a name of 64": {"name": "x" * 64}, "a negative start": {"starts": -1}, "an unsigned signature": {"credential": "signature", "chain": "x", "signature": "x"},
 }
-
-
-def resident_kib(pid):
-    with open(f"/proc/{pid}/status") as text:
-        return int(next(line for line in text if line.startswith("VmRSS")).split()[1])
 
 
 def flood(tunnel, bytes_, times):
