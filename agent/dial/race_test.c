@@ -5,6 +5,7 @@ struct run {
     struct race *race;
     struct race_result result;
     unsigned calls;
+    bool is_kept;                   /* freed later than in on_done */
 };
 
 static void on_done(void *user, const struct race_result *result)
@@ -13,9 +14,11 @@ static void on_done(void *user, const struct race_result *result)
 
     r->calls++;
     r->result = *result;
-    race_free(TAKE(r->race));
+    if (!r->is_kept)
+        race_free(TAKE(r->race));
 }
 
+static bool is_called_twice(void *arg) { return ((struct run *)arg)->calls > 1; }
 static bool is_done(void *arg) { return ((struct run *)arg)->calls > 0; }
 
 static struct endpoint v4(uint8_t a, uint8_t b, uint8_t c, uint8_t d, uint16_t port)
@@ -125,6 +128,16 @@ static void test_left(void **state)
     (void)loop_run_until(loop, is_done, &r, 30);
     race_free(r.race);
     assert_int_equal(r.calls, 0);
+
+    check_row("tells its end once, also when it is not freed at once");
+    to[1] = place(&street, OPEN);
+    r.is_kept = true;
+    assert_int_equal(race_start(loop, to, 2, 400, on_done, &r, &r.race), 0);
+    assert_true(loop_run_until(loop, is_done, &r, 5000));
+    assert_false(loop_run_until(loop, is_called_twice, &r, 300));
+    conn_free(r.result.conn);
+    race_free(r.race);
+    r.calls = 0;
 
     check_row("refuses none and too many");
     assert_int_equal(race_start(loop, to, 0, 5000, on_done, &r, &r.race), -EINVAL);

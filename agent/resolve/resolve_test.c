@@ -16,7 +16,7 @@ struct ask {
     size_t count;
     struct addr addrs[RESOLVER_ADDRS_MAX];
     char source[16];
-    const char *then;               /* a name that is asked for within the answer */
+    const char *then;               /* a name that is asked for within the answer, when there is no room */
 };
 
 static void world_open(struct world *w, struct resolve_config config)
@@ -52,8 +52,7 @@ static void on_answer(void *user, const struct resolve_answer *answer)
 
     a->is_answered = true;
     if (a->then) {
-        assert_int_equal(ask_for(&next, a->world, a->then, 2000), 0);
-        resolve_cancel(next.request);
+        assert_int_equal(ask_for(&next, a->world, a->then, 2000), -EAGAIN);
     }
     a->reason = answer->reason;
     a->count = answer->count;
@@ -188,8 +187,7 @@ static void test_bounds(void **state)
     world_close(&w);
 
     check_row("does not drop the name that it is telling");
-    world_open(&w, (struct resolve_config){ .names_max = 2 });
-    ask_and_wait(&a, &w, "a-2.test");
+    world_open(&w, (struct resolve_config){ .names_max = 1 });
     a.then = b.then = "a-3.test";
     assert_int_equal(ask_for(&a, &w, "many.test", 2000), 0);
     assert_int_equal(ask_for(&b, &w, "many.test", 2000), 0);

@@ -46,6 +46,7 @@ static void test_authenticate(void **state)
         { "refuses another user", 7, 7, 0, "cid", SECRET, 0, REASON_AUTH_FAILED },
         { "refuses no user", 7, 7, 0, "", SECRET, 0, REASON_AUTH_FAILED },
         { "says that the credential has expired", 7, 7, 0, "ann", SECRET, NOW_MS - 1, REASON_CREDENTIAL_EXPIRED },
+        { "says so also when an older key knows nothing of it", 7, 7, 9, "ann", SECRET, NOW_MS - 1, REASON_CREDENTIAL_EXPIRED },
         { "says so with an older key too", 7, 9, 7, "ann", SECRET, NOW_MS - 1, REASON_CREDENTIAL_EXPIRED },
     };
     const struct addr source = addr_v4(192, 0, 2, 1);
