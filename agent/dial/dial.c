@@ -27,7 +27,6 @@ struct session {
     struct dialer *dialer;
     struct mux_stream *stream;
     struct target target;
-    struct cidr ranges[MUX_RANGES_MAX];
     size_t range_count;
     bool allow_special;
     uint32_t answer_ms;
@@ -37,6 +36,7 @@ struct session {
     struct race *race;
     struct pipe pipe;
     struct endpoint used;
+    struct cidr ranges[];           /* range_count of them: mostly none, and sessions are many */
 };
 
 static struct span target_span(const struct session *s)
@@ -327,14 +327,15 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 
 void dialer_on_open(struct dialer *d, struct mux_stream *stream, const struct mux_open *open)
 {
-    struct session *s;
+    struct session *s = NULL;
 
     if (open->kind == MUX_KIND_PROBE) {     /* proves the loop that opens streams, no more */
         mux_stream_accept(stream, &(struct mux_opened){ .boot_id = d->config.boot_id });
         mux_stream_fin(stream);
         return;
     }
-    s = open->kind == MUX_KIND_TCP ? calloc(1, sizeof(*s)) : NULL;
+    if (open->kind == MUX_KIND_TCP)
+        s = calloc(1, sizeof(*s) + open->range_count * sizeof(s->ranges[0]));
     if (!s) {
         mux_stream_refuse(stream, open->kind == MUX_KIND_TCP ? REASON_OVERLOAD : REASON_METHOD_NOT_ALLOWED,
                           SPAN_NONE, NULL);

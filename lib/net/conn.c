@@ -46,7 +46,10 @@ static void update(struct conn *c)
 
 static void on_reap(struct loop_reap *reap)
 {
-    free(container_of(reap, struct conn, reap));
+    struct conn *c = container_of(reap, struct conn, reap);
+
+    free(c->peer);
+    free(c);
 }
 
 /* The end of a connection; its memory stays until the turn is over. */
@@ -392,7 +395,7 @@ struct endpoint conn_local(const struct conn *c)
 
 const struct identity *conn_tls_peer(const struct conn *c)
 {
-    return c->has_peer ? &c->peer : NULL;
+    return c->has_peer ? c->peer : NULL;
 }
 
 enum reason conn_refusal(const struct conn *c)

@@ -48,7 +48,7 @@ struct conn {
     bool is_drained;            /* TLS holds no input: the socket will say when there is more */
     bool has_peer;
     enum reason refusal;
-    struct identity peer;
+    struct identity *peer;      /* valid if has_peer; NULL: plain */
 };
 
 /* Sends what is kept.  0 all is gone; -EAGAIN; other -errno. */

@@ -71,7 +71,8 @@ int conn_tls_init(struct conn *c, struct tls_ctx *tls, const char *server_name)
     pthread_once(&once, make_method);
     c->tls = tls_ctx_ref(tls);
     c->ssl = tls_ctx_ssl(tls);
-    bio = c->ssl ? BIO_new(method) : NULL;
+    c->peer = calloc(1, sizeof(*c->peer));
+    bio = c->ssl && c->peer ? BIO_new(method) : NULL;
     if (!bio)
         return -ENOMEM;
     BIO_set_data(bio, c);
@@ -164,7 +165,7 @@ int conn_tls_handshake(struct conn *c)
         return r;
     r = SSL_do_handshake(c->ssl);
     if (r == 1) {
-        c->has_peer = tls_peer_of(c->ssl, &c->peer);
+        c->has_peer = tls_peer_of(c->ssl, c->peer);
         return end(c);
     }
     r = failure(c, r);
