@@ -73,6 +73,9 @@ def mutations():
         "backslash": "GET http://web.corp.test\\@other.corp.test/ HTTP/1.1", "space in the path": f"GET {A}/a b HTTP/1.1",
     }.items():
         yield name, post(body="", line=line) + SMUGGLED
+    for name, fields in {"early bytes": (), "early bytes, a length": (f"Content-Length: {len(SMUGGLED)}",)}.items():
+        head = "\r\n".join([f"CONNECT {HOST}:80 HTTP/1.1", f"Host: {HOST}:80", *fields, "", ""])
+        yield "CONNECT refused, " + name, head + SMUGGLED.replace("\r\n\r\n", f"\r\n{AUTH}\r\n\r\n")
     yield "Host twice", post("Host: other.corp.test", body="", line=f"GET {A}/a HTTP/1.1")
 
 
