@@ -95,7 +95,8 @@ class Tunnel:
         if not command:
             return ""
         said = subprocess.run(self.fill(command).split(), capture_output=True, text=True)
-        return (said.stdout + said.stderr).strip().split("\n")[0]
+        lines = (said.stdout + said.stderr).split("\n")
+        return next((line for line in lines if any(c.isdigit() for c in line)), "")
 
 
 class Adit(Tunnel):
