@@ -42,6 +42,13 @@ def is_closed(s):
         return True
 
 
+def is_turned_away(n):
+    try:
+        return is_closed(from_address(n))
+    except ConnectionResetError:        # before connect() had returned
+        return True
+
+
 with Up(env=SMALL) as up:
     soon = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     ended = up.api.make("proxy-credentials", user="demo", name="ended", expires_at=soon)["secret"]
@@ -79,5 +86,5 @@ with Up(env=SMALL) as up:
     kept = [from_address(9) for _ in range(20)]
     for n, reason in ((9, "rate-limited"), (10, "overload")):
         kept += [from_address(10) for _ in range(30 - len(kept) if n == 10 else 0)]
-        wait_until(lambda: is_closed(from_address(n)), 5, reason)
+        wait_until(lambda: is_turned_away(n), 5, reason)
         in_places(up, reason, "request.refused", "adit_relay_refused_total", door="http")

@@ -94,6 +94,8 @@ with Up() as up:
     check(grown < 96 * 1024, "30 streams that nobody reads made the relay grow by KiB", grown)
     for s in unread:
         s.close()
-    wait_until(lambda: len(os.listdir(f"/proc/{relay}/fd")) <= before + 1, 20, "descriptors are back where they were")
+    # But for the newcomer's tunnel and what the line to the control plane may have open at a time.
+    wait_until(lambda: len(os.listdir(f"/proc/{relay}/fd")) <= before + 8, 20,
+               lambda: f"{len(os.listdir(f'/proc/{relay}/fd'))} descriptors, {before} before")
     check(up.pid("adit-relay") == relay and max(took) < 8, took)
     print(f"{len(slow) + len(silent)} slow clients; good ones took at most {max(took):.2f} s; the relay grew by {grown} KiB")
