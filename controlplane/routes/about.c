@@ -162,20 +162,8 @@ static int check_presence(void *ctx, const struct store_object *row)
 static int check_kind(struct call *c, const char *kind, struct findings *f)
 {
     struct store_query query = { .source = STORE_OBJECTS, .kind = kind, .limit = STORE_LIMIT_MAX };
-    AUTO(buf_deinit) struct buf next;
-    int r;
 
-    buf_init_heap(&next, 4096);
-    do {
-        AUTO(buf_deinit) struct buf page;
-
-        buf_init_heap(&page, 4096);
-        query.after = buf_span(&next);
-        r = store_list(c->tx, &query, check_presence, f, &page);
-        buf_clear(&next);
-        buf_put_span(&next, buf_span(&page));
-    } while (!r && next.len);
-    return r;
+    return store_list_all(c->tx, &query, check_presence, f);
 }
 
 static void put_counts(struct json_writer *w, const char *key, const struct counts *counts)

@@ -228,20 +228,8 @@ static int gather_selected(struct compile *c, struct gather *g)
     struct store_query query = { .source = STORE_OBJECTS,
                                  .kind = "agent",
                                  .limit = STORE_LIMIT_MAX };
-    AUTO(buf_deinit) struct buf next;
-    int r;
 
-    buf_init_heap(&next, 4096);
-    do {
-        AUTO(buf_deinit) struct buf page;
-
-        buf_init_heap(&page, 4096);
-        query.after = buf_span(&next);
-        r = store_list(c->tx, &query, add_selected, g, &page);
-        buf_clear(&next);
-        buf_put_span(&next, buf_span(&page));
-    } while (!r && next.len);
-    return r;
+    return store_list_all(c->tx, &query, add_selected, g);
 }
 
 static enum routing_mode routing_mode_of(struct span text)

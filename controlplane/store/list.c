@@ -534,3 +534,22 @@ int store_facet(struct store_tx *tx, const struct store_query *query, const char
         r = fn(ctx, column_span(row, 0), (uint64_t)column_int(row, 1));
     return r;
 }
+
+int store_list_all(struct store_tx *tx, const struct store_query *query, store_row_fn fn, void *ctx)
+{
+    struct store_query page_query = *query;
+    AUTO(buf_deinit) struct buf next;
+    int r;
+
+    buf_init_heap(&next, 4096);
+    do {
+        AUTO(buf_deinit) struct buf page;
+
+        buf_init_heap(&page, 4096);
+        page_query.after = buf_span(&next);
+        r = store_list(tx, &page_query, fn, ctx, &page);
+        buf_clear(&next);
+        buf_put_span(&next, buf_span(&page));
+    } while (!r && next.len);
+    return r;
+}

@@ -233,6 +233,9 @@ typedef int (*store_row_fn)(void *ctx, const struct store_object *row);
  * STORE_E_BAD_CURSOR, STORE_E_BAD_FILTER. */
 MUST_CHECK int store_list(struct store_tx *tx, const struct store_query *query, store_row_fn fn,
                           void *ctx, struct buf *ret_next);
+/* Every row of the query, page by page (its `after` is not used). */
+MUST_CHECK int store_list_all(struct store_tx *tx, const struct store_query *query, store_row_fn fn,
+                              void *ctx);
 /* How many rows the filters match (cursor and limit do not count). */
 MUST_CHECK int store_count(struct store_tx *tx, const struct store_query *query, uint64_t *ret_count);
 typedef int (*store_facet_fn)(void *ctx, struct span value, uint64_t count);

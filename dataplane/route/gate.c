@@ -10,7 +10,6 @@
 #define AWAY_MS 15000               /* the control plane counts as away after that long a silence */
 #define ALARM_REST_MS 10000         /* between two alarms */
 #define BODY_MAX 32768
-#define KEYSET_MAX 65536
 
 /* A tunnel's user is the gate itself until its credential came, and its guest afterwards. */
 enum user_kind { USER_GATE = 0x67617465, USER_GUEST = 0x67756573 };
