@@ -1,6 +1,4 @@
-#include "dataplane/route/gate.h"
-#include "lib/base/encode.h"
-#include "lib/crypto/ca.h"
+#include "dataplane/route/gate_internal.h"
 #include "lib/crypto/random.h"
 #include "lib/json/json.h"
 #include "lib/log/log.h"
@@ -9,45 +7,13 @@
 
 #define AWAY_MS 15000               /* the control plane counts as away after that long a silence */
 #define ALARM_REST_MS 10000         /* between two alarms */
-#define BODY_MAX 32768
 
-/* A tunnel's user is the gate itself until its credential came, and its guest afterwards. */
-enum user_kind { USER_GATE = 0x67617465, USER_GUEST = 0x67756573 };
-
-struct gate {
-    enum user_kind kind;            /* first, as in struct guest */
-    struct gate_config config;
-    struct list guests;
-    uint32_t asks;
-    char *keyset;
-    size_t keyset_n;
-    uint64_t keyset_serial;
-    uint64_t alarmed_ms;            /* 0: never */
-};
-
-/* One tunnel, from its credential on; outlives it while the control plane is being asked. */
-struct guest {
-    enum user_kind kind;
-    struct list node;
-    struct gate *gate;
-    struct tunnel *tunnel;          /* NULL: gone */
-    struct identity who;            /* id "": a newcomer */
-    bool is_held, is_asking, is_joining;
-    bool is_counted;                /* in M_LINKS */
-    struct record *sent_policy;     /* a reference; the agent has this one */
-};
-
-static void guest_free(struct guest *v)
+void guest_free(struct guest *v)
 {
     if (v->sent_policy)
         record_unref(v->sent_policy);
     list_remove(&v->node);
     free(v);
-}
-
-static int64_t now_s(void)
-{
-    return (int64_t)(wall_ms() / 1000);
 }
 
 /* --- telling ---------------------------------------------------------------------------------- */
@@ -80,7 +46,7 @@ static void tell(struct gate *g, const char *type, const struct guest *v, enum r
         events_add(g->config.events, type, &id, buf_span(&data));
 }
 
-static void refuse(struct guest *v, enum reason why, const char *text)
+void guest_refuse(struct guest *v, enum reason why, const char *text)
 {
     char address[ADDR_UNIX_MAX + 8];
     struct endpoint peer = tunnel_peer_address(v->tunnel);
@@ -129,7 +95,7 @@ static void hold(struct guest *v)
                                   loop_now_ms(g->config.loop), &was_replaced, &agent);
 
     if (why != REASON_NONE) {
-        refuse(v, why, reason_what(why));
+        guest_refuse(v, why, reason_what(why));
         return;
     }
     if (was_replaced) {
@@ -171,7 +137,7 @@ static bool is_admitted(struct guest *v)
     if (why == REASON_AGENT_REVOKED)
         watch_generation(v, view);
     if (why != REASON_NONE)
-        refuse(v, why, reason_what(why));
+        guest_refuse(v, why, reason_what(why));
     return why == REASON_NONE;
 }
 
@@ -207,7 +173,7 @@ static bool is_same(const struct ulid *a, const struct ulid *b)
 static void by_certificate(struct guest *v, const struct identity *shown)
 {
     if (!shown) {
-        refuse(v, REASON_BAD_CERTIFICATE, "no certificate was shown");
+        guest_refuse(v, REASON_BAD_CERTIFICATE, "no certificate was shown");
         return;
     }
     v->who = *shown;
@@ -216,12 +182,12 @@ static void by_certificate(struct guest *v, const struct identity *shown)
 
 static void by_signature(struct guest *v, const struct identity *shown)
 {
-    enum reason why = tunnel_check_signature(v->tunnel, &v->gate->config.trust, CERT_AGENT, now_s(), &v->who);
+    enum reason why = tunnel_check_signature(v->tunnel, &v->gate->config.trust, CERT_AGENT, gate_now_s(), &v->who);
 
     if (why != REASON_NONE)
-        refuse(v, why, reason_what(why));
+        guest_refuse(v, why, reason_what(why));
     else if (shown && !is_same(&shown->id, &v->who.id))
-        refuse(v, REASON_BAD_CERTIFICATE, "one agent's certificate was shown, and another's key signed");
+        guest_refuse(v, REASON_BAD_CERTIFICATE, "one agent's certificate was shown, and another's key signed");
     else
         let_in(v);
 }
@@ -244,141 +210,12 @@ static void by_session(struct guest *v, const struct tunnel_hello *hello, const 
     const struct tunnel_session *session = find_session(a, &hello->session.id);
 
     if (!session || (shown && !is_same(&shown->id, &id))) {
-        refuse(v, REASON_BAD_PROOF, "the session is not known here");
+        guest_refuse(v, REASON_BAD_PROOF, "the session is not known here");
         return;
     }
     v->who = shown ? *shown : (struct identity){ .kind = CERT_AGENT, .id = id, .generation = a->generation };
     if (is_admitted(v) && tunnel_accept_session(v->tunnel, session) && may_hold(v) && v->is_held)
         announce(v);                /* on_up() came before it was held */
-}
-
-/* --- asking the control plane: joins and renewals ----------------------------------------------------- */
-
-static void asked(struct guest *v)
-{
-    v->is_asking = false;
-    v->gate->asks--;
-}
-
-static void on_joined(void *user, const struct control_answer *answer)
-{
-    struct guest *v = user;
-
-    asked(v);
-    if (!v->tunnel) {
-        guest_free(v);
-        return;
-    }
-    if (answer->reason != REASON_NONE) {
-        refuse(v, answer->reason, reason_what(answer->reason));
-        return;
-    }
-    LOG(INFO, "agent.joined", S("name", tunnel_peer_hello(v->tunnel)->name));
-    tunnel_accept(v->tunnel);
-    if (tunnel_notice(v->tunnel, TUNNEL_NOTICE_CERTIFICATE, 0, answer->body))
-        tunnel_close(v->tunnel, REASON_OVERLOAD, "the certificate could not be sent");
-    else
-        tunnel_close(v->tunnel, REASON_NONE, "joined");
-}
-
-static void on_renewed(void *user, const struct control_answer *answer)
-{
-    struct guest *v = user;
-
-    asked(v);
-    if (!v->tunnel) {
-        guest_free(v);
-        return;
-    }
-    if (answer->reason != REASON_NONE) {
-        LOG(WARNING, "agent.renewal_refused", S("agent", v->who.id.text), R("reason", answer->reason));
-        return;                     /* the agent asks again; a lock comes by the state */
-    }
-    if (tunnel_notice(v->tunnel, TUNNEL_NOTICE_CERTIFICATE, 0, answer->body))
-        LOG(WARNING, "notice.not_sent", S("agent", v->who.id.text), S("kind", "certificate"));
-    else if (!v->is_held)
-        tunnel_close(v->tunnel, REASON_LINK_RENEW, "come back with the new certificate");
-}
-
-static bool ask(struct guest *v, const char *path, struct buf *body, control_fn *fn)
-{
-    struct gate *g = v->gate;
-
-    if (!g->config.control || g->asks >= GATE_ASKS_MAX || v->is_asking || buf_error(body) ||
-        control_ask(g->config.control, path, buf_span(body), g->config.loop, fn, v))
-        return false;
-    v->is_asking = true;
-    g->asks++;
-    return true;
-}
-
-static void by_join(struct guest *v, const struct tunnel_hello *hello)
-{
-    AUTO(buf_deinit) struct buf body = { 0 };
-    struct json_writer w;
-    char address[ADDR_UNIX_MAX + 8];
-    struct endpoint peer = tunnel_peer_address(v->tunnel);
-
-    buf_init_heap(&body, BODY_MAX);
-    json_begin(&w, &body);
-    json_open_object(&w, NULL);
-    json_put_text(&w, "token_id", hello->token_id);
-    json_put_text(&w, "csr", hello->csr);
-    json_put_text(&w, "mac", hello->mac);
-    json_put_text(&w, "address", endpoint_format(&peer, address, sizeof(address)));
-    json_close_object(&w);
-    v->is_joining = true;
-    if (!ask(v, "/internal/v1/join", &body, on_joined))
-        refuse(v, REASON_OVERLOAD, "too many are joining; try again");
-}
-
-/* Whoever asks shows the certificate that he holds now, and signs the request with its key: what
- * the link showed when it came up may be older. */
-static bool check_renewal(const struct guest *v, const struct json_value *notice, struct identity *ret_who)
-{
-    AUTO(chain_freep) struct chain *chain = NULL;
-    AUTO(key_freep) struct key *key = NULL;
-    struct span csr_text, pem, signature_text;
-    char csr_mem[CSR_DER_MAX], signature_mem[KEY_SIGNATURE_MAX];
-    struct buf csr, signature;
-
-    buf_init_fixed(&csr, csr_mem, sizeof(csr_mem));
-    buf_init_fixed(&signature, signature_mem, sizeof(signature_mem));
-    return json_get_str(notice, "csr", &csr_text) && json_get_str(notice, "chain", &pem) &&
-           json_get_str(notice, "signature", &signature_text) && base64url_decode(csr_text, &csr) &&
-           base64url_decode(signature_text, &signature) && chain_parse_pem(pem, &chain) == 0 &&
-           chain_verify(chain, &v->gate->config.trust, CERT_AGENT, now_s(), CERT_EXPIRY_MAY_RENEW, ret_who) ==
-               REASON_NONE &&
-           span_eq(ulid_span(&ret_who->id), ulid_span(&v->who.id)) && chain_public_key(chain, 0, &key) == 0 &&
-           key_verify(key, buf_span(&csr), buf_span(&signature));
-}
-
-static void on_renew_notice(struct guest *v, struct span notice)
-{
-    AUTO(buf_deinit) struct buf body = { 0 };
-    AUTO(json_value_freep) struct json_value *value = NULL;
-    struct json_error error;
-    struct json_writer w;
-    struct identity who;
-    struct span csr, chain, signature;
-
-    if (!v->who.id.text[0] || json_parse(notice, &value, &error) || !check_renewal(v, value, &who) ||
-        !json_get_str(value, "csr", &csr) || !json_get_str(value, "chain", &chain) ||
-        !json_get_str(value, "signature", &signature)) {
-        LOG(WARNING, "agent.renewal_refused", S("agent", v->who.id.text), R("reason", REASON_BAD_PROOF));
-        return;
-    }
-    buf_init_heap(&body, BODY_MAX);
-    json_begin(&w, &body);
-    json_open_object(&w, NULL);
-    json_put_str(&w, "id", ulid_span(&v->who.id));
-    json_put_int(&w, "generation", who.generation);
-    json_put_str(&w, "csr", csr);
-    json_put_str(&w, "chain", chain);           /* the control plane checks it again: it need not */
-    json_put_str(&w, "signature", signature);   /* believe a relay */
-    json_close_object(&w);
-    if (!ask(v, "/internal/v1/renew", &body, on_renewed))
-        LOG(WARNING, "agent.renewal_refused", S("agent", v->who.id.text), R("reason", REASON_OVERLOAD));
 }
 
 /* --- the tunnel's handlers ------------------------------------------------------------------------------- */
@@ -411,11 +248,11 @@ static void on_credential(void *user, struct tunnel *t, const struct tunnel_hell
         by_signature(v, shown);
         return;
     case TUNNEL_JOIN:
-        by_join(v, hello);
+        guest_join(v, hello);
         return;
     case TUNNEL_NONE:
     case TUNNEL_CREDENTIAL_COUNT:
-        refuse(v, REASON_PROTOCOL_ERROR, "no credential was shown");
+        guest_refuse(v, REASON_PROTOCOL_ERROR, "no credential was shown");
     }
 }
 
@@ -444,7 +281,7 @@ static void on_notice(void *user, struct tunnel *t, unsigned kind, uint64_t revi
     (void)t;
     (void)revision;
     if (kind == TUNNEL_NOTICE_RENEW)
-        on_renew_notice(v, body);
+        guest_renew(v, body);
     else
         LOG(DEBUG, "notice.ignored", S("kind", tunnel_notice_name(kind)));
 }
