@@ -9,8 +9,7 @@
 #include <string.h>
 
 /* Bytes of a refused body that are read and dropped: announced ones, and of chunks. */
-#define DROP_MAX (64u << 10)
-#define DROP_CHUNKS_MAX (8u << 20)
+#define DROP_MAX (8u << 20)
 
 static const struct {
     const char *name, *value;
@@ -119,15 +118,17 @@ static void check_length(struct exchange *x)
                          x->req.route->body_max);
 }
 
-/* A refused body that is short is read, so that the connection can be used again; a long
- * one is answered at once, which ends the connection. */
+/* A refused body is read all the same: a client that still sends when the connection ends is
+ * reset and never sees its answer.  One that waits to be asked, or is too long for that, is
+ * answered at once, which ends the connection. */
 static bool wants_body(const struct exchange *x)
 {
     struct span length = request_header(&x->req, "Content-Length");
     uint64_t n;
 
-    return x->res.problem.reason == REASON_NONE || !length.n ||
-           span_to_u64(length, DROP_MAX, &n);
+    return x->res.problem.reason == REASON_NONE ||
+           (!request_header(&x->req, "Expect").n &&
+            (!length.n || span_to_u64(length, DROP_MAX, &n)));
 }
 
 static void take_head(struct exchange *x, const char *method)
@@ -181,7 +182,7 @@ static enum MHD_Result take_body(struct exchange *x, const char *bytes, size_t n
         return MHD_YES;
     }
     x->dropped += n;
-    return x->dropped > DROP_CHUNKS_MAX ? MHD_NO : MHD_YES;
+    return x->dropped > DROP_MAX ? MHD_NO : MHD_YES;
 }
 
 /* ---- the answer ---- */

@@ -250,7 +250,10 @@ static void test_requests(void **state)
         { "wants a body", "POST /a" H JSON "Content-Length: 0\r\n\r\n", 400, "takes a body", NULL },
         { "refuses a body where none is taken", "GET /a" H "Content-Length: 2\r\n\r\n{}", 400,
           "takes no body", NULL },
-        { "refuses a long body by its head", "POST /a" H JSON "Content-Length: 2000000\r\n\r\n", 413, NULL, NULL },
+        { "refuses a very long body by its head", "POST /a" H JSON "Content-Length: 20000000\r\n\r\n", 413,
+          NULL, NULL },
+        { "refuses a long body before it is sent", "POST /a" H JSON "Expect: 100-continue\r\n"
+          "Content-Length: 2000000\r\n\r\n", 413, NULL, NULL },
         { "refuses a number that is none", "POST /a" H JSON "Content-Length: 2x\r\n\r\n{}", 400, NULL, NULL },
         { "wants a token", "GET /mine" H "\r\n", 401, "WWW-Authenticate: Bearer", NULL },
         { "takes a token", "GET /mine" H "Authorization: Bearer me\r\n\r\n", 200, "mine.get", NULL },
@@ -317,6 +320,21 @@ static void test_counted_body(void **state)
     say(fd, "GET /a" H "\r\n", strlen("GET /a" H "\r\n"));
     hear(fd, answer, sizeof(answer), false);
     assert_memory_equal(answer, "HTTP/1.1 200", 12);
+}
+
+/* All of it is sent before the answer is read, as most clients do. */
+static void test_long_body(void **state)
+{
+    AUTO(fd_closep) int fd = dial(*state);
+    static char body[3000000];
+    static const char head[] = "POST /a" H JSON "Content-Length: 3000000\r\n\r\n";
+    char answer[4096];
+
+    memset(body, ' ', sizeof(body));
+    say(fd, head, strlen(head));
+    say(fd, body, sizeof(body));
+    hear(fd, answer, sizeof(answer), false);
+    assert_memory_equal(answer, "HTTP/1.1 413", 12);
 }
 
 static void test_overload(void **state)
@@ -476,7 +494,7 @@ int main(void)
         HTTP_TEST(test_requests), HTTP_TEST(test_long_uri), HTTP_TEST(test_counted_body),
         HTTP_TEST(test_overload), HTTP_TEST(test_idempotency_in_flight), HTTP_TEST(test_polls),
         HTTP_TEST(test_drain),    HTTP_TEST(test_leavers),  cmocka_unit_test(test_rates),
-        HTTP_TEST(test_port_taken),
+        HTTP_TEST(test_port_taken), HTTP_TEST(test_long_body),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,4 +22,4 @@ FUZZ_BUILD := $(if $(filter %-fuzz,$(BUILD)),$(BUILD),$(BUILD)-fuzz)
 fuzzers: $(FUZZERS)
 fuzz:
 	@$(MAKE) --no-print-directory BUILD=$(FUZZ_BUILD) CC=clang SANITIZE=address,undefined,fuzzer-no-link fuzzers
-	@tools/fuzz $(FUZZ_S) $(FUZZ_BUILD)/found $(patsubst fuzz/%.c,$(FUZZ_BUILD)/fuzz/%,$(wildcard fuzz/*_fuzz.c))
+	@FUZZ_SEED=$(FUZZ_SEED) tools/fuzz $(FUZZ_S) $(FUZZ_BUILD)/found $(patsubst fuzz/%.c,$(FUZZ_BUILD)/fuzz/%,$(wildcard fuzz/*_fuzz.c))
