@@ -23,6 +23,9 @@
     X(INT, connections_per_address_max, "200", 1, 60000, 0, "of them, from one address (relays may sit behind one)") \
     X(INT, rate_per_s, "500", 0, 1000000, 0, "requests a second of one caller or address; 0: no limit") \
     X(INT, rate_burst, "1000", 0, 1000000, 0, "requests at once beyond that")                       \
+    X(MSEC, audit_refusals_ms, "10s", 100, 3600000, 0, "how long refusals are counted before they are audited") \
+    X(INT, audit_refusals_max, "256", 1, 100000, 0, "callers and operations told apart meanwhile; of strangers as many") \
+    X(INT, audit_refusals_per_hour, "600", 1, 1000000, 0, "audit events for refusals; for strangers' as many") \
     X(MSEC, drain_ms, "10s", 0, 600000, 0, "how long running requests may take at stop")            \
     X(STR, log_level, "info", 0, 0, OPTION_RELOAD, "error, warning, info or debug")                 \
     X(STR, log_format, "auto", 0, 0, 0, "text, json, or auto: text on a terminal")

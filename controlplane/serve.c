@@ -1,7 +1,9 @@
 #include "controlplane/serve.h"
+#include "controlplane/controlplane_metrics.h"
 #include "controlplane/publish/publish.h"
 #include "controlplane/routes/api.h"
 #include "controlplane/routes/internal.h"
+#include "controlplane/routes/refusals.h"
 #include "lib/log/log.h"
 #include "lib/net/loop.h"
 #include "lib/obs/admin.h"
@@ -26,23 +28,18 @@ static const char *listener_name(unsigned i)
     return listener_names[i];
 }
 
-static const struct metric_label by_listener = { "listener", LISTENERS, listener_name };
-
-#define CONTROLPLANE_METRICS(X)                                                                    \
-    X(REQUESTS, "adit_controlplane_requests_total", COUNTER, &by_listener, NULL, "Requests answered.") \
-    X(REFUSED, "adit_controlplane_refused_total", COUNTER, &by_listener, NULL, "Answers 400 to 499.") \
-    X(ERRORS, "adit_controlplane_errors_total", COUNTER, &by_listener, NULL, "Answers 500 and above.") \
-    X(PROBLEMS, "adit_controlplane_problems_total", COUNTER, &by_listener, &metric_by_reason,      \
-      "Answers with a problem.")                                                                   \
-    X(OVERLOADS, "adit_controlplane_overloads_total", COUNTER, &by_listener, NULL, "Refused: queue full.") \
-    X(CONNECTIONS, "adit_controlplane_connections", GAUGE, &by_listener, NULL, "Open connections.") \
-    X(RUNNING, "adit_controlplane_running", GAUGE, &by_listener, NULL, "Requests on a thread.")      \
-    X(WAITING, "adit_controlplane_waiting", GAUGE, &by_listener, NULL, "Requests in the queue.")     \
-    X(PARKED, "adit_controlplane_parked", GAUGE, &by_listener, NULL, "Long polls.")                  \
-    X(EPOCH, "adit_controlplane_state_epoch", GAUGE, NULL, NULL, "Epoch of the published state.")    \
-    X(REVISION, "adit_controlplane_state_revision", GAUGE, NULL, NULL, "Its revision.")
+static const struct metric_label metric_by_listener = { "listener", LISTENERS, listener_name };
 enum { CONTROLPLANE_METRICS(METRIC_ENUM) CONTROLPLANE_METRIC_COUNT };
 static const struct metric_row metric_rows[] = { CONTROLPLANE_METRICS(METRIC_ROW) };
+
+/* Work on the loop's pool, again and again. */
+struct chore {
+    struct loop *loop;
+    struct loop_timer timer;
+    uint64_t every_ms;
+    void (*work)(void *arg);            /* given the chore */
+    void *ctx;
+};
 
 struct daemon {
     struct controlplane_config *config;
@@ -57,7 +54,8 @@ struct daemon {
     _Atomic(struct server *) servers[LISTENERS];
     struct admin *admin;
     struct metrics *metrics;
-    struct loop_timer housekeeping;
+    struct refusals *refusals;
+    struct chore housekeeping, telling;
     char api_addr[300], *relay_addrs, *api_addrs, *root_pem;
     bool is_draining;
 };
@@ -103,9 +101,14 @@ static void fill_metrics(struct daemon *d)
 {
     struct store_position at = publisher_position(d->publisher);
     struct metric_slot *slot = metrics_slot(d->metrics, 0);
+    struct refusals_stats refusals;
 
     metric_set(slot, M_EPOCH, (int64_t)at.epoch);
     metric_set(slot, M_REVISION, (int64_t)at.revision);
+    refusals_get_stats(d->refusals, &refusals);
+    metric_set(slot, M_REFUSALS_AUDITED, (int64_t)refusals.written);
+    metric_set(slot, M_REFUSALS_OTHERS, (int64_t)refusals.folded);
+    metric_set(slot, M_REFUSALS_WAITING, (int64_t)refusals.waiting);
     for (unsigned i = 0; i < LISTENERS; i++) {
         struct server *server = atomic_load(&d->servers[i]);
         struct server_stats s = { 0 };
@@ -147,7 +150,7 @@ static int start_admin(struct daemon *d, struct buf *reterr)
     return admin_open(d->loop, &config, &d->admin, reterr);
 }
 
-/* ---- housekeeping: on the loop's pool ---- */
+/* ---- chores: on the loop's pool ---- */
 
 static int trim(struct store *store)
 {
@@ -163,30 +166,52 @@ static int trim(struct store *store)
     return r ? r : store_commit(&tx, NULL);
 }
 
-static void housekeeping_work(void *arg)
+static void keep_house(void *arg)
 {
-    struct daemon *d = arg;
+    const struct daemon *d = ((const struct chore *)arg)->ctx;
     int r = trim(d->place->store);
 
     if (r)
         LOG(WARNING, "housekeeping.failed", N("result", r));
 }
 
-static void housekeeping_due(void *arg);
-
-static void housekeeping_done(void *arg)
+static void tell_refusals(struct daemon *d, bool is_last)
 {
-    struct daemon *d = arg;
+    int r = refusals_flush(d->refusals, is_last);
 
-    timer_start(d->loop, &d->housekeeping, HOUSEKEEPING_MS, housekeeping_due, d);
+    if (r)
+        LOG(WARNING, "audit.refusals-failed", N("result", r));
 }
 
-static void housekeeping_due(void *arg)
+static void tell(void *arg)
 {
-    struct daemon *d = arg;
+    tell_refusals(((const struct chore *)arg)->ctx, false);
+}
 
-    if (loop_work(d->loop, housekeeping_work, housekeeping_done, d))
-        housekeeping_done(d);
+static void chore_due(void *arg);
+
+static void chore_done(void *arg)
+{
+    struct chore *chore = arg;
+
+    timer_start(chore->loop, &chore->timer, chore->every_ms, chore_due, chore);
+}
+
+static void chore_due(void *arg)
+{
+    struct chore *chore = arg;
+
+    if (loop_work(chore->loop, chore->work, chore_done, chore))
+        chore_done(chore);
+}
+
+static void start_chores(struct daemon *d)
+{
+    d->housekeeping = (struct chore){ .loop = d->loop, .every_ms = HOUSEKEEPING_MS, .work = keep_house, .ctx = d };
+    d->telling = (struct chore){ .loop = d->loop, .every_ms = (uint64_t)d->config->audit_refusals_ms,
+                                 .work = tell, .ctx = d };
+    chore_done(&d->housekeeping);
+    chore_done(&d->telling);
 }
 
 /* ---- signals ---- */
@@ -306,9 +331,11 @@ static int start_listeners(struct daemon *d, struct buf *reterr)
     struct server_options api = { .listen = d->config->api_listen,
                                   .rate_per_s = (unsigned)d->config->rate_per_s,
                                   .rate_burst = (unsigned)d->config->rate_burst,
-                                  .hooks = { d->api, api_authenticate, api_replay } };
+                                  .hooks = { d->api, api_authenticate, api_replay, refusals_on_answer,
+                                             d->refusals } };
     struct server_options internal = { .listen = d->config->internal_listen,
-                                       .hooks = { &d->internal, internal_authenticate, NULL } };
+                                       .hooks = { &d->internal, internal_authenticate, NULL, refusals_on_answer,
+                                                  d->refusals } };
     int r;
 
     d->root_pem = span_dup(keyring_root_pem(d->place->keys));
@@ -325,9 +352,13 @@ static int start_listeners(struct daemon *d, struct buf *reterr)
 
 static int start_all(struct daemon *d, struct buf *reterr)
 {
+    const struct refusals_options refusals = { d->place->store, (unsigned)d->config->audit_refusals_max,
+                                               (unsigned)d->config->audit_refusals_per_hour };
     int r;
 
     r = loop_new(&d->loop);
+    if (!r)
+        r = refusals_new(&refusals, &d->refusals);
     if (!r)
         r = metrics_new(metric_rows, CONTROLPLANE_METRIC_COUNT, 1, &d->metrics);
     if (!r)
@@ -362,13 +393,18 @@ static void daemon_deinit(struct daemon *d)
     if (d->publisher)
         publisher_free(d->publisher);
     api_free(d->api);
-    timer_stop(&d->housekeeping);
+    timer_stop(&d->housekeeping.timer);
+    timer_stop(&d->telling.timer);
     if (d->admin)
         admin_free(d->admin);
     if (d->metrics)
         metrics_free(d->metrics);
     if (d->loop)
         loop_free(d->loop);
+    if (d->refusals) {
+        tell_refusals(d, true);
+        refusals_free(d->refusals);
+    }
     free(d->relay_addrs);
     free(d->api_addrs);
     free(d->root_pem);
@@ -392,7 +428,7 @@ int serve(struct controlplane_config *config, const struct serve_arguments *argu
             buf_printf(reterr, "%s", strerrordesc_np(r < 0 ? -r : EIO));
         return r < 0 ? r : -EIO;
     }
-    timer_start(d.loop, &d.housekeeping, HOUSEKEEPING_MS, housekeeping_due, &d);
+    start_chores(&d);
     LOG(INFO, "controlplane.ready", S("cluster", config->cluster), S("id", place->id.text),
         S("api", config->api_listen), S("internal", config->internal_listen));
     loop_run(d.loop);

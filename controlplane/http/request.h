@@ -63,6 +63,16 @@ void request_query_at(const struct request *req, size_t i, struct span *ret_name
 bool request_cookie(const struct request *req, const char *name, struct span *ret_value);
 bool principal_has_scope(const struct principal *principal, const char *scope);
 
+/* What the audit is to say of a refusal, where the request itself does not say it. */
+struct refusal_note {
+    bool is_audited;            /* the handler has written an event of its own */
+    const char *asker_kind;     /* static; who asks by a relay: "agent" (proven), "anonymous"; NULL: the caller */
+    struct ulid asker;          /* an agent's id */
+    struct addr asker_addr;     /* anonymous: where the relay sees him */
+    const char *object_kind;    /* static; NULL: by the path */
+    struct ulid object;
+};
+
 struct response {
     unsigned status;            /* 0: not answered yet */
     const char *content_type;   /* NULL: application/json */
@@ -74,6 +84,7 @@ struct response {
     size_t header_count;
     struct problem problem;
     unsigned park_ms;           /* response_park() */
+    struct refusal_note note;
 };
 
 /* Sets a header; the same name again replaces it.  Line breaks in a value make it 500. */

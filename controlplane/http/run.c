@@ -49,6 +49,14 @@ static void log_request(const struct exchange *x)
             U("took_us", monotonic_us() - x->started_us), S("trace_id", x->req.trace_id));
 }
 
+static void tell_refusal(const struct exchange *x)
+{
+    const struct server_hooks *hooks = &x->server->options.hooks;
+
+    if (x->res.problem.reason != REASON_NONE && hooks->refused)
+        hooks->refused(hooks->refused_ctx, &x->req, &x->res);
+}
+
 void exchange_finish(struct exchange *x)
 {
     struct response *res = &x->res;
@@ -66,6 +74,7 @@ void exchange_finish(struct exchange *x)
         }
     }
     log_request(x);
+    tell_refusal(x);
     pthread_mutex_lock(&x->server->lock);
     x->server->stats.requests++;
     x->server->stats.refused += res->status >= 400 && res->status < 500;

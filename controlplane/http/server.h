@@ -51,6 +51,9 @@ struct server_hooks {
     /* A stored answer for req->idempotency_key: true when `res` was filled (or holds the
      * problem: other body).  Keeping answers is the handlers' part. */
     bool (*replay)(void *ctx, struct request *req, struct response *res);
+    /* Each answer with a problem, before it is sent; on any thread, and must not wait.  May be NULL. */
+    void (*refused)(void *refused_ctx, const struct request *req, const struct response *res);
+    void *refused_ctx;
 };
 
 struct server_options {

@@ -212,6 +212,21 @@ static void asked_deinit(struct asked *a)
     free(a->signature);
 }
 
+/* Who asks to join stands behind the relay that passes it on. */
+static void note_newcomer(const struct asked *asked, const struct ulid *token, enum cert_kind kind,
+                          struct refusal_note *note)
+{
+    struct endpoint from;
+
+    note->object_kind = "join-token";
+    note->object = *token;
+    if (kind != CERT_AGENT)
+        return;
+    note->asker_kind = "anonymous";
+    if (endpoint_parse(span_str(asked->address), &from) && from.kind == ENDPOINT_IP)
+        note->asker_addr = from.addr;
+}
+
 static void join(const struct route *route, struct request *req, struct response *res, enum cert_kind kind)
 {
     struct internal *in = route->ctx;
@@ -229,6 +244,7 @@ static void join(const struct route *route, struct request *req, struct response
         response_problem(res, REASON_TOKEN_INVALID, "%s", "");
         return;
     }
+    note_newcomer(&asked, &ask.token, kind, &res->note);
     if (!csr_decode(span_str(asked.csr), &der)) {
         problem_add(&res->problem, "/csr", "must be a PKCS #10 request: DER as base64url, or PEM");
         return;
@@ -288,6 +304,21 @@ static enum reason check_proof(const struct internal *in, const struct request *
     return REASON_NONE;
 }
 
+/* From its proof on it is the agent that is refused, not the relay that passes it on. */
+static enum reason renew(const struct internal *in, const struct request *req, const struct asked *asked,
+                         struct enrol_renew *ask, struct refusal_note *note, struct enrolled *ret)
+{
+    enum reason why = check_proof(in, req, asked, ask);
+
+    if (why != REASON_NONE)
+        return why;
+    if (strcmp(ask->id.text, req->principal.id) != 0) {
+        note->asker_kind = "agent";
+        note->asker = ask->id;
+    }
+    return enrol_renew(&in->enrol, ask, ret);
+}
+
 static void on_renew(const struct route *route, struct request *req, struct response *res)
 {
     struct internal *in = route->ctx;
@@ -307,9 +338,9 @@ static void on_renew(const struct route *route, struct request *req, struct resp
     }
     ask.generation = (uint32_t)asked.generation;
     ask.csr_der = buf_span(&der);
-    why = check_proof(in, req, &asked, &ask);
-    if (why == REASON_NONE)
-        why = enrol_renew(&in->enrol, &ask, &enrolled);
+    res->note.object_kind = strcmp(ask.id.text, req->principal.id) == 0 ? "relay" : "agent";
+    res->note.object = ask.id;
+    why = renew(in, req, &asked, &ask, &res->note, &enrolled);
     if (why != REASON_NONE) {
         response_problem(res, why, "%s", "");
         return;

@@ -142,7 +142,8 @@ static int forgive(struct login *l)
     return r || l->is_home ? r : store_penalty_put(l->c->tx, span_str(l->account_key), none);
 }
 
-/* Failures are audited as their number doubles, so that strangers cannot fill the disk. */
+/* Failures are audited with the name as their number doubles, so that strangers cannot fill the
+ * disk; those between are told with all other refusals (refusals.h). */
 static int note_failure(struct login *l)
 {
     struct change change = call_change(l->c);
@@ -160,8 +161,10 @@ static int note_failure(struct login *l)
     change.event.object_kind = "user";
     change.event.object_name = l->name;
     change.event.outcome = reason_text(REASON_UNAUTHENTICATED);
-    if (!(failures & (failures - 1)))
+    if (!(failures & (failures - 1))) {
         r = store_audit_append(l->c->tx, &change.event, NULL);
+        l->c->res->note.is_audited = !r;
+    }
     return r ? r : store_commit(&l->c->tx, NULL);
 }
 

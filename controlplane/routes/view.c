@@ -259,6 +259,8 @@ static const struct {
     { "at_ms", "at", true },
     { "opened_at_ms", "opened_at", true },
     { "closed_at_ms", "closed_at", true },
+    { "first_at_ms", "first_at", true },
+    { "last_at_ms", "last_at", true },
     { "agentgroup", "agent_group", false },
 };
 

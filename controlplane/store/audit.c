@@ -73,6 +73,11 @@ static void event_doc(const struct store_audit *event, struct buf *out)
     put_optional_json(&w, "after", event->after);
     put_optional_text(&w, "outcome", event->outcome);
     put_optional_text(&w, "trace_id", event->trace_id);
+    if (event->count) {
+        json_put_int(&w, "count", (int64_t)event->count);
+        json_put_int(&w, "first_at_ms", event->first_ms);
+        json_put_int(&w, "last_at_ms", event->last_ms);
+    }
     json_close_object(&w);
 }
 

@@ -253,6 +253,8 @@ struct store_audit {            /* empty spans and NULL are left out */
     struct span before, after;  /* JSON without secrets */
     const char *outcome;        /* "ok" or a reason code */
     const char *trace_id;
+    uint64_t count;             /* one event for so many occurrences, from first to last; 0: for one */
+    int64_t first_ms, last_ms;
 };
 
 /* Chains the event in this transaction.  `ret_id` may be NULL. */

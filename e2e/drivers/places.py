@@ -44,6 +44,17 @@ def has_audit(up, action):
     return any(item["action"] == action for item in items)
 
 
+def has_refusal(up, reason, trace_id=None, **fields):
+    """Whether an audit event tells of refusals with the reason; fields: dotted, actor__kind="user"."""
+    def value(item, path):
+        for name in path.split("__"):
+            item = item.get(name) if item else None
+        return item
+    items = up.api("GET", f"/audit-events?outcome={reason}&limit=100").body["items"]
+    return any(trace_id in (None, item.get("trace_id")) and all(value(item, key) == wanted for key, wanted in fields.items())
+               for item in items)
+
+
 def meaning(reason):
     """What adit reason says; there is a cure for every code."""
     told = subprocess.run([BIN / "adit", "reason", reason], capture_output=True, text=True)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 from harness import check, wait_until
-from places import counted, has_audit, logged, meaning
+from places import counted, has_audit, has_refusal, logged, meaning
 from up import BIN, Process, Up
 
 LINKS = "adit_relay_links_refused_total"
@@ -25,16 +25,23 @@ def token_of(up, name, **more):
     return up.api.make("join-tokens", kind="agent", agent_name=name, **more)["token"]
 
 
+def id_of(token):
+    return parts_of(token)["id"]
+
+
 def join(token, directory):
     done = subprocess.run([BIN / "adit-agent", "join", "-", "--data-dir", directory], input=token,
                           capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout + done.stderr
 
 
+def parts_of(token):
+    body = token.split(".", 1)[1]
+    return json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+
+
 def changed(token, **fields):
-    head, body = token.split(".", 1)
-    known = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-    known.update(fields)
+    head, known = token.split(".", 1)[0], {**parts_of(token), **fields}
     return head + "." + base64.urlsafe_b64encode(json.dumps(known).encode()).decode().rstrip("=")
 
 
@@ -59,7 +66,7 @@ def refused_by_relay(up, agent, reason, seconds=20):
     check(counted(LINKS, reason) >= 1, LINKS, reason)
 
 
-with Up() as up:
+with Up(env={"ADIT_CONTROLPLANE_AUDIT_REFUSALS_MS": "200ms"}) as up:
     spent = token_of(up, "one")
     check(join(spent, "/tmp/one")[0] == 0)
     fresh = token_of(up, "two")
@@ -70,6 +77,9 @@ with Up() as up:
         meaning(reason)
         check(logged(up, "link.refused", reason) and counted(LINKS, reason) == 1, reason)
         check(logged(up, "http.request", reason, "controlplane") and counted(PROBLEMS, reason) == 1, reason)
+        wait_until(lambda: has_refusal(up, reason, action="internal.join", object__id=id_of(token), count=1,
+                                       actor={"kind": "anonymous", "address": "127.0.0.1"}), 5,
+                   lambda: f"{reason}: {up.api('GET', '/audit-events?limit=10').text}")
 
     # Clocks: the agent finds the relay's certificate not yet, or no more, valid.
     for days, reason in ((-400, "clock-skew"), (400, "certificate-expired")):

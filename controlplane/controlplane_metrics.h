@@ -1,0 +1,24 @@
+#pragma once
+#include "lib/obs/metrics.h"
+/*
+ * controlplane_metrics.h - what the control plane counts: one row each (metrics.h).  By listener: api, internal.
+ */
+#define CONTROLPLANE_METRICS(X)                                                                    \
+    X(REQUESTS, "adit_controlplane_requests_total", COUNTER, &metric_by_listener, NULL, "Requests answered.") \
+    X(REFUSED, "adit_controlplane_refused_total", COUNTER, &metric_by_listener, NULL, "Answers 400 to 499.") \
+    X(ERRORS, "adit_controlplane_errors_total", COUNTER, &metric_by_listener, NULL, "Answers 500 and above.") \
+    X(PROBLEMS, "adit_controlplane_problems_total", COUNTER, &metric_by_listener, &metric_by_reason,      \
+      "Answers with a problem.")                                                                   \
+    X(OVERLOADS, "adit_controlplane_overloads_total", COUNTER, &metric_by_listener, NULL, "Refused: queue full.") \
+    X(CONNECTIONS, "adit_controlplane_connections", GAUGE, &metric_by_listener, NULL, "Open connections.") \
+    X(RUNNING, "adit_controlplane_running", GAUGE, &metric_by_listener, NULL, "Requests on a thread.")      \
+    X(WAITING, "adit_controlplane_waiting", GAUGE, &metric_by_listener, NULL, "Requests in the queue.")     \
+    X(PARKED, "adit_controlplane_parked", GAUGE, &metric_by_listener, NULL, "Long polls.")                  \
+    X(EPOCH, "adit_controlplane_state_epoch", GAUGE, NULL, NULL, "Epoch of the published state.")    \
+    X(REVISION, "adit_controlplane_state_revision", GAUGE, NULL, NULL, "Its revision.") \
+    X(REFUSALS_AUDITED, "adit_controlplane_refusals_audited_total", COUNTER, NULL, NULL,            \
+      "Audit events that tell of refusals.")                                                       \
+    X(REFUSALS_OTHERS, "adit_controlplane_refusals_others_total", COUNTER, NULL, NULL,              \
+      "Refusals that the audit tells by their code alone: too many callers or operations.")        \
+    X(REFUSALS_WAITING, "adit_controlplane_refusals_waiting", GAUGE, NULL, NULL,                    \
+      "Refusals that are not in the audit yet.")
