@@ -9,6 +9,7 @@
 #include "lib/crypto/random.h"
 #include "lib/log/log.h"
 #include "lib/net/loop.h"
+#include "lib/net/proxy.h"
 #include "lib/program/program.h"
 #include <errno.h>
 #include <signal.h>
@@ -20,6 +21,10 @@
     X(STR, name, "", 0, 0, 0, "what logs and status call this agent; empty: the host's name")       \
     X(STR, zone, "", 0, 0, 0, "the zone this agent stands in")                                      \
     X(LIST, relays, "", 0, 0, 0, "host:port of relays to dial; empty: those of the join")           \
+    X(STR, proxy, "", 0, 0, OPTION_URL,                                                             \
+      "HTTP proxy to dial relays through, http://host:port, or direct; never for loopback")         \
+    X(STR, proxy_credentials, "", 0, 0, OPTION_SECRET, "user:password for that proxy")              \
+    X(LIST, no_proxy, "", 0, 0, 0, "relays to dial without it: names (and all below), addresses, CIDRs, *; :port") \
     X(LIST, allow, "*", 0, 0, 0, "what may be reached through here: host, *.suffix, CIDR, unix:/path; :ports") \
     X(LIST, deny, "", 0, 0, 0, "what may never be reached, whatever else allows it")                \
     X(LIST, allow_special, "", 0, 0, 0,                                                             \
@@ -38,6 +43,13 @@ struct agent_config {
 };
 #define AGENT_ROW(...) OPTION_ROW_OF(struct agent_config, __VA_ARGS__)
 static const struct option_row rows[] = { AGENT_OPTIONS(AGENT_ROW) };
+/* The later one counts, as with curl. */
+static const struct option_shared shared[] = {
+    { "HTTPS_PROXY", "proxy" },
+    { "https_proxy", "proxy" },
+    { "NO_PROXY", "no_proxy" },
+    { "no_proxy", "no_proxy" },
+};
 static const struct option_table table = {
     .program = "adit-agent",
     .env_prefix = "ADIT_AGENT_",
@@ -45,6 +57,8 @@ static const struct option_table table = {
                "the control plane's policy both allow.  adit-agent join TOKEN makes it a member.",
     .rows = rows,
     .count = ARRAY_LEN(rows),
+    .shared = shared,
+    .shared_count = ARRAY_LEN(shared),
 };
 
 #define JOIN_TIMEOUT_MS 20000
@@ -59,6 +73,7 @@ struct agent {
     struct member *member;
     struct kept_policy policy;
     struct acl acl;
+    struct proxy proxy;             /* host "": none */
     struct resolver *resolver;
     struct resolve *resolve;
     struct dialer *dialer;
@@ -89,6 +104,7 @@ static void agent_deinit(struct agent *a)
     if (a->loop)
         loop_free(a->loop);
     acl_deinit(&a->acl);
+    proxy_wipe(&a->proxy);
     option_free(&table, &a->config);
 }
 
@@ -111,6 +127,29 @@ static int add_rules(struct acl *acl, const char *name, const char *list,
     return 0;
 }
 
+static int set_proxy(struct agent *a, struct buf *reterr)
+{
+    struct span url = span_str(a->config.proxy);
+    int r;
+
+    if (!url.n || span_eq(url, SPAN("direct")))
+        return 0;
+    buf_put_str(reterr, "proxy: ");
+    r = proxy_parse(url, &a->proxy, reterr);
+    if (!r && a->config.proxy_credentials[0])
+        r = proxy_set_credentials(&a->proxy, span_str(a->config.proxy_credentials), reterr);
+    if (r)
+        return r;
+    buf_clear(reterr);
+    a->proxy.bypass = a->config.no_proxy;
+    return 0;
+}
+
+static const struct proxy *proxy_of(const struct agent *a)
+{
+    return a->proxy.host[0] ? &a->proxy : NULL;
+}
+
 static int check_config(struct agent *a, struct buf *reterr)
 {
     int r = program_check_log(a->config.log_level, a->config.log_format, reterr);
@@ -122,6 +161,8 @@ static int check_config(struct agent *a, struct buf *reterr)
         r = add_rules(&a->acl, "deny", a->config.deny, acl_add_deny, reterr);
     if (!r)
         r = add_rules(&a->acl, "allow_special", a->config.allow_special, acl_add_special, reterr);
+    if (!r)
+        r = set_proxy(a, reterr);
     return r;
 }
 
@@ -144,7 +185,7 @@ static int join(struct agent *a, const struct program_token *source, struct buf 
     }
     r = member_open(CERT_AGENT, a->config.data_dir, &a->member, why);
     if (!r)
-        r = join_run(a->member, &token, JOIN_TIMEOUT_MS, why);
+        r = join_run(a->member, &token, proxy_of(a), JOIN_TIMEOUT_MS, why);
     join_token_wipe(&token);
     if (!r)
         printf("joined cluster %s as agent %s; the identity is in %s\n", a->member->trust.cluster,
@@ -249,6 +290,7 @@ static int make_uplink(struct agent *a, struct buf *reterr)
         .loop = a->loop,
         .resolver = a->resolver,
         .member = a->member,
+        .proxy = proxy_of(a),
         .policy = &a->policy,
         .dialer = a->dialer,
         .boot_id = a->boot_id,

@@ -16,6 +16,7 @@ struct join {
     struct tls_ctx *tls;
     struct key *key;
     const struct join_token *token;
+    const struct proxy *proxy;
     struct member *member;
     struct buf *reterr;
     char csr[2 * CSR_DER_MAX], mac[JOIN_MAC_LEN + 1];
@@ -152,7 +153,8 @@ static int try_address(struct join *j, const char *addr, uint32_t timeout_ms)
                                       .boot_id = random_ulid(wall_ms()) };
     const struct tunnel_login login = { .kind = TUNNEL_JOIN, .token_id = j->token->id.text, .csr = j->csr,
                                         .mac = j->mac };
-    struct tunnel_dial dial = { .loop = j->loop, .resolver = j->resolver, .mux = j->mux, .tls = j->tls,
+    struct tunnel_dial dial = { .loop = j->loop, .resolver = j->resolver,
+                                .mux = j->mux, .proxy = j->proxy, .tls = j->tls,
                                 .self = &self, .login = &login, .handlers = &events, .user = j };
     struct tunnel *t;
     char name[RELAY_HOST_MAX];
@@ -176,9 +178,10 @@ static int try_address(struct join *j, const char *addr, uint32_t timeout_ms)
     return j->has_certificate ? 0 : -ECONNREFUSED;
 }
 
-int join_run(struct member *member, const struct join_token *token, uint32_t timeout_ms, struct buf *reterr)
+int join_run(struct member *member, const struct join_token *token, const struct proxy *proxy,
+             uint32_t timeout_ms, struct buf *reterr)
 {
-    AUTO(join_deinit) struct join j = { .token = token, .member = member, .reterr = reterr };
+    AUTO(join_deinit) struct join j = { .token = token, .proxy = proxy, .member = member, .reterr = reterr };
     int r = make_parts(&j);
 
     if (r)

@@ -72,6 +72,7 @@ static void path_dial(void *arg)
         .mux = u->mux,
         .host = p->host,
         .port = p->port,
+        .proxy = u->config.proxy,
         .tls = u->tls,
         .self = &u->self,
         .login = &login,

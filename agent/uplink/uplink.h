@@ -10,7 +10,7 @@
  * named, then with full jitter up to UPLINK_RETRY_MAX_MS.  Signed documents that come over a
  * link are verified, kept, and put in force; the certificate is renewed over it.
  *
- * Ownership  the uplink owns its mux and tunnels; member, policy, dialer, resolver are borrowed.
+ * Ownership  the uplink owns its mux and tunnels; the rest is borrowed.
  * Threads    the loop's thread.
  */
 #define UPLINK_RETRY_FIRST_MS 100
@@ -22,6 +22,7 @@ struct uplink_config {
     struct loop *loop;
     struct resolver *resolver;
     struct member *member;
+    const struct proxy *proxy;                  /* NULL: none */
     struct kept_policy *policy;
     struct dialer *dialer;
     struct ulid boot_id;

@@ -195,9 +195,9 @@ class Up:
         self.api.make("users", name=name, role="user")
         return name, self.api.make("proxy-credentials", user=name, name=name)["secret"]
 
-    def add_agent(self, name, *args, group=None):
+    def add_agent(self, name, *args, group=None, **more):
         """One more agent, joined as the guide says, in an agent group of its own."""
-        agent = Agent(self, name, *args)
+        agent = Agent(self, name, *args, **more)
         self.agents.append(agent)
         if group:
             self.api.make("agent-groups", name=group)
@@ -207,18 +207,23 @@ class Up:
 
 
 class Agent:
-    def __init__(self, up, name, *args):
+    """An agent: `there` calls what starts it (in another namespace), `env` is added to its
+    environment, `join_args` are options of its join."""
+
+    def __init__(self, up, name, *args, there=lambda call: call(), env=None, join_args=()):
         self.up, self.name, self.dir = up, name, up.var / f"agent-{name}"
+        self.there, self.env = there, env
         token = up.api.make("join-tokens", kind="agent", agent_name=name)["token"]
-        joined = subprocess.run([BIN / "adit", "agent", "join", "-", "--data-dir", self.dir],
-                                input=token, capture_output=True, text=True, timeout=30)
+        joined = there(lambda: subprocess.run(
+            [BIN / "adit", "agent", "join", "-", "--data-dir", self.dir, *join_args],
+            input=token, capture_output=True, text=True, timeout=25, env={**os.environ, **(env or {})}))
         check(joined.returncode == 0, joined)
         self.command = [BIN / "adit", "agent", "--data-dir", self.dir, "--name", name,
                         "--drain-ms", "1s", *args]
         self.start()
 
     def start(self):
-        self.process = Process(*self.command)
+        self.process = self.there(lambda: Process(*self.command, env=self.env))
         wait_until(self.is_connected, 20, lambda: f"agent {self.name} is connected\n{self.process.output}")
 
     def is_connected(self):

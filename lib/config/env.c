@@ -1,5 +1,6 @@
 #include "lib/config/option_internal.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A shorter prefix of one program must not claim the variables of another. */
@@ -63,6 +64,22 @@ int option_read_env(struct option_origins *o, char **environment, struct buf *re
             || is_of_another(o->table, variable))
             continue;
         r = put_variable(o, variable, text, reterr);
+    }
+    return r;
+}
+
+int option_read_shared(struct option_origins *o, struct buf *reterr)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < o->table->shared_count && !r; i++) {
+        const struct option_shared *shared = &o->table->shared[i];
+        const char *text = getenv(shared->variable);
+        struct option_claim claim = { OPTION_FROM_SHARED, span_str(shared->name), span_str(text),
+                                      shared->variable };
+
+        if (text && *text)
+            r = option_put(o, &claim, reterr);
     }
     return r;
 }

@@ -16,6 +16,8 @@ void option_origins_free(struct option_origins *o)
     if (!o)
         return;
     for (size_t i = 0; i < o->table->count; i++) {
+        if (o->items[i].text)
+            explicit_bzero(o->items[i].text, strlen(o->items[i].text));
         free(o->items[i].text);
         free(o->items[i].where);
     }
@@ -31,7 +33,7 @@ void option_free(const struct option_table *table, void *config)
 
         if (!option_is_text(row->type) || !*text)
             continue;
-        if (row->flags & OPTION_SECRET)
+        if (row->flags & (OPTION_SECRET | OPTION_URL))
             explicit_bzero(*text, strlen(*text));
         free(TAKE(*text));
     }
@@ -128,6 +130,9 @@ int option_put(struct option_origins *o, const struct option_claim *claim, struc
     if (is_plain_secret && (claim->source == OPTION_FROM_FLAG || is_from_file))
         return refuse_claim(claim, "is a secret: put it into a file and give that as …_file",
                             reterr);
+    if (claim->source == OPTION_FROM_FLAG && option_has_userinfo(row, claim->text))
+        return refuse_claim(claim, "holds a password that others on this machine would see: give it in the "
+                            "environment or the file", reterr);
     if (is_from_file && item->is_in_file)
         return refuse_claim(claim, "is there twice", reterr);
     item->is_in_file |= is_from_file;
@@ -179,6 +184,8 @@ static int read_sources(struct option_origins *o, struct buf *reterr)
 
     if (!r)
         r = option_read_file(o, reterr);
+    if (!r)
+        r = option_read_shared(o, reterr);
     if (!r)
         r = option_read_defaults(o, reterr);
     return r ? r : check_secrets(o, reterr);

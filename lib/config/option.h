@@ -18,6 +18,9 @@
  * environment, a sequence in YAML).  Variables that Kubernetes makes for services
  * (…_SERVICE_…, …_PORT, …_PORT_…) are no keys.
  *
+ * Variables that other programs know too (HTTPS_PROXY) may stand in for a default: the
+ * table's `shared` rows, of which the last that is set and not empty counts.
+ *
  * Units      MSEC "1500", "1500ms", "30s", "5m", "2h", "7d"; SIZE "65536", "64K", "16M", "1G"
  *            (also KiB, MiB, GiB).  BOOL true or false; a flag alone is true.
  *
@@ -27,6 +30,8 @@
  *            of a systemd credential (no '/' in it); as a plain flag or key never; as a plain
  *            variable only when allow-env-secrets is set.  A line end at the end is dropped.
  *            Printed as "(set)".
+ *            OPTION_URL options may hold user:password@: never in a flag, where others on the
+ *            machine see it, and never printed.
  * Limits     1 MiB of YAML, 64 KiB of one value.
  * Ownership  option_free() frees the strings in the struct.
  * Errors     a message for a person in `reterr` (what, where, cure), 0 or -EINVAL.
@@ -35,7 +40,7 @@
 enum option_type {
     OPTION_STR, OPTION_PATH, OPTION_LIST, OPTION_INT, OPTION_MSEC, OPTION_SIZE, OPTION_BOOL
 };
-enum { OPTION_SECRET = 1, OPTION_RELOAD = 2, OPTION_REQUIRED = 4 };
+enum { OPTION_SECRET = 1, OPTION_RELOAD = 2, OPTION_REQUIRED = 4, OPTION_URL = 8 };
 
 typedef char *option_c_STR;
 typedef char *option_c_PATH;
@@ -59,12 +64,18 @@ struct option_row {
 #define OPTION_ROW_OF(owner, type, name, fallback, min, max, flags, help) \
     { #name, OPTION_##type, offsetof(owner, name), fallback, min, max, flags, help },
 
+struct option_shared {
+    const char *variable, *name;        /* "HTTPS_PROXY", "proxy" */
+};
+
 struct option_table {
     const char *program;        /* "adit-relay": for messages and help */
     const char *env_prefix;     /* "ADIT_RELAY_" */
     const char *summary;        /* first paragraph of --help */
     const struct option_row *rows;
     size_t count;
+    const struct option_shared *shared; /* NULL: none */
+    size_t shared_count;
 };
 
 enum option_action {            /* what the command line asks for */

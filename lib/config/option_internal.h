@@ -9,7 +9,9 @@
 #define OPTION_VALUE_MAX (64 * 1024)
 #define OPTION_NAME_MAX 64
 
-enum option_source { OPTION_FROM_FLAG, OPTION_FROM_ENV, OPTION_FROM_FILE, OPTION_FROM_DEFAULT };
+enum option_source {
+    OPTION_FROM_FLAG, OPTION_FROM_ENV, OPTION_FROM_FILE, OPTION_FROM_SHARED, OPTION_FROM_DEFAULT
+};
 
 struct option_text {
     char *text, *where;         /* where: "--drain-ms", "ADIT_RELAY_DRAIN_MS", "relay.yaml:3" */
@@ -37,6 +39,7 @@ struct option_claim {
 /* Sources: each puts what it has.  0, -EINVAL with reterr, -ENOMEM. */
 int option_read_flags(struct option_origins *o, int argc, char **argv, struct buf *reterr);
 int option_read_env(struct option_origins *o, char **environment, struct buf *reterr);
+int option_read_shared(struct option_origins *o, struct buf *reterr);
 int option_read_file(struct option_origins *o, struct buf *reterr);
 int option_read_yaml(struct option_origins *o, struct span text, const char *path,
                      struct buf *reterr);
@@ -54,6 +57,8 @@ int option_bool(const struct option_claim *claim, bool *ret_value, struct buf *r
 /* Whole file into `out`; a line end at its end is dropped. */
 int option_slurp(const char *path, struct buf *out, struct buf *reterr);
 
+/* An OPTION_URL that holds user and password. */
+bool option_has_userinfo(const struct option_row *row, struct span text);
 /* Text to value, into the row's field of `config`; value to text (secrets: "(set)"). */
 int option_value_parse(const struct option_row *row, const struct option_text *from, void *config,
                        struct buf *reterr);

@@ -12,7 +12,8 @@
     X(INT, workers, "2", -4, 64, 0, "threads")                                              \
     X(BOOL, tls, "true", 0, 0, 0, "require TLS")                                            \
     X(LIST, hosts, "", 0, 0, OPTION_RELOAD, "names")                                        \
-    X(STR, password, "", 0, 0, OPTION_SECRET | OPTION_RELOAD, "database password")
+    X(STR, password, "", 0, 0, OPTION_SECRET | OPTION_RELOAD, "database password")          \
+    X(STR, way, "", 0, 0, OPTION_URL, "a URL that may hold a password")
 
 struct test_config {
     TEST_OPTIONS(OPTION_FIELD)
@@ -20,8 +21,10 @@ struct test_config {
 
 #define TEST_ROW(...) OPTION_ROW_OF(struct test_config, __VA_ARGS__)
 static const struct option_row test_rows[] = { TEST_OPTIONS(TEST_ROW) };
+static const struct option_shared test_shared[] = { { "TEST_WAY", "way" }, { "test_way", "way" } };
 static const struct option_table test_table = { "adit-test", "ADIT_TEST_", "Tests.", test_rows,
-                                                ARRAY_LEN(test_rows) };
+                                                ARRAY_LEN(test_rows), test_shared,
+                                                ARRAY_LEN(test_shared) };
 
 #define ARGS_MAX 4
 #define ARG(text) (char *)(uintptr_t)(text)     /* as main() gets them */
@@ -109,6 +112,9 @@ static void test_refusals(void **state)
         { "refuses a plain secret variable",
           { .env = "ADIT_TEST_PASSWORD=x" },
           "ADIT_TEST_PASSWORD: is a secret" },
+        { "refuses a password in the URL of a flag",
+          { { "--way=http://ann:hunter2@proxy" } },
+          "--way: way holds a password" },
         { "refuses a secret in the file", { .file = "password: x" }, ":1: password is a secret" },
         { "names the nearest variable",
           { .env = "ADIT_TEST_DRAINMS=1" },
@@ -257,6 +263,64 @@ static void test_secrets(void **state)
     option_free(&test_table, &config);
 }
 
+/* The variables that others know stand in for the default, and for nothing else. */
+static void test_shared_variables(void **state)
+{
+    static const struct {
+        const char *it;
+        struct given given;
+        const char *upper, *lower, *want;
+    } rows[] = {
+        { "takes none when there is none", { .file = "" }, NULL, NULL, "" },
+        { "takes the one that is set", { .file = "" }, "http://u:p@upper", NULL, "http://u:p@upper" },
+        { "takes the later one of two", { .file = "" }, "http://upper", "http://lower", "http://lower" },
+        { "takes no heed of an empty one", { .file = "" }, "http://upper", "", "http://upper" },
+        { "takes the file before them", { .file = "way: http://file" }, "http://upper", NULL, "http://file" },
+        { "takes its own before them", { .env = "ADIT_TEST_WAY=http://own" }, "http://upper", NULL, "http://own" },
+        { "takes a flag before them", { { "--way=http://flag" } }, "http://upper", NULL, "http://flag" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct test_config config = { 0 };
+        char message[300];
+
+        check_row(rows[i].it);
+        if (rows[i].upper)
+            setenv("TEST_WAY", rows[i].upper, 1);
+        if (rows[i].lower)
+            setenv("test_way", rows[i].lower, 1);
+        assert_int_equal(load(&rows[i].given, &config, message), 0);
+        assert_string_equal(config.way, rows[i].want);
+        option_free(&test_table, &config);
+        unsetenv("TEST_WAY");
+        unsetenv("test_way");
+    }
+}
+
+static void test_url_is_printed_without_password(void **state)
+{
+    static const struct { const char *it; char *way; const char *want; } rows[] = {
+        { "prints a plain one", (char *)(uintptr_t)"http://proxy:1", "\"http://proxy:1\"" },
+        { "hides user and password", (char *)(uintptr_t)"http://ann:hunter2@proxy:1", "\"http://(set)@proxy:1\"" },
+        { "hides a password that holds more", (char *)(uintptr_t)"http://a:b://c@d@proxy", "\"http://(set)@proxy\"" },
+        { "hides them without a scheme", (char *)(uintptr_t)"ann:hunter2@proxy", "\"(set)@proxy\"" },
+    };
+    const struct option_row *row = &test_rows[ARRAY_LEN(test_rows) - 1];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct test_config config = { .way = rows[i].way };
+        char mem[200];
+        struct buf out;
+
+        check_row(rows[i].it);
+        buf_init_fixed(&out, mem, sizeof(mem));
+        option_value_print(row, &config, &out);
+        assert_string_equal(buf_text(&out), rows[i].want);
+    }
+}
+
 static void test_reload(void **state)
 {
     char *argv[] = { ARG("adit-test"), ARG("--config"), config_path, NULL }, mem[500],
@@ -337,6 +401,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals),  cmocka_unit_test(test_precedence),
         cmocka_unit_test(test_values),    cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_shared_variables),
+        cmocka_unit_test(test_url_is_printed_without_password),
         cmocka_unit_test(test_reload),    cmocka_unit_test(test_actions),
         cmocka_unit_test(test_no_memory),
     };

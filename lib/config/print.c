@@ -53,6 +53,10 @@ static void put_help_row(struct buf *out, const struct option_table *table,
         buf_printf(out, "%s)", row->fallback);
     buf_put_str(out, "\n      ");
     put_variable(out, table, row);
+    for (size_t i = 0; i < table->shared_count; i++) {
+        if (span_eq(span_str(table->shared[i].name), span_str(row->name)))
+            buf_printf(out, ", %s", table->shared[i].variable);
+    }
     buf_put_str(out, row->flags & OPTION_RELOAD ? "; reloadable\n" : "\n");
 }
 
@@ -94,8 +98,9 @@ static void put_config(struct buf *out, const struct option_table *table, const 
 {
     for (size_t i = 0; i < table->count; i++) {
         const struct option_row *row = &table->rows[i];
+        bool is_hidden = row->flags & OPTION_SECRET || option_has_userinfo(row, span_str(origins->items[i].text));
 
-        buf_printf(out, "%s%s: ", row->flags & OPTION_SECRET ? "# " : "", row->name);
+        buf_printf(out, "%s%s: ", is_hidden ? "# " : "", row->name);
         option_value_print(row, config, out);
         buf_printf(out, "    # %s\n", origins->items[i].where);
     }

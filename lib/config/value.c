@@ -182,6 +182,26 @@ int option_value_parse(const struct option_row *row, const struct option_text *f
     return parse_number(row, claim.text, from->where, field, reterr);
 }
 
+bool option_has_userinfo(const struct option_row *row, struct span text)
+{
+    return (row->flags & OPTION_URL) && span_find(text, '@') < text.n;
+}
+
+/* The last '@' ends user and password; a scheme before them says nothing that is secret. */
+static void url_print(struct span text, struct buf *out)
+{
+    size_t at = text.n, scheme = span_find(text, '/') + 2;
+
+    while (text.p[at - 1] != '@')
+        at--;
+    buf_put_str(out, "\"");
+    if (scheme < at && span_eq(span_first(span_skip(text, scheme - 3), 3), SPAN("://")))
+        buf_put_span(out, span_first(text, scheme));
+    buf_put_str(out, "(set)@");
+    buf_put_span(out, span_skip(text, at));
+    buf_put_str(out, "\"");
+}
+
 static void list_print(const char *list, struct buf *out)
 {
     struct span rest = span_str(list), item;
@@ -202,6 +222,8 @@ void option_value_print(const struct option_row *row, const void *config, struct
 
     if (row->flags & OPTION_SECRET)
         buf_put_str(out, text && *text ? "(set)" : "(not set)");
+    else if (text && option_has_userinfo(row, span_str(text)))
+        url_print(span_str(text), out);
     else if (row->type == OPTION_LIST)
         list_print(text, out);
     else if (option_is_text(row->type))

@@ -25,6 +25,7 @@ struct client {
     size_t next;                /* of found.addrs */
     char *host;
     uint16_t port;
+    const struct proxy *proxy;  /* NULL: it is dialled directly */
     struct tls_ctx *tls;
     uint32_t ready_ms;
     struct loop_task flush;     /* at the end of this turn */
@@ -73,7 +74,11 @@ static void gone(struct client *c, enum reason why, const char *text)
         return;
     c->is_gone = true;
     c->why = why;
-    snprintf(c->text, sizeof(c->text), "wss://%s:%u: %s", c->host, c->port, text);
+    if (c->proxy)
+        snprintf(c->text, sizeof(c->text), "wss://%s:%u through the proxy %s:%u: %s", c->host, c->port,
+                 c->proxy->host, c->proxy->port, text);
+    else
+        snprintf(c->text, sizeof(c->text), "wss://%s:%u: %s", c->host, c->port, text);
     wake(c);
 }
 
@@ -217,16 +222,23 @@ static void on_writable(void *user)
     on_flush(user);
 }
 
+/* The network's fault: the next address may do. */
+static bool may_go_on(const struct client *c, enum reason why)
+{
+    return !c->is_started && !c->is_finishing && c->next < c->found.count &&
+           (why == REASON_SESSION_LOST || why == REASON_UPLINK_PROXY_UNREACHABLE ||
+            why == REASON_UPLINK_PROXY_TIMEOUT);
+}
+
 static void on_closed(void *user, enum reason why, const char *text)
 {
     struct client *c = user;
 
-    if (c->is_started || why != REASON_SESSION_LOST || c->next >= c->found.count
-        || c->is_finishing) {
+    if (!may_go_on(c, why)) {
         gone(c, why, text);
         return;
     }
-    ws_client_free(TAKE(c->ws));        /* the network's fault: the next address may do */
+    ws_client_free(TAKE(c->ws));
     dial_next(c);
 }
 
@@ -242,13 +254,16 @@ static void dial_next(struct client *c)
     struct addr literal;
     struct ws_client_config config = {
         .loop = c->loop,
-        .to = { .kind = ENDPOINT_IP, .addr = c->found.addrs[c->next++], .port = c->port },
+        .to = { .kind = ENDPOINT_IP, .addr = c->found.addrs[c->next++],
+                .port = c->proxy ? c->proxy->port : c->port },
         .conn = {
             .tls = c->tls,
             .server_name = addr_parse(span_str(c->host), &literal) ? NULL : c->host,
             .ready_ms = c->ready_ms,
             .is_abortive = true,
         },
+        .is_proxied = c->proxy != NULL,
+        .proxy_credentials = c->proxy ? c->proxy->credentials : NULL,
         .authority = authority,
         .path = "/tunnel",
         .protocol = "adit.v1",
@@ -271,7 +286,7 @@ static void on_found(void *user, const struct resolver_answer *answer)
     if (answer->count)
         dial_next(c);
     else
-        gone(c, REASON_RESOLVE_FAILED, answer->text);
+        gone(c, c->proxy ? REASON_UPLINK_PROXY_UNREACHABLE : REASON_RESOLVE_FAILED, answer->text);
 }
 
 static void on_begin(void *arg)
@@ -288,14 +303,16 @@ static void on_begin(void *arg)
 
 static int begin(struct client *c, struct resolver *resolver)
 {
-    if (addr_parse(span_str(c->host), &c->found.addrs[0])) {
+    const char *name = c->proxy ? c->proxy->host : c->host;
+
+    if (addr_parse(span_str(name), &c->found.addrs[0])) {
         c->found.count = 1;
         loop_defer(c->loop, &c->flush, on_begin, c);
         return 0;
     }
     if (!resolver)
         return -EINVAL;
-    return resolver_query(resolver, c->host, RESOLVE_MS, on_found, c, &c->query);
+    return resolver_query(resolver, name, RESOLVE_MS, on_found, c, &c->query);
 }
 
 int tunnel_dial(const struct tunnel_dial *d, struct tunnel **ret_tunnel)
@@ -312,6 +329,7 @@ int tunnel_dial(const struct tunnel_dial *d, struct tunnel **ret_tunnel)
     c->loop = d->loop;
     c->port = d->port;
     c->ready_ms = d->ready_ms;
+    c->proxy = d->proxy && proxy_is_for(d->proxy, span_str(d->host), d->port) ? d->proxy : NULL;
     c->tls = d->tls ? tls_ctx_ref(d->tls) : NULL;
     c->host = span_dup(span_str(d->host));
     r = c->host ? tunnel_new(&config, &c->tunnel) : -ENOMEM;

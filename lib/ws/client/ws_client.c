@@ -4,6 +4,7 @@
 #include "lib/crypto/digest.h"
 #include "lib/crypto/random.h"
 #include "lib/http1/http1.h"
+#include "lib/ws/client/via.h"
 #include "lib/ws/ws.h"
 
 #include <errno.h>
@@ -21,7 +22,9 @@ enum ws_client_state { WS_DIALLING, WS_UPGRADING, WS_OPEN, WS_CLOSED };
 struct ws_client {
     enum ws_client_state state;
     struct loop *loop;
-    struct conn *conn;
+    struct conn *conn;          /* NULL: the proxy is being asked */
+    struct via *via;            /* NULL: none, or it has done its part */
+    struct conn_options options;        /* for behind the proxy: its pointers are ours */
     const struct ws_client_handlers *handlers;
     void *user;
     struct loop_timer timer;
@@ -51,7 +54,8 @@ static void fail(struct ws_client *c, enum reason why, const char *text)
         return;
     c->state = WS_CLOSED;
     timer_stop(&c->timer);
-    conn_want(c->conn, 0);
+    if (c->conn)
+        conn_want(c->conn, 0);
     c->handlers->on_closed(c->user, why, text);
 }
 
@@ -354,8 +358,62 @@ static const struct conn_handlers conn_handlers = {
     .on_failed = on_failed,
 };
 
+/* --- through a proxy ----------------------------------------------------------------- */
+static void on_via_done(void *user, int fd)
+{
+    struct ws_client *c = user;
+    int r = conn_adopt(c->loop, fd, &c->options, &conn_handlers, c, &c->conn);
+
+    via_free(TAKE(c->via));
+    if (r)
+        fail(c, REASON_OVERLOAD, "out of memory");
+}
+
+static void on_via_failed(void *user, enum reason why, const char *text)
+{
+    fail(user, why, text);
+}
+
+static const struct via_handlers via_handlers = {
+    .on_done = on_via_done,
+    .on_failed = on_via_failed,
+};
+
+static int dial_proxy(struct ws_client *c, const struct ws_client_config *config)
+{
+    const struct via_config via = {
+        .loop = c->loop,
+        .to = config->to,
+        .authority = c->authority,
+        .credentials = config->proxy_credentials,
+        .answer_ms = config->conn.ready_ms,
+    };
+
+    c->options = config->conn;
+    c->options.tls = NULL;
+    c->options.server_name = NULL;
+    if (config->conn.server_name) {
+        c->options.server_name = span_dup(span_str(config->conn.server_name));
+        if (!c->options.server_name)
+            return -ENOMEM;
+    }
+    if (config->conn.tls)
+        c->options.tls = tls_ctx_ref(config->conn.tls);
+    return via_dial(&via, &via_handlers, c, &c->via);
+}
+
+static int dial(struct ws_client *c, const struct ws_client_config *config)
+{
+    if (config->is_proxied)
+        return dial_proxy(c, config);
+    return conn_dial(c->loop, &config->to, &config->conn, &conn_handlers, c, &c->conn);
+}
+
 static void free_memory(struct ws_client *c)
 {
+    if (c->options.tls)
+        tls_ctx_unref(c->options.tls);
+    free((void *)(uintptr_t)c->options.server_name);
     buf_deinit(&c->head);
     free(c->message);
     free(c->authority);
@@ -376,6 +434,7 @@ void ws_client_free(struct ws_client *c)
     c->is_freed = true;
     c->state = WS_CLOSED;
     timer_stop(&c->timer);
+    via_free(TAKE(c->via));
     conn_free(TAKE(c->conn));
     loop_reap(c->loop, &c->reap, on_reap);
 }
@@ -417,7 +476,7 @@ int ws_client_dial(const struct ws_client_config *config, const struct ws_client
     buf_init_heap(&c->head, HEAD_MAX);
     ws_parser_init(&c->parser, &options);
     if (c->authority && c->path && c->protocol)
-        r = conn_dial(config->loop, &config->to, &config->conn, &conn_handlers, c, &c->conn);
+        r = dial(c, config);
     if (r) {
         free_memory(c);
         return r;

@@ -20,15 +20,17 @@ struct ws_client_handlers {
     void (*on_open)(void *user);
     void (*on_data)(void *user, struct span part, bool is_last);
     void (*on_writable)(void *user);    /* reserve() has room again, after it had none */
-    /* `why`: what the peer named, or PROTOCOL_ERROR, BAD_CERTIFICATE …; SESSION_LOST: the
-     * network, or a Close. */
+    /* `why`: what the peer named, or PROTOCOL_ERROR, BAD_CERTIFICATE …; UPLINK_PROXY_…: the
+     * proxy; SESSION_LOST: the network, or a Close. */
     void (*on_closed)(void *user, enum reason why, const char *text);
 };
 
 struct ws_client_config {
     struct loop *loop;
-    struct endpoint to;
+    struct endpoint to;                 /* of the proxy, when there is one */
     struct conn_options conn;
+    bool is_proxied;                    /* by CONNECT to authority: via.h */
+    const char *proxy_credentials;      /* "user:password"; "" or NULL: none */
     const char *authority;              /* Host: "relay.example:7443" */
     const char *path;                   /* "/tunnel" */
     const char *protocol;               /* one subprotocol */
