@@ -35,6 +35,7 @@ struct uplink {
     size_t path_count;
     struct loop_timer renew, drained, tick;
     struct key *renewing;           /* the key that a renewal under way is for */
+    struct buf request;             /* and what was asked */
     uint64_t drain_until_ms;        /* 0: not draining */
 };
 
@@ -91,52 +92,79 @@ static void path_dial(void *arg)
 
 /* --- renewing the certificate -------------------------------------------------------------- */
 
-static struct tunnel *any_up(const struct uplink *u)
+/* Every relay is asked the same: each sees that its link's certificate was renewed, and the
+ * control plane answers the same request with the same certificate.  0: asked one at least. */
+static int ask_all(struct uplink *u)
 {
+    int r = -ENOTCONN;
+
     for (size_t i = 0; i < u->path_count; i++) {
-        if (u->paths[i].tunnel && tunnel_is_up(u->paths[i].tunnel))
-            return u->paths[i].tunnel;
+        struct tunnel *t = u->paths[i].tunnel;
+
+        if (t && tunnel_is_up(t) && tunnel_notice(t, TUNNEL_NOTICE_RENEW, 0, buf_span(&u->request)) == 0)
+            r = 0;
     }
-    return NULL;
+    return r;
 }
 
-static int ask_renewal(struct uplink *u, struct tunnel *t)
+static void forget_renewal(struct uplink *u)
 {
-    AUTO(buf_deinit) struct buf csr = { 0 };
-    AUTO(buf_deinit) struct buf body = { 0 };
-    int r;
-
     if (u->renewing)
         key_free(TAKE(u->renewing));
+    buf_deinit(&u->request);
+}
+
+static int ask_renewal(struct uplink *u)
+{
+    AUTO(buf_deinit) struct buf csr = { 0 };
+    int r;
+
+    forget_renewal(u);
     r = key_generate(&u->renewing);
     if (r)
         return r;
 
     buf_init_heap(&csr, CSR_DER_MAX);
-    buf_init_heap(&body, 4 * CSR_DER_MAX + CERT_PEM_MAX);
+    buf_init_heap(&u->request, 4 * CSR_DER_MAX + CERT_PEM_MAX);
     r = csr_make(u->renewing, &csr);
-    if (r)
-        return r;
-    r = notice_renew(buf_span(&csr), u->config.member->chain, u->config.member->key, &body);
-    return r ? r : tunnel_notice(t, TUNNEL_NOTICE_RENEW, 0, buf_span(&body));
+    if (!r)
+        r = notice_renew(buf_span(&csr), u->config.member->chain, u->config.member->key, &u->request);
+    return r ? r : ask_all(u);
+}
+
+static bool is_any_up(const struct uplink *u)
+{
+    for (size_t i = 0; i < u->path_count; i++) {
+        if (u->paths[i].tunnel && tunnel_is_up(u->paths[i].tunnel))
+            return true;
+    }
+    return false;
 }
 
 static void on_renew_due(void *arg)
 {
     struct uplink *u = arg;
     int64_t left_s = member_renew_at_s(u->config.member) - (int64_t)(wall_ms() / 1000);
-    struct tunnel *t = any_up(u);
 
     if (left_s > 0) {
         timer_start(u->config.loop, &u->renew, (uint64_t)left_s * 1000, on_renew_due, u);
         return;
     }
     timer_start(u->config.loop, &u->renew, RENEW_ASK_AGAIN_MS, on_renew_due, u);
-    if (!t)
-        return;                     /* path_up asks again */
+    if (!is_any_up(u))
+        return;                     /* on_up() asks again */
     LOG(INFO, "certificate.renewing", N("generation", u->config.member->self.generation));
-    if (ask_renewal(u, t))
+    if (ask_renewal(u))
         LOG(WARNING, "certificate.renewal_failed", S("detail", "no request could be made"));
+}
+
+/* A link came up: it is asked what the others were asked, or the asking begins. */
+static void renew_over(struct uplink *u, struct tunnel *t)
+{
+    if (u->renewing && tunnel_notice(t, TUNNEL_NOTICE_RENEW, 0, buf_span(&u->request)) == 0)
+        return;
+    if (member_renew_at_s(u->config.member) <= (int64_t)(wall_ms() / 1000))
+        timer_start(u->config.loop, &u->renew, 0, on_renew_due, u);
 }
 
 static void take_certificate(struct uplink *u, struct span body)
@@ -158,7 +186,7 @@ static void take_certificate(struct uplink *u, struct span body)
         LOG(ERROR, "certificate.renewal_failed", SP("detail", buf_span(&why)));
         return;
     }
-    key_free(TAKE(u->renewing));
+    forget_renewal(u);
     LOG(INFO, "certificate.renewed", N("generation", u->config.member->self.generation),
         N("not_after_s", u->config.member->self.not_after_s));
     timer_start(u->config.loop, &u->renew, 0, on_renew_due, u);
@@ -219,8 +247,7 @@ static void on_up(void *user, struct tunnel *t)
     p->first_retry_ms = hello->first_retry_ms;
     p->proved_at_ms = loop_now_ms(p->uplink->config.loop);
     LOG(INFO, "link.up", S("relay", p->addr), S("relay_id", hello->id), S("software", hello->software));
-    if (member_renew_at_s(p->uplink->config.member) <= (int64_t)(wall_ms() / 1000))
-        timer_start(p->uplink->config.loop, &p->uplink->renew, 0, on_renew_due, p->uplink);
+    renew_over(p->uplink, t);
 }
 
 static void on_goaway(void *user, struct tunnel *t, enum reason why, struct span text, uint32_t ms_left)
@@ -380,8 +407,7 @@ void uplink_free(struct uplink *u)
         mux_free(u->mux);
     if (u->tls)
         tls_ctx_unref(u->tls);
-    if (u->renewing)
-        key_free(u->renewing);
+    forget_renewal(u);
     free(u);
 }
 

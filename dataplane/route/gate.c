@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define AWAY_MS 15000               /* the control plane counts as away after that long a silence */
 #define ALARM_REST_MS 10000         /* between two alarms */
 
 void guest_free(struct guest *v)
@@ -107,9 +106,11 @@ static void hold(struct guest *v)
     v->is_held = true;
 }
 
-static bool is_control_away(const struct gate *g)
+static void look_for_control(struct gate *g)
 {
-    return freshness_age_ms(g->config.freshness, mono_ms()) > AWAY_MS;
+    uint64_t now_ms = mono_ms();
+
+    staying_look(&g->staying, freshness_age_ms(g->config.freshness, now_ms), now_ms);
 }
 
 /* A generation that renewal or a new join has left behind: somebody kept a copy of the key.  The
@@ -144,7 +145,8 @@ static bool is_admitted(struct guest *v)
 /* False: refused.  Who may only renew is let in, and not held. */
 static bool may_hold(struct guest *v)
 {
-    if (!v->who.is_expired || is_control_away(v->gate)) {
+    look_for_control(v->gate);
+    if (!staying_has_ended(v->who.not_after_s, gate_now_s()) || v->gate->staying.is_away) {
         hold(v);
         return v->is_held;
     }
@@ -213,7 +215,8 @@ static void by_session(struct guest *v, const struct tunnel_hello *hello, const 
         guest_refuse(v, REASON_BAD_PROOF, "the session is not known here");
         return;
     }
-    v->who = shown ? *shown : (struct identity){ .kind = CERT_AGENT, .id = id, .generation = a->generation };
+    v->who = shown ? *shown : (struct identity){ .kind = CERT_AGENT, .id = id, .generation = a->generation,
+                                                 .not_after_s = a->not_after_s };
     if (is_admitted(v) && tunnel_accept_session(v->tunnel, session) && may_hold(v) && v->is_held)
         announce(v);                /* on_up() came before it was held */
 }
@@ -365,6 +368,42 @@ void gate_view_changed(struct gate *g)
     }
 }
 
+/* An agent has shown its newest certificate on one of its links, maybe not on this one. */
+static bool has_ended(const struct guest *v, int64_t now_s)
+{
+    const struct held_agent *a = v->is_held ? holders_find(router_holders(v->gate->config.router), &v->who.id) : NULL;
+
+    return staying_has_ended(v->who.not_after_s, now_s) && (!a || staying_has_ended(a->not_after_s, now_s));
+}
+
+static void look_at(struct guest *v)
+{
+    switch (staying_judge(&v->gate->staying, v->is_held, mono_ms())) {
+    case STAYING_AS_IT_IS:
+        return;
+    case STAYING_HOLD:
+        hold(v);
+        if (v->is_held)
+            announce(v);
+        return;
+    case STAYING_END:
+        tunnel_close(v->tunnel, REASON_CERTIFICATE_EXPIRED, "the certificate has ended and was not renewed");
+    }
+}
+
+void gate_tick(struct gate *g)
+{
+    int64_t now_s = gate_now_s();
+
+    look_for_control(g);
+    LIST_EACH(&g->guests, node) {
+        struct guest *v = container_of(node, struct guest, node);
+
+        if (v->tunnel && !v->is_joining && tunnel_is_up(v->tunnel) && has_ended(v, now_s))
+            look_at(v);
+    }
+}
+
 void gate_set_keyset(struct gate *g, struct span text, uint64_t serial)
 {
     bool is_known = g->keyset && serial == g->keyset_serial && span_eq(text, span_of(g->keyset, g->keyset_n));
@@ -414,6 +453,7 @@ int gate_new(const struct gate_config *config, struct gate **ret_gate)
         return -ENOMEM;
     g->kind = USER_GATE;
     g->config = *config;
+    staying_init(&g->staying, config->control_away_ms, config->renew_wait_ms, mono_ms());
     list_init(&g->guests);
     *ret_gate = g;
     return 0;

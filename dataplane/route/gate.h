@@ -23,6 +23,8 @@ struct gate_config {
     struct metric_slot *metrics;
     struct trust trust;
     const struct freshness *freshness;
+    uint32_t control_away_ms;       /* the control plane counts as away after that long a silence */
+    uint32_t renew_wait_ms;         /* once it is back, for an agent to renew that was let in meanwhile */
 };
 
 MUST_CHECK int gate_new(const struct gate_config *config, struct gate **ret_gate);
@@ -33,6 +35,8 @@ extern const struct tunnel_handlers gate_handlers;
 /* The router has a new view: agents that no longer count are sent away, changed policies
  * go out. */
 void gate_view_changed(struct gate *g);
+/* Every second or so: agents whose certificate ended while they were here. */
+void gate_tick(struct gate *g);
 /* The key set as signed, for agents. */
 void gate_set_keyset(struct gate *g, struct span text, uint64_t serial);
 /* What GET /internal/v1/applied wants to know: writes [{"id", "rtt_us", "streams"}]. */

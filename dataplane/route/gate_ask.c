@@ -33,6 +33,28 @@ static void on_joined(void *user, const struct control_answer *answer)
         tunnel_close(v->tunnel, REASON_NONE, "joined");
 }
 
+/* What the agent may show from now on: its links need no other proof of it. */
+static void note_renewed(struct guest *v, struct span body)
+{
+    AUTO(json_value_freep) struct json_value *value = NULL;
+    AUTO(chain_freep) struct chain *chain = NULL;
+    struct held_agent *a = holders_find(router_holders(v->gate->config.router), &v->who.id);
+    struct json_error error;
+    struct identity who;
+    struct span pem;
+
+    if (json_parse(body, &value, &error) || !json_get_str(value, "chain", &pem) || chain_parse_pem(pem, &chain) ||
+        chain_verify(chain, &v->gate->config.trust, CERT_AGENT, gate_now_s(), CERT_EXPIRY_STRICT, &who) !=
+            REASON_NONE ||
+        !span_eq(ulid_span(&who.id), ulid_span(&v->who.id))) {
+        LOG(ERROR, "agent.renewal_malformed", S("agent", v->who.id.text));
+        return;
+    }
+    v->who = who;
+    if (v->is_held && a)
+        holders_renew(a, &who);
+}
+
 static void on_renewed(void *user, const struct control_answer *answer)
 {
     struct guest *v = user;
@@ -46,6 +68,7 @@ static void on_renewed(void *user, const struct control_answer *answer)
         LOG(WARNING, "agent.renewal_refused", S("agent", v->who.id.text), R("reason", answer->reason));
         return;                     /* the agent asks again; a lock comes by the state */
     }
+    note_renewed(v, answer->body);
     if (tunnel_notice(v->tunnel, TUNNEL_NOTICE_CERTIFICATE, 0, answer->body))
         LOG(WARNING, "notice.not_sent", S("agent", v->who.id.text), S("kind", "certificate"));
     else if (!v->is_held)

@@ -1,5 +1,6 @@
 #pragma once
 #include "dataplane/route/gate.h"
+#include "dataplane/route/staying.h"
 /*
  * gate_internal.h - what gate.c (who is let in, and what changes for those who are) and
  * gate_ask.c (joins and renewals: the control plane is asked) share.
@@ -14,6 +15,7 @@ struct gate {
     enum user_kind kind;            /* first, as in struct guest */
     struct gate_config config;
     struct list guests;
+    struct staying staying;
     uint32_t asks;
     char *keyset;
     size_t keyset_n;

@@ -76,12 +76,21 @@ static void remember_session(struct held_agent *a, const struct tunnel_session *
     a->sessions[a->session_count++] = *session;
 }
 
+void holders_renew(struct held_agent *a, const struct identity *who)
+{
+    a->generation = who->generation;
+    if (who->not_after_s > a->not_after_s)
+        a->not_after_s = who->not_after_s;
+}
+
 static void introduce(struct held_agent *a, const struct identity *who, const struct tunnel_hello *hello)
 {
     memcpy(a->boot_id, hello->boot_id, sizeof(a->boot_id));
     memcpy(a->name, hello->name, sizeof(a->name));
     a->starts = hello->starts;
-    a->generation = who->generation;
+    if (!a->lane_count)
+        a->not_after_s = 0;         /* nobody's yet, or an older process' */
+    holders_renew(a, who);
 }
 
 enum reason holders_add(struct holders *h, struct tunnel *t, const struct identity *who,

@@ -31,6 +31,7 @@ struct held_agent {
     char name[64];
     int64_t starts;
     uint32_t generation;
+    int64_t not_after_s;            /* of the newest certificate it showed here; Unix time */
     uint32_t streams;
     size_t lane_count;
     struct lane lanes[HOLDER_LANES_MAX];
@@ -55,6 +56,8 @@ enum reason holders_add(struct holders *h, struct tunnel *t, const struct identi
 /* `agent`: under whose id it was added, whatever certificate the tunnel showed. */
 /* Forgets the tunnel; true when the agent left with it. */
 bool holders_remove(struct holders *h, const struct ulid *agent, const struct tunnel *t);
+/* It has a newer certificate. */
+void holders_renew(struct held_agent *a, const struct identity *who);
 void holders_prove(struct holders *h, const struct ulid *agent, const struct tunnel *t, uint32_t rtt_us,
                    uint64_t now_ms);
 void holders_drain(struct holders *h, const struct ulid *agent, const struct tunnel *t);

@@ -278,6 +278,7 @@ static void on_gauges(void *arg)
     w->counted = *now;
     count_handshakes(w);
     take_view(w);
+    gate_tick(w->gate);
     timer_start(w->loop, &w->gauges, GAUGES_MS, on_gauges, w);
 }
 
@@ -320,6 +321,8 @@ static int make_gate(struct worker *w)
         .metrics = c->metrics,
         .trust = c->trust,
         .freshness = c->freshness,
+        .control_away_ms = c->control_away_ms,
+        .renew_wait_ms = c->renew_wait_ms,
     };
 
     return gate_new(&config, &w->gate);

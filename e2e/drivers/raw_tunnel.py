@@ -88,17 +88,23 @@ class RawTunnel:
         check(self.upgrade() == 101, "no upgrade")
         check(self.read()[0] == HELLO)
         self.hello()
-        return (self.read() or bytes([GOAWAY]))[0] != GOAWAY
+        first = self.read() or bytes([GOAWAY])
+        self.answer_pings(first)
+        return first[0] != GOAWAY
+
+    def answer_pings(self, message):
+        for kind, payload in frames_of(message):
+            if kind == LINK_PING:
+                self.say(frame(PONG, payload[:8]))
 
     def ends(self, seconds=6):
         """Whether the relay ends the link by itself, though its PINGs are answered; .why: its GOAWAY."""
         self.why, deadline = "", time.monotonic() + seconds
         try:
             while message := self.read(max(0.01, deadline - time.monotonic())):
+                self.answer_pings(message)
                 for kind, payload in frames_of(message):
-                    if kind == LINK_PING:
-                        self.say(frame(PONG, payload[:8]))
-                    elif kind == GOAWAY and payload[:1] == b"\1":
+                    if kind == GOAWAY and payload[:1] == b"\1":
                         self.why = payload[3:3 + payload[2]].decode()
             return True
         except TimeoutError:
