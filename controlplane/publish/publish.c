@@ -26,13 +26,14 @@ static void wait_until(struct publisher *p, uint64_t until_ms, bool is_ring_enou
         ;
 }
 
-/* With the lock held: until there is work or the beat is due; false at the end. */
+/* With the lock held: until there is work or the beat is due; false at the end.  After a step
+ * that failed no bell shortens the wait: what hinders it would be in the log for each change. */
 static bool wait_for_work(struct publisher *p, uint64_t beat_at_ms)
 {
-    wait_until(p, beat_at_ms, true);
-    if (p->is_rung)
+    wait_until(p, beat_at_ms, !p->trouble);
+    if (p->is_rung && !p->trouble)
         wait_until(p, p->published_ms + PUBLISH_GATHER_MS, false);
-    p->is_rung = p->is_rung && p->trouble;
+    p->is_rung = false;
     return !p->is_stopping;
 }
 
