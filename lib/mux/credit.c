@@ -47,6 +47,18 @@ uint64_t credit_limit(struct mux_stream *s)
     return s->rx_limit;
 }
 
+/* Limits only rise on one path; a new one may begin lower, where memory is short. */
+uint64_t credit_path_limit(struct mux_stream *s)
+{
+    uint64_t limit = s->rx_consumed + window_now(s);
+
+    if (!is_pressed(s->mux) && limit < s->rx_limit)
+        limit = s->rx_limit;
+    s->rx_limit = limit > s->rx_received ? limit : s->rx_received;
+    credit_promise_update(s);
+    return s->rx_limit;
+}
+
 void credit_promise_update(struct mux_stream *s)
 {
     bool counts = stream_state_is_receiving((enum stream_state)s->state) ||

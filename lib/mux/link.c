@@ -48,7 +48,7 @@ static void lose_streams(struct mux_link *l)
     struct map_node *node;
 
     while ((node = map_next(&l->by_id, &cursor)))
-        stream_lost(container_of(node, struct mux_stream, by_id));
+        stream_lost(container_of(node, struct mux_stream, by_id), 0);
 }
 
 static void drop_items(struct mux_link *l)
@@ -251,20 +251,21 @@ void link_idle_frame(struct mux_link *l)
         link_fail(l, REASON_PROTOCOL_ERROR, "flood of frames that move nothing");
 }
 
-void link_refuse(struct mux_link *l, uint8_t type, uint32_t id, enum reason why)
+void link_refuse(struct mux_link *l, uint8_t type, uint32_t id, enum reason why,
+                 uint32_t retry_ms)
 {
     struct refusal *refusal = NULL;
 
-    if (l->refusal_count < MUX_REFUSALS_MAX)
+    if (l->refusal_count < MUX_REFUSALS_MAX || type == FRAME_DETACH)
         refusal = malloc(sizeof(*refusal));
     if (!refusal) {
         link_fail(l, REASON_OVERLOAD, "flood of streams to refuse");
         return;
     }
-    *refusal = (struct refusal){ .id = id, .reason = why, .type = type };
+    *refusal = (struct refusal){ .id = id, .retry_ms = retry_ms, .reason = why, .type = type };
     list_append(&l->refusals, &refusal->node);
     l->refusal_count++;
-    if (why == REASON_OVERLOAD)
+    if (why == REASON_OVERLOAD && type == FRAME_OPEN_ERR)
         l->mux->stats.overload_refusals++;
     link_wake(l);
 }
@@ -286,6 +287,7 @@ void link_opened(struct mux_link *l)
 {
     l->state = MUX_LINK_OPEN;
     l->greet_until_ms = 0;
+    move_link_opened(l->mux);
     l->ping_sent_ms = l->mux->now_ms;
     l->ping_jitter = (uint32_t)mux_jittered(l->mux, JITTER_ONE);
 }
@@ -371,7 +373,7 @@ static uint64_t next_due(const struct mux_link *l)
         return due;
     if (l->state == MUX_LINK_GREETING)
         return l->greet_until_ms;
-    due = ping_due(l);
+    due = earlier(ping_due(l), l->mux->waiting_due_ms);
     if (l->silent_since_ms)
         due = earlier(due, l->silent_since_ms + MUX_SILENCE_MS);
     if (l->credit_due_ms)
@@ -389,6 +391,7 @@ uint64_t mux_link_tick(struct mux_link *l, uint64_t now_ms)
         link_fail(l, REASON_HELLO_TIMEOUT, "no HELLO, or no answer to it, in time");
     if (link_has_streams_out(l))
         tick_open(l, m->now_ms);
+    move_tick(m);
     due = l->is_freed ? UINT64_MAX : next_due(l);
     l->tick_due_ms = due;
     mux_leave(m);

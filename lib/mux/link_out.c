@@ -67,7 +67,7 @@ static void put_echoes(struct mux_link *l, struct buf *out)
 static void put_refusal(struct buf *out, const struct refusal *refusal)
 {
     unsigned char mem[96];
-    struct why w = { refusal->reason, SPAN_NONE, 0 };
+    struct why w = { refusal->reason, SPAN_NONE, refusal->retry_ms };
     struct buf payload;
 
     buf_init_fixed(&payload, mem, sizeof(mem));

@@ -34,6 +34,8 @@ struct mux *mux_new(const struct mux_config *config, const struct mux_handlers *
     list_init(&m->links);
     list_init(&m->tell);
     list_init(&m->starved);
+    list_init(&m->waiting);
+    m->waiting_due_ms = UINT64_MAX;
     list_init(&m->dead_links);
     return m;
 }
@@ -54,6 +56,7 @@ void mux_free(struct mux *m)
 
     if (!m)
         return;
+    m->is_freeing = true;
     while ((node = list_first(&m->links)))
         mux_link_free(container_of(node, struct mux_link, node));
     mux_enter(m, m->now_ms);
@@ -101,6 +104,10 @@ static void tell_one(struct mux_stream *s, unsigned what)
         on->on_writable(s->user, s);
     if (what == TELL_RESET)
         tell_reset(s);
+    if (what == TELL_PATH && s->is_lost && !s->link && on->on_want_path)
+        on->on_want_path(s->user, s);
+    if (what == TELL_MOVED && on->on_moved)
+        on->on_moved(s->user, s);
 }
 
 /* The last call for a stream: it is in no list and no table any more. */
@@ -157,8 +164,9 @@ void mux_leave(struct mux *m)
 uint64_t mux_tick(struct mux *m, uint64_t now_ms)
 {
     mux_enter(m, now_ms);
+    move_tick(m);
     mux_leave(m);
-    return UINT64_MAX;
+    return m->waiting_due_ms;
 }
 
 /* A stream without a path is told at the next call for any link, or mux_tick(). */

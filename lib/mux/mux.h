@@ -81,7 +81,12 @@ struct mux_config {
     size_t window_max;              /* 0: 16 MiB */
     uint32_t streams_max;           /* per mux; beyond: overload */
     uint32_t hello_timeout_ms;      /* 0: 10,000 */
-    uint64_t random_seed;           /* jitter of PING */
+    uint64_t random_seed;           /* jitter of PING and of attaching */
+    /* HMAC-SHA-256 of `message`: proves who goes on with a stream.  NULL: no stream outlives
+     * its link here. */
+    void (*mac)(const unsigned char secret[MUX_SECRET_LEN], struct span message,
+                unsigned char ret_mac[32]);
+    const char *boot_id;            /* our own, outlives the mux; the target side needs it */
 };
 
 enum mux_link_state { MUX_LINK_GREETING, MUX_LINK_OPEN, MUX_LINK_DRAINING, MUX_LINK_CLOSED };
@@ -110,6 +115,11 @@ struct mux_handlers {
     void (*on_readable)(void *user, struct mux_stream *s);      /* once for a batch of frames */
     void (*on_writable)(void *user, struct mux_stream *s);      /* reserve() has room again */
     void (*on_reset)(void *user, struct mux_stream *s, enum reason why, struct span text);
+    /* Entry: the stream has no path.  mux_stream_attach() if there is a link to the boot that
+     * serves it, mux_stream_abandon() if that is over; else it is asked again, with back-off and
+     * when a link opens, until the grace ends.  Comes after mux_stream_reset() too. */
+    void (*on_want_path)(void *user, struct mux_stream *s);
+    void (*on_moved)(void *user, struct mux_stream *s);         /* it has a path again */
     void (*on_ended)(void *user, struct mux_stream *s, enum reason how);
                                     /* REASON_NONE: complete.  The last call for this stream */
 };
@@ -118,6 +128,8 @@ struct mux_stats {                  /* since the mux was made; gauges are of now
     uint64_t frames_in[128], frames_out[128];   /* by type & 0x7f */
     uint64_t bytes_in, bytes_out;               /* payload of DATA */
     uint64_t late_frames, unknown_frames, overload_refusals, protocol_errors;
+    uint64_t paths_lost, paths_found, graces_over;  /* of streams that may move */
+    uint64_t replayed_bytes;                        /* payload that went out again */
     size_t held_bytes;              /* replay copies and received bytes not consumed */
     size_t promised_bytes;          /* limits told and not used */
     uint32_t streams, links;
@@ -127,8 +139,8 @@ struct mux_stats {                  /* since the mux was made; gauges are of now
 struct mux *mux_new(const struct mux_config *config, const struct mux_handlers *handlers);
 void mux_free(struct mux *m);       /* ends all streams (on_ended) and links first */
 const struct mux_stats *mux_stats(const struct mux *m);
-/* What no link does: tells streams without a path what they have to know.  Needed only while
- * the mux has no link; answers when to call again (UINT64_MAX: when something happens). */
+/* What no link does: streams without a path.  Needed only while the mux has no link; answers
+ * when to call again (UINT64_MAX: when something happens). */
 uint64_t mux_tick(struct mux *m, uint64_t now_ms);
 
 /* --- links ------------------------------------------------------------------------- */
@@ -171,6 +183,18 @@ void mux_stream_set_user(struct mux_stream *s, void *user);
 void *mux_stream_user(const struct mux_stream *s);
 struct mux_link *mux_stream_link(const struct mux_stream *s);                    /* NULL: no path */
 struct span mux_stream_uid(const struct mux_stream *s);
+
+/* Moving.  A stream whose OPEN named a grace outlives its path when `mac` is there: both ends
+ * keep it, the entry for three quarters of the grace, the target side for all of it.
+ * attach(): entry only, at any time; goes on over `l`, to the target side's boot `boot_id`; where
+ * OPEN_OK has not come the OPEN is said again.  REASON_NOT_READY: the link takes no streams;
+ * REASON_CONFLICT: this stream does not move any more; -ENOMEM. */
+MUST_CHECK int mux_stream_attach(struct mux_stream *s, struct mux_link *l, struct span boot_id,
+                                 uint64_t now_ms);
+void mux_stream_abandon(struct mux_stream *s, enum reason how);     /* at once, without a word */
+/* Target side: the entry came back as another boot; what the old one opened is over. */
+void mux_abandon_entry(struct mux *m, struct span entry, struct span boot_id, enum reason how);
+uint32_t mux_stream_path(const struct mux_stream *s);           /* its number; 1: never moved */
 
 /* Sending.  reserve() gives room inside the replay buffer, limited by credit, by memory and to
  * 128 KiB that wait for the link; write there, then commit() - commit(0) when nothing came, so

@@ -17,6 +17,7 @@
  * stream.c    the program's side of a stream
  * stream_in.c frames that arrive, those of a stream
  * stream_out.c what a stream owes and sends
+ * move.c      paths: lost, attached, given up
  * credit.c    windows, limits, when CREDIT goes out
  */
 #define MUX_FIRST_WINDOW (256u << 10)
@@ -49,7 +50,18 @@
 #define MUX_PINGS_MAX 64
 #define MUX_PINGS_PER_S 16
 #define MUX_STREAM_FAULTS_MAX 64    /* streams that the peer broke, on one link */
+#define MUX_ATTACH_MS 2000          /* an ATTACH that is not answered by then has failed */
+#define MUX_RETRY_FIRST_MS 50       /* then twice as long each time, */
+#define MUX_RETRY_MAX_MS 2000       /* up to this */
+#define MUX_LINK_NEW_MS 10          /* after a link has opened */
+#define MUX_FORGOTTEN_MAX 256       /* streams that had moved and ended, remembered */
+#define MUX_DETACH_RETRY_MS 200     /* told with DETACH overload */
 #define MUX_LATE_SMALL 256          /* a late frame shorter than this moves nothing */
+
+struct forgotten {              /* a stream that had moved: its older OPEN may still come */
+    unsigned char uid[MUX_UID_LEN];
+    uint32_t path;
+};
 
 struct mux {
     struct mux_config config;
@@ -61,6 +73,11 @@ struct mux {
     struct list links;
     struct list tell;           /* streams whose program has to hear something */
     struct list starved;        /* streams that want to write and found no memory */
+    struct list waiting;        /* streams without a path, or with an ATTACH under way */
+    struct forgotten forgotten[MUX_FORGOTTEN_MAX];  /* ring */
+    uint32_t forgotten_count;
+    uint64_t waiting_due_ms;    /* when the first of them has to be looked at */
+    bool is_freeing;
     struct list dead_links;     /* freed by the program while a call on them runs */
     unsigned depth;             /* calls that may call handlers */
 };
@@ -80,11 +97,11 @@ struct link_item {              /* HELLO, NOTICE, GOAWAY: sent in the order they
     unsigned char body[];
 };
 
-struct refusal {                /* an OPEN that got no stream */
+struct refusal {                /* an OPEN that got no stream, an id that carries none any more */
     struct list node;
-    uint32_t id;
+    uint32_t id, retry_ms;
     enum reason reason;
-    uint8_t type;               /* OPEN_ERR or ATTACH_ERR */
+    uint8_t type;               /* OPEN_ERR, ATTACH_ERR or DETACH */
 };
 
 struct owner {                  /* streams that share one turn */
@@ -138,15 +155,19 @@ struct mux_link {
 
 enum owed {                     /* in the order in which they go out */
     OWE_OPEN = 1, OWE_ANSWER = 2, OWE_CREDIT = 4, OWE_FIN = 8, OWE_RESET = 16, OWE_END = 32,
+    OWE_ATTACH = 64,            /* or ATTACH_OK: before all others */
 };
 
 enum told {                     /* in the order in which they are told */
-    TELL_READABLE = 1, TELL_WRITABLE = 2, TELL_RESET = 4, TELL_ENDED = 8,
+    TELL_READABLE = 1, TELL_WRITABLE = 2, TELL_RESET = 4, TELL_PATH = 8, TELL_MOVED = 16,
+    TELL_ENDED = 32,
 };
 
-enum listed { LISTED_NOWHERE, LISTED_OWING, LISTED_LAZY };
+enum listed { LISTED_NOWHERE, LISTED_OWING, LISTED_LAZY, LISTED_WAITING };
 
-struct owed_frame {             /* OPEN, OPEN_OK, OPEN_ERR until they are sent */
+/* OPEN, OPEN_OK, OPEN_ERR until they are sent, or where the stream may move until the peer has
+ * shown that it knows; while attaching, the boot id for ATTACH. */
+struct owed_frame {
     uint32_t len;
     unsigned char payload[];
 };
@@ -161,9 +182,10 @@ struct mux_stream {
     struct mux_link *link;      /* NULL: no path */
     void *user;
     struct owner *owner;
+    uint64_t owner_key;
     struct map_node by_id, by_uid;
     struct list send;           /* in link->quick or owner->streams */
-    struct list owing;          /* in link->owing or link->lazy */
+    struct list owing;          /* in link->owing, link->lazy or mux->waiting */
     struct list tell;           /* in mux->tell */
     struct list starved;        /* in mux->starved; once reset, in link->resetting */
     struct owed_frame *frame;
@@ -177,14 +199,20 @@ struct mux_stream {
     uint32_t rx_window;
     uint32_t rx_last_ms;        /* low bits of the clock, as tx_burst_ms; once reset, when */
     uint32_t id, path;
+    uint32_t lost_ms, due_ms;   /* low bits of the clock: path lost; what waiting comes to next */
+    uint32_t entry_hash, boot_hash;     /* target side: who opened it */
     uint16_t tx_burst_ms, tx_burst;
     uint16_t grace_ds;          /* tenths of a second */
     uint16_t how;               /* enum reason */
     int16_t deficit;            /* within one frame */
     uint8_t state;              /* enum stream_state; only stream_step() writes it */
     uint8_t owed, told;
+    uint8_t tries;              /* to attach, since the path was lost */
     uint8_t listed;             /* enum listed: where `owing` is */
     bool is_entry : 1;
+    bool is_answered : 1;       /* entry: OPEN_OK came */
+    bool is_lost : 1;           /* no proved path; link may be there while attaching */
+    bool is_attaching : 1;      /* entry: ATTACH owed or sent, not answered */
     bool is_open_sent : 1;      /* OPEN has left, so the peer may know the id */
     bool is_credit_lazy : 1;
     bool fin_wanted : 1;        /* the program ended before OPEN_OK */
@@ -222,7 +250,8 @@ void link_destroy(struct mux_link *l);
 bool link_has_streams_out(const struct mux_link *l);
 bool bucket_take(struct bucket *b, uint32_t max, uint32_t per_s, uint64_t now_ms);
 void link_idle_frame(struct mux_link *l);   /* counts a frame that moved nothing */
-void link_refuse(struct mux_link *l, uint8_t type, uint32_t id, enum reason why);
+void link_refuse(struct mux_link *l, uint8_t type, uint32_t id, enum reason why,
+                 uint32_t retry_ms);
 void link_arm_credit(struct mux_link *l);
 
 /* --- link_in.c ------------------------------------------------------------------------ */
@@ -242,8 +271,11 @@ struct mux_stream *stream_new(struct mux_link *l, uint32_t id, uint64_t owner, b
                               const struct mux_open *open);
 bool stream_step(struct mux_stream *s, enum stream_event event);
 void stream_unlink(struct mux_stream *s);   /* from its link, if any */
-void stream_lost(struct mux_stream *s);     /* its link is gone */
+void stream_lost(struct mux_stream *s, uint32_t retry_ms);  /* its path is gone */
 void stream_settle(struct mux_stream *s);
+void stream_fault(struct mux_stream *s, const char *text);  /* of the peer: breaks it, counted */
+void stream_check_settled(struct mux_stream *s);
+bool stream_into_link(struct mux_stream *s, struct mux_link *l, uint32_t id);
 void stream_check_drained(struct mux_stream *s);
 void stream_break(struct mux_stream *s, enum reason why, const char *text);    /* fault seen here */
 void stream_text_set(struct mux_stream *s, struct span text);
@@ -253,6 +285,24 @@ void stream_writable(struct mux_stream *s); /* room may have come */
 
 /* --- stream_in.c ---------------------------------------------------------------------- */
 void stream_frame(struct mux_link *l, const struct frame *f);
+
+/* --- move.c --------------------------------------------------------------------------- */
+bool stream_may_move(const struct mux_stream *s);
+void stream_pathless(struct mux_stream *s, uint32_t retry_ms);      /* lost its path; may move */
+/* DETACH, and no path.  Where the stream may not move, it breaks. */
+void stream_detach(struct mux_stream *s, enum reason why, const char *text, uint32_t retry_ms);
+/* Target side: the OPEN that came again belongs to `s`. */
+bool stream_rejoins(const struct mux_stream *s, const struct mux_open *open);
+void stream_rejoin(struct mux_stream *s, struct mux_link *l, uint32_t id,
+                   const struct mux_open *open, uint64_t limit);
+void move_on_attach(struct mux_link *l, const struct frame *f);
+void move_on_attach_ok(struct mux_stream *s, const struct frame *f);
+void move_on_attach_err(struct mux_stream *s, const struct frame *f);
+bool move_put_attach(struct mux_stream *s, struct buf *out);
+void move_remember(const struct mux_stream *s);     /* it is forgotten from now on */
+bool move_is_forgotten(const struct mux *m, const struct mux_open *open);
+void move_tick(struct mux *m);
+void move_link_opened(struct mux *m);
 
 /* --- stream_out.c --------------------------------------------------------------------- */
 void stream_owe(struct mux_stream *s, unsigned what);
@@ -266,5 +316,6 @@ void credit_promise_update(struct mux_stream *s);
 void credit_received(struct mux_stream *s, bool is_at_limit);
 void credit_consumed(struct mux_stream *s);
 uint64_t credit_limit(struct mux_stream *s);        /* the limit to tell now */
+uint64_t credit_path_limit(struct mux_stream *s);   /* the first one on a new path */
 
-_Static_assert(sizeof(struct mux_stream) <= 392, "an idle stream stays below 400 bytes");
+_Static_assert(sizeof(struct mux_stream) <= 424, "an idle stream stays small");

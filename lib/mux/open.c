@@ -125,6 +125,15 @@ void open_encode(struct buf *out, const struct mux_open *open, uint64_t first_li
     put_names(out, open);
 }
 
+#define TAG_HEAD_LEN 3
+#define PATH_AT (TAG_HEAD_LEN + MUX_UID_LEN + TAG_HEAD_LEN + MUX_SECRET_LEN + TAG_HEAD_LEN)
+
+void open_set_path(unsigned char *payload, uint32_t path)
+{
+    for (int i = 0; i < 4; i++)
+        payload[PATH_AT + i] = (unsigned char)(path >> (24 - 8 * i));
+}
+
 int open_decode(struct span payload, struct mux_open *ret_open, uint64_t *ret_limit)
 {
     struct span uid = SPAN_NONE, secret = SPAN_NONE;

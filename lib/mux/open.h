@@ -19,6 +19,8 @@ struct why {                    /* RESET, OPEN_ERR, ATTACH_ERR, DETACH, GOAWAY *
 
 void open_encode(struct buf *out, const struct mux_open *open, uint64_t first_limit);
 MUST_CHECK int open_decode(struct span payload, struct mux_open *ret_open, uint64_t *ret_limit);
+/* Writes another path number into what open_encode() wrote. */
+void open_set_path(unsigned char *payload, uint32_t path);
 void opened_encode(struct buf *out, const struct mux_opened *opened, uint64_t first_limit);
 MUST_CHECK int opened_decode(struct span payload, struct mux_opened *ret_opened,
                              uint64_t *ret_limit);

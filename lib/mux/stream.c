@@ -17,18 +17,24 @@ static void copy_open(struct mux_stream *s, const struct mux_open *open)
     s->grace_ds = open->grace_ms / 100 > UINT16_MAX ? UINT16_MAX : (uint16_t)(open->grace_ms / 100);
     memcpy(s->uid, open->uid, sizeof(s->uid));
     memcpy(s->secret, open->secret, sizeof(s->secret));
+    s->entry_hash = (uint32_t)hash_bytes(open->entry);
+    s->boot_hash = (uint32_t)hash_bytes(open->boot_id);
 }
 
-static int into_tables(struct mux_stream *s, struct mux_link *l)
+/* The stream is carried by the link under this id; false: no memory, it has no path. */
+bool stream_into_link(struct mux_stream *s, struct mux_link *l, uint32_t id)
 {
-    int r = map_insert(&s->mux->by_uid, &s->by_uid, span_of(s->uid, sizeof(s->uid)));
-
-    if (r)
-        return r;
-    r = map_insert(&l->by_id, &s->by_id, span_of(&s->id, sizeof(s->id)));
-    if (r)
-        map_remove(&s->mux->by_uid, &s->by_uid);
-    return r;
+    s->owner = owner_get(l, s->owner_key);
+    if (!s->owner)
+        return false;
+    s->id = id;
+    if (map_insert(&l->by_id, &s->by_id, span_of(&s->id, sizeof(s->id)))) {
+        owner_put(l, s->owner);
+        s->owner = NULL;
+        return false;
+    }
+    s->link = l;
+    return true;
 }
 
 /* NULL: no memory, or the uid is in use. */
@@ -40,19 +46,20 @@ struct mux_stream *stream_new(struct mux_link *l, uint32_t id, uint64_t owner, b
     if (!s)
         return NULL;
     s->mux = l->mux;
-    s->id = id;
+    s->owner_key = owner;
     s->is_entry = is_entry;
     s->state = is_entry ? STREAM_OPENING : STREAM_ASKED;
     lists_init(s);
     copy_open(s, open);
-    s->owner = owner_get(l, owner);
-    if (!s->owner || into_tables(s, l)) {
-        if (s->owner)
-            owner_put(l, s->owner);
+    if (map_insert(&s->mux->by_uid, &s->by_uid, span_of(s->uid, sizeof(s->uid)))) {
         free(s);
         return NULL;
     }
-    s->link = l;
+    if (!stream_into_link(s, l, id)) {
+        map_remove(&s->mux->by_uid, &s->by_uid);
+        free(s);
+        return NULL;
+    }
     s->rx_window = (uint32_t)credit_first_window(l->mux);
     s->rx_limit = s->rx_window;
     s->rx_last_ms = (uint32_t)l->mux->now_ms;
@@ -100,6 +107,8 @@ void stream_unlink(struct mux_stream *s)
 static void die(struct mux_stream *s)
 {
     stream_unlink(s);
+    list_remove(&s->owing);
+    move_remember(s);
     drop_queue(s, &s->tx);
     drop_queue(s, &s->rx);
     list_remove(&s->starved);
@@ -138,21 +147,35 @@ void stream_check_drained(struct mux_stream *s)
 void stream_settle(struct mux_stream *s)
 {
     stream_unlink(s);
+    list_remove(&s->owing);     /* it may have waited for a path */
+    s->listed = LISTED_NOWHERE;
+    s->is_lost = s->is_attaching = false;
     drop_queue(s, &s->tx);
     if (stream_step(s, STREAM_EV_SETTLED))
         stream_check_drained(s);
 }
 
-/* What both ends know already stands; the rest is lost. */
-void stream_lost(struct mux_stream *s)
+/* What both ends know stands.  The target side waits for the entry, which may not know yet. */
+static bool is_settled_by_loss(const struct mux_stream *s)
+{
+    if (s->state == STREAM_BROKEN)
+        return true;
+    return s->state == STREAM_FIN_BOTH && s->fin_acked && (s->is_entry || !stream_may_move(s));
+}
+
+void stream_lost(struct mux_stream *s, uint32_t retry_ms)
 {
     stream_unlink(s);
-    if ((s->state == STREAM_FIN_BOTH && s->fin_acked) || s->state == STREAM_BROKEN) {
+    if (is_settled_by_loss(s)) {
         stream_settle(s);
         return;
     }
     if (s->state == STREAM_SETTLED || s->state == STREAM_DEAD)
         return;
+    if (stream_may_move(s)) {
+        stream_pathless(s, retry_ms);
+        return;
+    }
     /* A RESET of ours too: the peer may have called it complete before it came. */
     s->how = REASON_SESSION_LOST;
     stream_step(s, STREAM_EV_LOST);
@@ -202,6 +225,8 @@ static void begin_reset(struct mux_stream *s, enum reason why, struct span text,
     }
     stream_owe(s, OWE_RESET);
     list_remove(&s->starved);
+    if (!s->link || s->is_lost)
+        return;             /* it is said again on the next path */
     list_append(&s->link->resetting, &s->starved);
     s->rx_last_ms = (uint32_t)s->mux->now_ms;
 }
@@ -458,7 +483,7 @@ void mux_stream_reset(struct mux_stream *s, enum reason why, struct span text, b
         mux_stream_refuse(s, why, text, NULL);
         return;
     }
-    s->told &= TELL_ENDED;      /* from now on the program hears only that */
+    s->told &= TELL_ENDED | TELL_PATH;      /* from now on the program hears only that */
     /* END is on its way, or the other side was first: that is how it ended. */
     if (s->owed & OWE_END || !stream_step(s, STREAM_EV_RESET)) {
         if (s->state == STREAM_SETTLED || s->state == STREAM_BROKEN ||

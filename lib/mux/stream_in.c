@@ -3,7 +3,7 @@
 #include <errno.h>
 
 /* A fault in a stream's frames ends that stream; an end that repeats them, the link. */
-static void fault(struct mux_stream *s, const char *text)
+void stream_fault(struct mux_stream *s, const char *text)
 {
     struct mux_link *l = s->link;
 
@@ -27,7 +27,7 @@ static enum reason may_take(const struct mux_link *l, const struct mux_open *ope
         return REASON_RELAY_DRAINING;
     if (m->stats.streams >= m->config.streams_max || !credit_first_window(m))
         return REASON_OVERLOAD;
-    if (map_find(&m->by_uid, span_of(open->uid, MUX_UID_LEN)))
+    if (map_find(&m->by_uid, span_of(open->uid, MUX_UID_LEN)) || move_is_forgotten(m, open))
         return REASON_STALE_PATH;
     return REASON_NONE;
 }
@@ -35,13 +35,20 @@ static enum reason may_take(const struct mux_link *l, const struct mux_open *ope
 static void take_open(struct mux_link *l, const struct frame *f, const struct mux_open *open,
                       uint64_t limit)
 {
-    enum reason why = may_take(l, open);
-    struct mux_stream *s = NULL;
+    struct map_node *known = map_find(&l->mux->by_uid, span_of(open->uid, MUX_UID_LEN));
+    struct mux_stream *s = known ? container_of(known, struct mux_stream, by_uid) : NULL;
+    enum reason why;
 
+    if (s && l->state == MUX_LINK_OPEN && stream_rejoins(s, open)) {
+        stream_rejoin(s, l, f->stream, open, limit);
+        return;
+    }
+    why = may_take(l, open);
+    s = NULL;
     if (why == REASON_NONE)
         s = stream_new(l, f->stream, owner_of(open), false, open);
     if (!s) {
-        link_refuse(l, FRAME_OPEN_ERR, f->stream, why ? why : REASON_OVERLOAD);
+        link_refuse(l, FRAME_OPEN_ERR, f->stream, why ? why : REASON_OVERLOAD, 0);
         return;
     }
     s->tx_limit = limit;
@@ -70,18 +77,9 @@ static void on_open(struct mux_link *l, const struct frame *f)
     uint64_t limit;
 
     if (open_decode(f->payload, &open, &limit))
-        link_refuse(l, FRAME_OPEN_ERR, f->stream, REASON_PROTOCOL_ERROR);
+        link_refuse(l, FRAME_OPEN_ERR, f->stream, REASON_PROTOCOL_ERROR, 0);
     else
         take_open(l, f, &open, limit);
-}
-
-static void on_attach(struct mux_link *l, const struct frame *f)
-{
-    struct frame_attach attach;
-    bool is_wrong = frame_attach_read(f->payload, &attach);
-
-    link_refuse(l, FRAME_ATTACH_ERR, f->stream,
-                is_wrong ? REASON_PROTOCOL_ERROR : REASON_UNKNOWN_STREAM);
 }
 
 static void on_open_ok(struct mux_stream *s, const struct frame *f)
@@ -92,9 +90,16 @@ static void on_open_ok(struct mux_stream *s, const struct frame *f)
     if (s->state == STREAM_RESETTING)
         return;
     if (s->state != STREAM_OPENING || opened_decode(f->payload, &opened, &limit)) {
-        fault(s, "OPEN_OK");
+        stream_fault(s, "OPEN_OK");
         return;
     }
+    free(s->frame);         /* the OPEN: it need not be said again */
+    s->frame = NULL;
+    s->is_answered = true;
+    s->mux->stats.paths_found += s->is_lost;
+    s->is_lost = false;
+    s->tries = 0;
+    stream_owe_refresh(s);
     stream_step(s, STREAM_EV_ACCEPT);
     s->tx_limit = limit;
     if (s->mux->on.on_opened)
@@ -124,7 +129,7 @@ static void on_open_err(struct mux_stream *s, const struct frame *f)
     bool was_reset = s->state == STREAM_RESETTING;
 
     if (!was_reset && s->state != STREAM_OPENING) {
-        fault(s, "OPEN_ERR");
+        stream_fault(s, "OPEN_ERR");
         return;
     }
     if (refused_decode(f->payload, &w, &tries)) {
@@ -157,7 +162,7 @@ static void receive(struct mux_stream *s, const struct frame_data *d, bool is_at
     struct span fresh = span_skip(d->bytes, (size_t)(s->rx_received - d->offset));
 
     if (store(s, fresh)) {
-        stream_break(s, REASON_OVERLOAD, "no memory for what came");
+        stream_detach(s, REASON_OVERLOAD, "no memory for what came", MUX_DETACH_RETRY_MS);
         return;
     }
     s->rx_received += fresh.n;
@@ -177,16 +182,16 @@ static void on_data(struct mux_stream *s, const struct frame *f)
         return;
     if (frame_data_read(f->payload, &d) || s->state == STREAM_OPENING ||
         s->state == STREAM_ASKED || s->state == STREAM_REFUSING) {
-        fault(s, "DATA: empty, or before OPEN_OK");
+        stream_fault(s, "DATA: empty, or before OPEN_OK");
         return;
     }
     end = d.offset + d.bytes.n;
     if (end <= s->rx_received)
         link_idle_frame(s->link);
     else if (end > s->rx_limit || s->is_fin_seen)
-        fault(s, "DATA beyond the limit or the FIN");
+        stream_fault(s, "DATA beyond the limit or the FIN");
     else if (d.offset > s->rx_received)
-        stream_break(s, REASON_GAP, "DATA");
+        stream_detach(s, REASON_GAP, "DATA", 0);
     else
         receive(s, &d, f->flags & FRAME_DATA_AT_LIMIT);
 }
@@ -211,7 +216,7 @@ static bool is_credit_idle(const struct mux_stream *s, const struct frame_credit
 }
 
 /* All is known that has to be: the entry says so, and both forget. */
-static void check_settled(struct mux_stream *s)
+void stream_check_settled(struct mux_stream *s)
 {
     if (s->is_entry && s->state == STREAM_FIN_BOTH && s->fin_acked)
         stream_owe(s, OWE_END);
@@ -233,11 +238,11 @@ static void credit_fin(struct mux_stream *s, const struct frame_credit *c, uint8
     if (!(flags & FRAME_CREDIT_FIN) || s->state == STREAM_RESETTING)
         return;
     if (!is_fin_out(s) || c->received != s->tx_end) {
-        fault(s, "CREDIT for a FIN that was not sent");
+        stream_fault(s, "CREDIT for a FIN that was not sent");
         return;
     }
     s->fin_acked = true;
-    check_settled(s);
+    stream_check_settled(s);
 }
 
 static void on_credit(struct mux_stream *s, const struct frame *f)
@@ -247,7 +252,7 @@ static void on_credit(struct mux_stream *s, const struct frame *f)
     if (s->state == STREAM_BROKEN)
         return;
     if (frame_credit_read(f->payload, &c) || c.received > s->tx_sent) {
-        fault(s, "CREDIT: length, or more received than was sent");
+        stream_fault(s, "CREDIT: length, or more received than was sent");
         return;
     }
     if (is_credit_idle(s, &c, f->flags))
@@ -270,21 +275,21 @@ static void on_fin(struct mux_stream *s, const struct frame *f)
     if (s->state == STREAM_RESETTING || s->state == STREAM_BROKEN)
         return;
     if (frame_fin_read(f->payload, &final_offset) || final_offset < s->rx_received) {
-        fault(s, "FIN: length, or before what came");
+        stream_fault(s, "FIN: length, or before what came");
         return;
     }
     if (final_offset > s->rx_received) {
-        stream_break(s, REASON_GAP, "FIN");
+        stream_detach(s, REASON_GAP, "FIN", 0);
         return;
     }
     if (!stream_step(s, STREAM_EV_PEER_FIN)) {
-        fault(s, "FIN twice, or before OPEN_OK");
+        stream_fault(s, "FIN twice, or before OPEN_OK");
         return;
     }
     s->is_fin_seen = true;
     stream_tell(s, TELL_READABLE);
     stream_owe(s, OWE_CREDIT);
-    check_settled(s);
+    stream_check_settled(s);
 }
 
 /* Nothing of ours counts any more: both directions end with the peer's RESET. */
@@ -313,7 +318,7 @@ static void drop_received(struct mux_stream *s)
 
 static void take_reset(struct mux_stream *s, const struct why *w, bool is_now)
 {
-    bool was_reset = s->state == STREAM_RESETTING;
+    bool was_reset = s->state == STREAM_RESETTING && !(s->owed & OWE_RESET);
 
     if (!stream_step(s, STREAM_EV_PEER_RESET))
         return;
@@ -337,11 +342,11 @@ static void on_reset(struct mux_stream *s, const struct frame *f)
     struct why w = { 0 };
 
     if (reset_decode(f->payload, &final_offset, &w))
-        fault(s, "RESET: length or tags");
+        stream_fault(s, "RESET: length or tags");
     else if (!is_now && !was_reset && final_offset < s->rx_received)
-        fault(s, "RESET before what came");
+        stream_fault(s, "RESET before what came");
     else if (!is_now && !was_reset && final_offset > s->rx_received)
-        stream_break(s, REASON_GAP, "RESET");
+        stream_detach(s, REASON_GAP, "RESET", 0);
     else
         take_reset(s, &w, is_now);
 }
@@ -353,7 +358,7 @@ static void on_end(struct mux_stream *s, const struct frame *f)
                      s->state == STREAM_BROKEN);
 
     if (!is_right) {
-        fault(s, "END before all was settled");
+        stream_fault(s, "END before all was settled");
         if (!s->is_entry)
             stream_settle(s);       /* the entry has forgotten it: no answer will come */
         return;
@@ -363,21 +368,21 @@ static void on_end(struct mux_stream *s, const struct frame *f)
     stream_settle(s);
 }
 
-/* --- frames whose behaviour comes with moving streams ---------------------------------- */
+/* --- paths -------------------------------------------------------------------------------- */
 static void on_detach(struct mux_stream *s, const struct frame *f)
 {
     struct why w;
 
     if (why_decode(f->payload, &w))
-        fault(s, "DETACH: tags");
+        stream_fault(s, "DETACH: tags");
     else
-        stream_lost(s);
+        stream_lost(s, w.ms < MUX_RETRY_MAX_MS ? w.ms : MUX_RETRY_MAX_MS);
 }
 
 static void on_unexpected(struct mux_stream *s, const struct frame *f)
 {
     (void)f;
-    fault(s, "a frame that was not asked for");
+    stream_fault(s, "a frame that was not asked for");
 }
 
 static void (*const stream_frames[])(struct mux_stream *, const struct frame *) = {
@@ -385,7 +390,8 @@ static void (*const stream_frames[])(struct mux_stream *, const struct frame *) 
     [FRAME_DATA & 0x3f] = on_data,            [FRAME_CREDIT & 0x3f] = on_credit,
     [FRAME_FIN & 0x3f] = on_fin,              [FRAME_RESET & 0x3f] = on_reset,
     [FRAME_END & 0x3f] = on_end,              [FRAME_DETACH & 0x3f] = on_detach,
-    [FRAME_ATTACH_OK & 0x3f] = on_unexpected, [FRAME_ATTACH_ERR & 0x3f] = on_unexpected,
+    [FRAME_ATTACH_OK & 0x3f] = move_on_attach_ok,
+    [FRAME_ATTACH_ERR & 0x3f] = move_on_attach_err,
     [FRAME_DATAGRAM & 0x3f] = on_unexpected,
 };
 
@@ -393,14 +399,35 @@ static void on_unknown(struct mux_stream *s, const struct frame *f)
 {
     s->mux->stats.unknown_frames++;
     if (f->type & FRAME_BIT_CRITICAL)
-        fault(s, "an unknown critical frame");
+        stream_fault(s, "an unknown critical frame");
     else
         link_idle_frame(s->link);
+}
+
+/* Whoever speaks on has the answer: it need not be said again. */
+static void answer_is_seen(struct mux_stream *s, const struct frame *f)
+{
+    if (s->is_entry || !s->frame || s->owed & OWE_ANSWER || f->type == FRAME_DETACH)
+        return;
+    free(s->frame);
+    s->frame = NULL;
+}
+
+static bool is_before_attach_ok(const struct mux_stream *s, const struct frame *f)
+{
+    return s->is_attaching && f->type != FRAME_ATTACH_OK && f->type != FRAME_ATTACH_ERR &&
+           f->type != FRAME_DETACH;
 }
 
 static void dispatch(struct mux_stream *s, const struct frame *f)
 {
     unsigned index = f->type & 0x3f;
+
+    if (is_before_attach_ok(s, f)) {
+        stream_fault(s, "a frame before ATTACH_OK");
+        return;
+    }
+    answer_is_seen(s, f);
 
     if (!(f->type & FRAME_BIT_CRITICAL) && index < ARRAY_LEN(stream_frames) &&
         stream_frames[index])
@@ -433,7 +460,7 @@ static void begin_stream(struct mux_link *l, const struct frame *f)
     if (f->type == FRAME_OPEN)
         on_open(l, f);
     else
-        on_attach(l, f);
+        move_on_attach(l, f);
 }
 
 void stream_frame(struct mux_link *l, const struct frame *f)

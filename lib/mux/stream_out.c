@@ -7,6 +7,8 @@ static unsigned owed_now(const struct mux_stream *s)
 {
     unsigned owed = s->owed;
 
+    if (s->is_attaching)
+        return owed & OWE_ATTACH;
     if (s->tx_sent != s->tx_end || s->state == STREAM_OPENING)
         owed &= ~(unsigned)(OWE_FIN | OWE_RESET);
     return owed;
@@ -18,8 +20,10 @@ void stream_owe_refresh(struct mux_stream *s)
 
     if (s->link && owed_now(s))
         want = LISTED_OWING;
-    else if (s->link && s->is_credit_lazy)
+    else if (s->link && s->is_credit_lazy && !s->is_attaching)
         want = LISTED_LAZY;
+    else if (s->is_lost)
+        want = LISTED_WAITING;
     if (s->listed == want)
         return;
 
@@ -31,6 +35,8 @@ void stream_owe_refresh(struct mux_stream *s)
     } else if (want == LISTED_LAZY) {
         list_append(&s->link->lazy, &s->owing);
         link_arm_credit(s->link);
+    } else if (want == LISTED_WAITING) {
+        list_append(&s->mux->waiting, &s->owing);
     }
 }
 
@@ -64,7 +70,8 @@ static bool put_open(struct mux_stream *s, struct buf *out)
     if (!has_room(out, s->frame->len))
         return false;
     frame_put(out, FRAME_OPEN, 0, s->id, span_of(s->frame->payload, s->frame->len));
-    free_frame(s);
+    if (!stream_may_move(s))
+        free_frame(s);
     s->is_open_sent = true;
     count(s, FRAME_OPEN);
     return true;
@@ -95,7 +102,8 @@ static bool put_answer(struct mux_stream *s, struct buf *out)
         return false;
     if (s->frame)
         frame_put(out, type, 0, s->id, span_of(s->frame->payload, s->frame->len));
-    free_frame(s);
+    if (type == FRAME_OPEN_ERR || !stream_may_move(s))
+        free_frame(s);
     count(s, type);
     return true;
 }
@@ -162,7 +170,7 @@ static const struct {
     unsigned what;
     bool (*put)(struct mux_stream *, struct buf *);
 } frames[] = {
-    { OWE_OPEN, put_open }, { OWE_ANSWER, put_answer }, { OWE_CREDIT, put_credit },
+    { OWE_OPEN, put_open }, { OWE_ATTACH, move_put_attach }, { OWE_ANSWER, put_answer }, { OWE_CREDIT, put_credit },
     { OWE_FIN, put_fin },   { OWE_RESET, put_reset },   { OWE_END, put_end },
 };
 
@@ -203,7 +211,7 @@ size_t stream_sendable(const struct mux_stream *s)
 {
     uint64_t end = s->tx_end < s->tx_limit ? s->tx_end : s->tx_limit;
 
-    if (!s->link || s->owed & OWE_ANSWER || end <= s->tx_sent)
+    if (!s->link || s->is_attaching || s->owed & (OWE_ANSWER | OWE_ATTACH) || end <= s->tx_sent)
         return 0;
     return (size_t)(end - s->tx_sent);
 }

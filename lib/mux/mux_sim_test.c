@@ -1,0 +1,571 @@
+#include <stdio.h>
+#include "lib/mux/sim_lanes_test.h"
+/*
+ * Streams that outlive their links: programs at an entry and a target side write, take, stall,
+ * half-close and reset while the lanes between them fail in every way that sim_lanes_test.h
+ * knows.  All follows from a seed.  ADIT_SEED=n runs that one alone, ADIT_SEEDS=n so many.
+ *
+ * Holds: each byte once and in order; nobody says complete while a byte is missing; both ends
+ * agree how a stream ended, or one says session-lost; memory within the budget; every stream
+ * ends.
+ */
+#define PROGS_MAX 16
+#define SEEDS 2000
+#define CHAOS_STEPS 300
+#define CALM_MS 180000
+#define GRACE_MS 60000
+
+struct prog {                       /* one end of one stream */
+    struct mux_stream *s;
+    struct prog *peer;
+    uint32_t key;
+    int end;
+    uint64_t to_send, sent, got;
+    uint64_t answer_ms;             /* when a late answer comes; 0: it has */
+    char boot_id[8];                /* entry: of the target side that answered */
+    bool is_open, is_fin_given, is_stalled, is_ended, has_reset, is_reset_now, is_gone;
+    bool is_refused, was_opened;
+    unsigned last_state;
+    enum reason how;
+};
+
+static struct prog progs[PROGS_MAX][2];
+static unsigned opened;
+static struct { uint64_t complete, reset, lost, restarted, refused, moved, attach_late; } tally;
+static uint64_t states[2][STREAM_STATE_COUNT];
+static struct { uint64_t none, all, some, fin; } replay;
+
+#define PATTERN_PERIOD 65521
+static unsigned char pattern_row[2 * PATTERN_PERIOD];
+
+static void pattern_init(void)
+{
+    uint64_t x = 88172645463325252u;
+
+    for (size_t i = 0; i < PATTERN_PERIOD; i++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        pattern_row[i] = pattern_row[i + PATTERN_PERIOD] = (unsigned char)(x >> 56);
+    }
+}
+
+static const unsigned char *pattern(const struct prog *from, uint64_t offset)
+{
+    return pattern_row + (from->key * 7919u + offset) % PATTERN_PERIOD;
+}
+
+static uint64_t random_total(void)
+{
+    static const unsigned tops[] = { 1, 10, 1000, 20000, 20000, 100000, 600000 };
+
+    return below(tops[below(ARRAY_LEN(tops))]);
+}
+
+/* --- what the mux says -------------------------------------------------------------------- */
+static void on_hello(void *user, struct mux_link *l, struct span body)
+{
+    struct lane *lane = user;
+
+    if (l == lane->link[ENTRY]) {
+        mux_link_accept(l, sim.now_ms);
+        return;
+    }
+    mux_abandon_entry(sim.mux[TARGET], SPAN("relay"), body, REASON_AGENT_RESTARTED);
+    assert_int_equal(mux_link_hello(l, span_str(lane->boot_id)), 0);
+}
+
+static void on_failed(void *user, struct mux_link *l, enum reason why, const char *text)
+{
+    struct lane *lane = user;
+
+    if (why == REASON_PROTOCOL_ERROR)
+        fail_msg("seed %lu: a link fails: %s", sim.seed, text);
+    lane->has_failed[l == lane->link[TARGET]] = true;
+}
+
+static void answer(struct prog *prog)
+{
+    struct mux_opened how = { .boot_id = span_str(sim.boot_id[TARGET]) };
+
+    prog->answer_ms = 0;
+    if (one_in(12)) {
+        faults[FAULT_REFUSED]++;
+        prog->is_refused = true;
+        mux_stream_refuse(prog->s, REASON_DIAL_TIMEOUT, SPAN("no"), NULL);
+        return;
+    }
+    prog->is_open = prog->was_opened = true;
+    mux_stream_accept(prog->s, &how);
+}
+
+static void on_open(void *user, struct mux_stream *s, const struct mux_open *open)
+{
+    struct prog *prog = &progs[open->uid[1]][TARGET];
+
+    (void)user;
+    if (prog->was_opened && (!prog->is_gone || prog->peer->is_open))
+        fail_msg("seed %lu: stream %u is dialled twice", sim.seed, prog->key);
+    *prog = (struct prog){ .key = prog->key, .end = TARGET, .to_send = prog->to_send,
+                           .peer = prog->peer, .s = s };
+    mux_stream_set_user(s, prog);
+    if (one_in(3)) {
+        faults[FAULT_LATE_ANSWER]++;
+        prog->answer_ms = sim.now_ms + 1 + below(3000);
+    } else {
+        answer(prog);
+    }
+}
+
+static void on_opened(void *user, struct mux_stream *s, const struct mux_opened *how)
+{
+    struct prog *prog = user;
+
+    (void)s;
+    assert_false(prog->is_open);
+    assert_true(span_copy(how->boot_id, prog->boot_id, sizeof(prog->boot_id)));
+    prog->is_open = true;
+}
+
+static void on_reset(void *user, struct mux_stream *s, enum reason why, struct span text)
+{
+    struct prog *prog = user;
+
+    (void)s;
+    if (prog->has_reset || (!prog->peer->has_reset && why != REASON_AGENT_RESTARTED))
+        fail_msg("seed %lu: stream %u is told a RESET that nobody sent: %s " SPAN_FMT, sim.seed,
+                 prog->key, reason_text(why), SPAN_ARG(text));
+}
+
+static void on_ended(void *user, struct mux_stream *s, enum reason how)
+{
+    struct prog *prog = user;
+
+    assert_ptr_equal(prog->s, s);
+    assert_false(prog->is_ended);
+    prog->is_ended = true;
+    prog->how = how;
+    prog->s = NULL;
+}
+
+static void classify(const struct mux_stream *s)
+{
+    if (s->fin_acked)
+        replay.fin++;
+    else if (s->tx_sent == s->tx_end)
+        replay.none++;
+    else if (s->tx_sent == 0)
+        replay.all++;
+    else
+        replay.some++;
+}
+
+static void on_moved(void *user, struct mux_stream *s)
+{
+    (void)user;
+    tally.moved++;
+    classify(s);
+}
+
+static void on_want_path(void *user, struct mux_stream *s)
+{
+    struct lane *lane = lane_random_open();
+    struct prog *prog = user;
+    bool is_other;
+    int r;
+
+    if (!lane)
+        return;
+    is_other = prog->is_open && strcmp(lane->boot_id, prog->boot_id) != 0;
+    if (is_other && one_in(2)) {
+        mux_stream_abandon(s, REASON_AGENT_RESTARTED);
+        return;
+    }
+    faults[FAULT_OLD_BOOT] += is_other;
+    if (sim.is_harsh && one_in(50)) {
+        faults[FAULT_FORGED]++;             /* a thief knows the uid, not the secret */
+        s->secret[0] ^= 1;
+        r = mux_stream_attach(s, lane->link[ENTRY], span_str(prog->boot_id), sim.now_ms);
+    } else {
+        r = mux_stream_attach(s, lane->link[ENTRY], span_str(prog->boot_id), sim.now_ms);
+    }
+    assert_int_equal(r, 0);
+}
+
+static const struct mux_handlers handlers = {
+    .on_hello = on_hello, .on_failed = on_failed, .on_open = on_open, .on_opened = on_opened,
+    .on_reset = on_reset, .on_ended = on_ended, .on_want_path = on_want_path,
+    .on_moved = on_moved,
+};
+
+/* --- what programs do ----------------------------------------------------------------------- */
+static void open_random(void)
+{
+    struct lane *lane = lane_random_open();
+    struct mux_open open = { .kind = MUX_KIND_TCP, .host = SPAN("h"), .port = 1,
+                             .grace_ms = GRACE_MS, .entry = SPAN("relay"),
+                             .principal = opened % 2 ? SPAN("a") : SPAN("b") };
+    struct prog *prog, *peer;
+    int r;
+
+    if (!lane || opened == PROGS_MAX)
+        return;
+    prog = &progs[opened][ENTRY];
+    peer = &progs[opened][TARGET];
+    open.uid[0] = 1;
+    open.uid[1] = (unsigned char)opened;
+    open.boot_id = span_str(sim.boot_id[ENTRY]);
+    for (int i = 0; i < MUX_SECRET_LEN; i++)
+        open.secret[i] = (unsigned char)rnd();
+    *prog = (struct prog){ .key = opened * 2, .end = ENTRY, .to_send = random_total(),
+                           .peer = peer };
+    *peer = (struct prog){ .key = opened * 2 + 1, .end = TARGET, .to_send = random_total(),
+                           .peer = prog };
+    r = mux_stream_open(lane->link[ENTRY], &open, opened % 3, prog, sim.now_ms, &prog->s);
+    if (r == 0)
+        opened++;
+    else
+        assert_int_equal(r, REASON_OVERLOAD);
+}
+
+static void write_some(struct prog *prog)
+{
+    uint64_t left = prog->to_send - prog->sent;
+    unsigned char *at;
+    size_t n;
+
+    if (!prog->is_open || prog->has_reset || prog->is_fin_given || !prog->s)
+        return;
+    if (left == 0) {
+        mux_stream_fin(prog->s);
+        prog->is_fin_given = true;
+        return;
+    }
+    at = mux_stream_reserve(prog->s, &n);
+    if (!at)
+        return;
+    n = n > left ? (size_t)left : n;
+    n = one_in(4) ? below((unsigned)n + 1) : n;
+    memcpy(at, pattern(prog, prog->sent), n);
+    mux_stream_commit(prog->s, n);
+    prog->sent += n;
+    sim.has_moved |= n > 0;
+    assert_int_equal(mux_stream_sent(prog->s), prog->sent);
+}
+
+static void read_some(struct prog *prog)
+{
+    struct span spans[3];
+    size_t count, n;
+
+    if (!prog->s || prog->is_stalled || prog->has_reset)
+        return;
+    count = mux_stream_peek(prog->s, spans, 3);
+    for (size_t i = 0; i < count && prog->s; i++) {
+        n = one_in(3) ? 1 + below((unsigned)spans[i].n) : spans[i].n;
+        if (memcmp(spans[i].p, pattern(prog->peer, prog->got), n))
+            fail_msg("seed %lu: stream %u, wrong at byte %lu or soon after", sim.seed, prog->key,
+                     prog->got);
+        prog->got += n;
+        sim.has_moved = true;
+        mux_stream_consume(prog->s, n);
+        if (n < spans[i].n)
+            break;
+    }
+    assert_true(prog->got <= prog->peer->sent);
+}
+
+static void maybe_reset(struct prog *prog)
+{
+    if (!prog->s || prog->has_reset || sim.is_calm || !one_in(700) ||
+        (prog->end == TARGET && !prog->is_open))
+        return;
+    faults[prog->end ? FAULT_RESET_BY_TARGET : FAULT_RESET_BY_ENTRY]++;
+    prog->has_reset = true;
+    prog->is_reset_now = one_in(2);
+    mux_stream_reset(prog->s, prog->end ? REASON_TARGET_RESET : REASON_CLIENT_GONE,
+                     SPAN("reset"), prog->is_reset_now);
+}
+
+static void maybe_move(struct prog *prog)
+{
+    struct lane *lane;
+
+    if (prog->end != ENTRY || !prog->s || !prog->is_open || !one_in(200))
+        return;
+    lane = lane_random_open();
+    if (!lane || strcmp(lane->boot_id, prog->boot_id) != 0)
+        return;
+    if (mux_stream_attach(prog->s, lane->link[ENTRY], span_str(prog->boot_id), sim.now_ms) == 0)
+        faults[FAULT_MOVE]++;
+}
+
+static void act(struct prog *prog)
+{
+    if (!prog->s)
+        return;
+    states[prog->end][prog->s->state]++;
+    if (sim.is_calm) {
+        prog->is_stalled = false;
+    } else if (one_in(60)) {
+        faults[FAULT_STALLED_END]++;
+        prog->is_stalled = !prog->is_stalled;
+    }
+    if (prog->answer_ms && (prog->answer_ms <= sim.now_ms || one_in(300)))
+        answer(prog);
+    write_some(prog);
+    read_some(prog);
+    maybe_reset(prog);
+    maybe_move(prog);
+}
+
+static void restart(int end)
+{
+    faults[end ? FAULT_TARGET_RESTART : FAULT_ENTRY_RESTART]++;
+    for (unsigned i = 0; i < opened; i++)
+        progs[i][end].is_gone = progs[i][end].s != NULL || progs[i][end].is_gone;
+    end_stop(end);
+    end_start(end);
+}
+
+static void check_memory(void)
+{
+    for (int end = 0; end < 2; end++) {
+        const struct mux_stats *stats = mux_stats(sim.mux[end]);
+
+        assert_true(stats->held_bytes <= sim.config[end].memory_limit);
+        if (stats->held_bytes * 10 >= sim.config[end].memory_limit * 9)
+            faults[FAULT_PRESSURE]++;
+    }
+}
+
+/* --- a run ------------------------------------------------------------------------------------ */
+static void step(void)
+{
+    sim.has_moved = false;
+    for (unsigned i = 0; i < opened; i++) {
+        act(&progs[i][0]);
+        act(&progs[i][1]);
+    }
+    lanes_step();
+    check_memory();
+    if (!sim.has_moved)
+        sim.now_ms += 5 + below(sim.is_calm ? 200 : 40);
+    else
+        sim.now_ms += one_in(2) ? below(8) : 0;
+}
+
+static bool all_ended(void)
+{
+    return mux_stats(sim.mux[0])->streams == 0 && mux_stats(sim.mux[1])->streams == 0;
+}
+
+static bool is_lost(const struct prog *p)
+{
+    return p->is_gone || (p->is_ended && (p->how == REASON_SESSION_LOST ||
+                                          p->how == REASON_AGENT_RESTARTED));
+}
+
+static void check_complete(const struct prog *p)
+{
+    if (p->how != REASON_NONE || p->has_reset || p->is_gone)
+        return;
+    if (p->got != p->peer->sent || !p->peer->is_fin_given || p->sent != p->to_send)
+        fail_msg("seed %lu: stream %u says complete with %lu of %lu bytes", sim.seed, p->key,
+                 p->got, p->peer->sent);
+}
+
+static void check_stream(const struct prog *a, const struct prog *b)
+{
+    assert_true(a->is_ended);
+    if (b->is_ended && !is_lost(a) && !is_lost(b) && a->how != b->how)
+        fail_msg("seed %lu: stream %u ended %s at the entry, %s at the target (reset %d/%d "
+                 "now %d/%d)", sim.seed, a->key, reason_text(a->how), reason_text(b->how),
+                 a->has_reset, b->has_reset, a->is_reset_now, b->is_reset_now);
+    if (!sim.is_harsh && a->how == REASON_SESSION_LOST && !a->has_reset && !b->has_reset)
+        fail_msg("seed %lu: stream %u is lost though a path came back", sim.seed, a->key);
+    if (!b->is_ended && a->is_open)
+        fail_msg("seed %lu: stream %u was opened and the target never heard", sim.seed, a->key);
+    check_complete(a);
+    if (b->is_ended)
+        check_complete(b);
+    if (b->has_reset && !b->is_reset_now && !a->has_reset && !is_lost(a) && !is_lost(b) &&
+        a->is_open)
+        assert_int_equal(a->got, b->sent);
+    if (a->has_reset && !a->is_reset_now && b->is_ended && !b->has_reset && b->is_open &&
+        !is_lost(a) && !is_lost(b))
+        assert_int_equal(b->got, a->sent);
+    tally.complete += a->how == REASON_NONE;
+    tally.reset += a->how == REASON_TARGET_RESET || a->how == REASON_CLIENT_GONE;
+    tally.lost += a->how == REASON_SESSION_LOST;
+    tally.restarted += a->how == REASON_AGENT_RESTARTED;
+    tally.refused += a->how == REASON_DIAL_TIMEOUT;
+}
+
+static void sim_init(uint64_t seed)
+{
+    sim = (struct sim){ .now_ms = 1000, .seed = seed, .on = handlers,
+                        .rng = seed * 2654435761u + 88172645463325252u };
+    memset(progs, 0, sizeof(progs));
+    opened = 0;
+    for (int i = 0; i < 8; i++)
+        (void)rnd();
+    for (int i = 0; i < LANES_MAX; i++) {
+        list_init(&sim.lanes[i].in[0]);
+        list_init(&sim.lanes[i].in[1]);
+    }
+    sim.lanes_wanted = 1 + below(3);
+    sim.is_harsh = one_in(5);
+    sim.delay_ms = one_in(2) ? below(60) : 0;
+    for (int end = 0; end < 2; end++) {
+        sim.config[end] = (struct mux_config){
+            .is_accepting = end == ENTRY, .mac = sim_mac, .random_seed = seed,
+            .memory_limit = one_in(4) ? 300000 : 32u << 20,
+            .first_window = one_in(5) ? 16384 : 0,
+        };
+        end_start(end);
+    }
+}
+
+static void chaos(void)
+{
+    unsigned every = 15 + below(100);
+
+    for (int i = 0; i < CHAOS_STEPS; i++) {
+        if (one_in(12))
+            open_random();
+        if (one_in(every))
+            lane_fault();
+        if (sim.is_harsh && one_in(150))
+            restart((int)below(2));
+        step();
+    }
+}
+
+static void run_seed(uint64_t seed)
+{
+    uint64_t until;
+
+    sim_init(seed);
+    chaos();
+    sim.is_calm = true;
+    until = sim.now_ms + CALM_MS;
+    for (int i = 0; i < LANES_MAX; i++)
+        sim.lanes[i].stalled_until_ms = 0;
+    while (sim.now_ms < until && !all_ended())
+        step();
+    if (!all_ended())
+        fail_msg("seed %lu: streams that never end", seed);
+    step();
+    for (unsigned i = 0; i < opened; i++)
+        check_stream(&progs[i][ENTRY], &progs[i][TARGET]);
+    for (int end = 0; end < 2; end++) {
+        assert_int_equal(mux_stats(sim.mux[end])->held_bytes, 0);
+        assert_int_equal(mux_stats(sim.mux[end])->promised_bytes, 0);
+        end_stop(end);
+    }
+    for (int i = 0; i < LANES_MAX; i++) {
+        drop_messages(&sim.lanes[i].in[0]);
+        drop_messages(&sim.lanes[i].in[1]);
+    }
+}
+
+/* --- how often ---------------------------------------------------------------------------------- */
+static void must_have(const char *what, uint64_t count)
+{
+    print_message("  %-28s %lu\n", what, count);
+    if (count == 0)
+        fail_msg("never met: %s", what);
+}
+
+static void check_frames(void)
+{
+    static const struct { uint8_t type; int end; } said[] = {
+        { FRAME_HELLO, 0 },   { FRAME_HELLO, 1 },      { FRAME_PING, 0 },   { FRAME_PONG, 1 },
+        { FRAME_GOAWAY, 0 },  { FRAME_GOAWAY, 1 },     { FRAME_OPEN, 0 },   { FRAME_OPEN_OK, 1 },
+        { FRAME_OPEN_ERR, 1 }, { FRAME_DATA, 0 },      { FRAME_DATA, 1 },   { FRAME_CREDIT, 0 },
+        { FRAME_CREDIT, 1 },  { FRAME_FIN, 0 },        { FRAME_FIN, 1 },    { FRAME_RESET, 0 },
+        { FRAME_RESET, 1 },   { FRAME_END, 0 },        { FRAME_ATTACH, 0 }, { FRAME_ATTACH_OK, 1 },
+        { FRAME_ATTACH_ERR, 1 }, { FRAME_DETACH, 0 },  { FRAME_DETACH, 1 },
+    };
+    char what[64];
+
+    for (size_t i = 0; i < ARRAY_LEN(said); i++) {
+        (void)snprintf(what, sizeof(what), "%s by the %s", frame_name(said[i].type),
+                       said[i].end ? "target" : "entry");
+        must_have(what, total[said[i].end].frames_out[said[i].type]);
+    }
+}
+
+static void check_faults(void)
+{
+    static const char *const names[FAULT_COUNT] = {
+        "link reset", "link reset, told late", "link silent", "link stalled", "cut mid-frame",
+        "link drained", "moved while alive", "entry restarted", "target restarted",
+        "end stalled", "reset by entry", "reset by target", "late answer", "long outage", "refused",
+        "attach to an old boot", "forged proof", "memory nearly full",
+    };
+
+    for (int i = 0; i < FAULT_COUNT; i++)
+        must_have(names[i], faults[i]);
+}
+
+static void check_states(void)
+{
+    char what[64];
+
+    for (int end = 0; end < 2; end++) {
+        for (unsigned s = 0; s < STREAM_DEAD; s++) {
+            bool is_never = end == ENTRY ? s == STREAM_ASKED || s == STREAM_REFUSING
+                                         : s == STREAM_OPENING;
+
+            (void)snprintf(what, sizeof(what), "%s: %s", end ? "target" : "entry",
+                           stream_state_name((enum stream_state)s));
+            if (is_never)
+                assert_int_equal(states[end][s], 0);
+            else
+                must_have(what, states[end][s]);
+        }
+    }
+}
+
+static void check_tally(void)
+{
+    check_frames();
+    check_faults();
+    check_states();
+    must_have("complete", tally.complete);
+    must_have("reset", tally.reset);
+    must_have("session-lost", tally.lost);
+    must_have("agent-restarted", tally.restarted);
+    must_have("refused", tally.refused);
+    must_have("moved", tally.moved);
+    must_have("replay: nothing", replay.none);
+    must_have("replay: from the start", replay.all);
+    must_have("replay: from the middle", replay.some);
+    must_have("replay: FIN was seen", replay.fin);
+    must_have("graces over, entry", total[0].graces_over);
+    must_have("graces over, target", total[1].graces_over);
+    must_have("late frames", total[0].late_frames + total[1].late_frames);
+}
+
+static void test_sim(void **state)
+{
+    const char *one = getenv("ADIT_SEED"), *many = getenv("ADIT_SEEDS");
+    uint64_t seeds = many ? strtoull(many, NULL, 10) : SEEDS;
+
+    (void)state;
+    pattern_init();
+    if (one) {
+        run_seed(strtoull(one, NULL, 10));
+        return;
+    }
+    for (uint64_t seed = 1; seed <= seeds; seed++)
+        run_seed(seed);
+    check_tally();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_sim) };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,383 @@
+#pragma once
+#include "lib/check/check.h"
+#include "lib/mux/mux_internal.h"
+#include <stdlib.h>
+/*
+ * sim_lanes_test.h - an entry and a target side in one process, with lanes between them that
+ * are dialled, cut at a random byte, go silent, stall, delay and come back, in fake time.
+ *
+ * End 0 is the entry (accepts links, opens streams), end 1 the target side (dials links).
+ */
+#define LANES_MAX 12
+#define ENTRY 0
+#define TARGET 1
+
+enum fault {
+    FAULT_RESET,        /* link cut, both ends hear of it */
+    FAULT_RESET_LATE,   /* one end hears of it later */
+    FAULT_SILENT,       /* nothing arrives any more, nobody hears of it */
+    FAULT_STALL,        /* nothing arrives for a while */
+    FAULT_MID_FRAME,    /* a cut inside a message */
+    FAULT_DRAIN,        /* GOAWAY, then the link ends */
+    FAULT_MOVE,         /* a stream is moved from a living path */
+    FAULT_ENTRY_RESTART, FAULT_TARGET_RESTART,
+    FAULT_STALLED_END, FAULT_RESET_BY_ENTRY, FAULT_RESET_BY_TARGET, FAULT_LATE_ANSWER,
+    FAULT_OUTAGE,       /* no lane comes back before the graces are over */
+    FAULT_REFUSED, FAULT_OLD_BOOT, FAULT_FORGED, FAULT_PRESSURE,
+    FAULT_COUNT
+};
+
+struct message {
+    struct list node;
+    size_t len, taken;
+    uint64_t due_ms;
+    bool is_cut;                    /* its end will never come */
+    unsigned char bytes[];
+};
+
+struct lane {
+    struct mux_link *link[2];
+    struct list in[2];              /* on the way to this end */
+    uint64_t dies_ms[2];            /* this end hears of the cut then; 0: there is none */
+    uint64_t stalled_until_ms, drain_until_ms;
+    uint64_t next_tick_ms[2];
+    bool is_silent;
+    bool has_failed[2];
+    char boot_id[8];                /* of the target side that dialled it */
+    int index;
+};
+
+static struct sim {
+    struct mux *mux[2];
+    struct mux_handlers on;
+    struct mux_config config[2];
+    struct lane lanes[LANES_MAX];
+    unsigned lanes_wanted;
+    uint64_t now_ms, rng, seed, dial_ms;
+    uint64_t delay_ms;
+    unsigned boots[2];
+    char boot_id[2][8];
+    bool is_harsh;                  /* what streams need not survive happens too */
+    bool is_calm, has_moved;        /* something happened in this step */
+} sim;
+
+static uint64_t faults[FAULT_COUNT];
+static struct mux_stats total[2];
+
+static inline uint64_t rnd(void)
+{
+    sim.rng ^= sim.rng << 13;
+    sim.rng ^= sim.rng >> 7;
+    sim.rng ^= sim.rng << 17;
+    return sim.rng >> 16;
+}
+
+static inline unsigned below(unsigned n)
+{
+    return (unsigned)(rnd() % n);
+}
+
+static inline bool one_in(unsigned n)
+{
+    return below(n) == 0;
+}
+
+/* Stands for HMAC-SHA-256: only the key and the bytes decide. */
+static inline void sim_mac(const unsigned char secret[MUX_SECRET_LEN], struct span message,
+                           unsigned char ret_mac[32])
+{
+    unsigned char mem[256];
+    struct buf b;
+
+    buf_init_fixed(&b, mem, sizeof(mem));
+    buf_put(&b, secret, MUX_SECRET_LEN);
+    buf_put_span(&b, message);
+    for (int i = 0; i < 4; i++) {
+        uint64_t h;
+
+        buf_put_u8(&b, (uint8_t)i);
+        h = hash_bytes(buf_span(&b));
+        memcpy(ret_mac + i * 8, &h, 8);
+    }
+}
+
+/* --- lanes ------------------------------------------------------------------------------ */
+static inline void drop_messages(struct list *in)
+{
+    LIST_EACH(in, node) {
+        list_remove(node);
+        free(container_of(node, struct message, node));
+    }
+}
+
+static inline bool lane_is_free(const struct lane *lane)
+{
+    return !lane->link[0] && !lane->link[1];
+}
+
+static inline void lane_leave(struct lane *lane, int end)
+{
+    struct mux_link *link = lane->link[end];
+
+    lane->link[end] = NULL;
+    drop_messages(&lane->in[end]);
+    mux_link_free(link);
+    sim.has_moved = true;
+}
+
+/* What is on the way to `end` arrives up to a random byte. */
+static inline void cut_way(struct lane *lane, int end)
+{
+    unsigned keep = below(4);
+    bool is_over = false;
+
+    LIST_EACH(&lane->in[end], node) {
+        struct message *m = container_of(node, struct message, node);
+
+        if (keep) {
+            keep--;
+            continue;
+        }
+        if (!is_over && !m->is_cut && m->len - m->taken > 1 && one_in(2)) {
+            m->len = m->taken + 1 + below((unsigned)(m->len - m->taken - 1));
+            m->is_cut = true;
+            faults[FAULT_MID_FRAME]++;
+        } else {
+            list_remove(node);
+            free(m);
+        }
+        is_over = true;
+    }
+}
+
+static inline bool lane_is_dying(const struct lane *lane)
+{
+    return lane->dies_ms[0] || lane->dies_ms[1];
+}
+
+static inline void lane_reset(struct lane *lane, bool is_late)
+{
+    if (lane_is_free(lane) || lane_is_dying(lane))
+        return;
+    for (int end = 0; end < 2; end++) {
+        cut_way(lane, end);
+        lane->dies_ms[end] = sim.now_ms + 1 + below(20);
+    }
+    if (is_late)
+        lane->dies_ms[below(2)] += below(4000);
+    faults[is_late ? FAULT_RESET_LATE : FAULT_RESET]++;
+}
+
+static inline void lane_dial(void)
+{
+    for (int i = 0; i < LANES_MAX; i++) {
+        struct lane *lane = &sim.lanes[i];
+
+        if (!lane_is_free(lane))
+            continue;
+        *lane = (struct lane){ .index = i };
+        memcpy(lane->boot_id, sim.boot_id[TARGET], sizeof(lane->boot_id));
+        for (int end = 0; end < 2; end++) {
+            list_init(&lane->in[end]);
+            lane->link[end] = mux_link_new(sim.mux[end], lane, sim.now_ms);
+            assert_non_null(lane->link[end]);
+        }
+        assert_int_equal(mux_link_hello(lane->link[ENTRY], span_str(sim.boot_id[ENTRY])), 0);
+        return;
+    }
+}
+
+static inline unsigned lanes_dialled(void)
+{
+    unsigned n = 0;
+
+    for (int i = 0; i < LANES_MAX; i++) {
+        struct lane *lane = &sim.lanes[i];
+
+        n += lane->link[TARGET] && !lane->dies_ms[TARGET] &&
+             mux_link_state(lane->link[TARGET]) != MUX_LINK_CLOSED;
+    }
+    return n;
+}
+
+static inline void lane_send(struct lane *lane, int from)
+{
+    static unsigned char bytes[MUX_MESSAGE_MAX];
+    size_t cap = one_in(3) ? 16384 + below(MUX_MESSAGE_MAX - 16384) : MUX_MESSAGE_MAX;
+    size_t n = mux_link_produce(lane->link[from], bytes, cap, sim.now_ms);
+    struct message *m;
+
+    if (n == 0)
+        return;
+    sim.has_moved = true;
+    if (lane->is_silent || lane_is_dying(lane) || !lane->link[!from])
+        return;
+    m = malloc(sizeof(*m) + n);
+    assert_non_null(m);
+    *m = (struct message){ .len = n, .due_ms = sim.now_ms + sim.delay_ms };
+    memcpy(m->bytes, bytes, n);
+    list_append(&lane->in[!from], &m->node);
+}
+
+static inline bool lane_deliver(struct lane *lane, int to)
+{
+    struct list *node = list_first(&lane->in[to]);
+    struct message *m = node ? container_of(node, struct message, node) : NULL;
+    unsigned char *copy;
+    size_t n;
+
+    if (!m || m->due_ms > sim.now_ms || lane->stalled_until_ms > sim.now_ms)
+        return false;
+    n = m->len - m->taken;
+    if (n > 1 && one_in(4))
+        n = 1 + below((unsigned)n);
+    copy = malloc(n);               /* of its own size, so that a sanitizer sees its end */
+    assert_non_null(copy);
+    memcpy(copy, m->bytes + m->taken, n);
+    m->taken += n;
+    (void)!mux_link_take(lane->link[to], span_of(copy, n), m->taken == m->len && !m->is_cut,
+                         sim.now_ms);
+    free(copy);
+    lane->next_tick_ms[to] = 0;
+    if (m->taken == m->len) {
+        list_remove(&m->node);
+        free(m);
+    }
+    sim.has_moved = true;
+    return true;
+}
+
+static inline void lane_end_step(struct lane *lane, int end)
+{
+    if (!lane->link[end])
+        return;
+    for (unsigned n = 1 + below(4); n && lane->link[end] && lane_deliver(lane, end); n--)
+        ;
+    if (lane->next_tick_ms[end] <= sim.now_ms)
+        lane->next_tick_ms[end] = mux_link_tick(lane->link[end], sim.now_ms);
+    if (mux_link_has_output(lane->link[end]) && !one_in(4))
+        lane_send(lane, end);
+    if (lane->has_failed[end]) {
+        while (mux_link_has_output(lane->link[end]) && list_first(&lane->link[end]->items))
+            lane_send(lane, end);
+        lane_leave(lane, end);
+        if (!lane->is_silent && !lane->dies_ms[!end])
+            lane->dies_ms[!end] = sim.now_ms + sim.delay_ms + 1;
+    } else if (lane->dies_ms[end] && lane->dies_ms[end] <= sim.now_ms) {
+        lane_leave(lane, end);
+    }
+}
+
+static inline void lanes_step(void)
+{
+    for (int i = 0; i < LANES_MAX; i++) {
+        struct lane *lane = &sim.lanes[i];
+
+        if (lane->drain_until_ms && lane->drain_until_ms <= sim.now_ms)
+            lane_reset(lane, false);
+        lane_end_step(lane, below(2));
+        lane_end_step(lane, 0);
+        lane_end_step(lane, 1);
+    }
+    if (lanes_dialled() < sim.lanes_wanted && sim.now_ms >= sim.dial_ms) {
+        lane_dial();
+        sim.dial_ms = sim.now_ms + below(one_in(6) ? 8000 : 300);
+        if (sim.is_harsh && !sim.is_calm && one_in(20)) {
+            sim.dial_ms = sim.now_ms + 70000;
+            faults[FAULT_OUTAGE]++;
+        }
+    }
+    (void)mux_tick(sim.mux[0], sim.now_ms);
+    (void)mux_tick(sim.mux[1], sim.now_ms);
+}
+
+static inline struct lane *lane_random_open(void)
+{
+    for (int i = 0, start = (int)below(LANES_MAX); i < LANES_MAX; i++) {
+        struct lane *lane = &sim.lanes[(start + i) % LANES_MAX];
+
+        if (lane->link[ENTRY] && mux_link_state(lane->link[ENTRY]) == MUX_LINK_OPEN)
+            return lane;
+    }
+    return NULL;
+}
+
+static inline void lane_fault(void)
+{
+    struct lane *lane = &sim.lanes[below(LANES_MAX)];
+
+    if (lane_is_free(lane) || lane_is_dying(lane))
+        return;
+    switch (below(6)) {
+    case 0:
+        if (!lane->is_silent)
+            faults[FAULT_SILENT]++;
+        lane->is_silent = true;
+        drop_messages(&lane->in[0]);
+        drop_messages(&lane->in[1]);
+        break;
+    case 1:
+        lane->stalled_until_ms = sim.now_ms + below(one_in(3) ? 5000 : 800);
+        faults[FAULT_STALL]++;
+        break;
+    case 2:
+        if (!lane->link[ENTRY] || mux_link_state(lane->link[ENTRY]) != MUX_LINK_OPEN)
+            break;
+        mux_link_goaway(lane->link[below(2) && lane->link[TARGET] ? TARGET : ENTRY],
+                        REASON_RELAY_DRAINING, SPAN_NONE, 500);
+        lane->drain_until_ms = sim.now_ms + 1 + below(1000);
+        faults[FAULT_DRAIN]++;
+        break;
+    case 3:
+        lane_reset(lane, true);
+        break;
+    default:
+        lane_reset(lane, false);
+    }
+}
+
+/* --- ends --------------------------------------------------------------------------------- */
+static inline void add_stats(int end)
+{
+    const struct mux_stats *stats = mux_stats(sim.mux[end]);
+
+    for (size_t t = 0; t < ARRAY_LEN(stats->frames_out); t++) {
+        total[end].frames_out[t] += stats->frames_out[t];
+        total[end].frames_in[t] += stats->frames_in[t];
+    }
+    total[end].paths_lost += stats->paths_lost;
+    total[end].paths_found += stats->paths_found;
+    total[end].graces_over += stats->graces_over;
+    total[end].replayed_bytes += stats->replayed_bytes;
+    total[end].late_frames += stats->late_frames;
+    total[end].protocol_errors += stats->protocol_errors;
+}
+
+static inline void end_start(int end)
+{
+    sim.boots[end]++;
+    (void)snprintf(sim.boot_id[end], sizeof(sim.boot_id[end]), "%c%u", end ? 't' : 'e',
+                   sim.boots[end]);
+    sim.config[end].boot_id = sim.boot_id[end];
+    sim.mux[end] = mux_new(&sim.config[end], &sim.on);
+    assert_non_null(sim.mux[end]);
+}
+
+/* The process dies: its links are cut, its streams are nobody's. */
+static inline void end_stop(int end)
+{
+    add_stats(end);
+    for (int i = 0; i < LANES_MAX; i++) {
+        struct lane *lane = &sim.lanes[i];
+
+        if (!lane->link[end])
+            continue;
+        cut_way(lane, !end);
+        lane->link[end] = NULL;             /* mux_free() frees it */
+        drop_messages(&lane->in[end]);
+        if (!lane->is_silent && !lane->dies_ms[!end])
+            lane->dies_ms[!end] = sim.now_ms + 1 + below(50);
+    }
+    mux_free(sim.mux[end]);
+    sim.mux[end] = NULL;
+}
