@@ -2,6 +2,7 @@
 #include "agent/uplink/notice.h"
 #include "lib/base/version.h"
 #include "lib/crypto/ca.h"
+#include "lib/crypto/digest.h"
 #include "lib/crypto/random.h"
 #include "lib/log/log.h"
 #include <errno.h>
@@ -247,6 +248,7 @@ static void on_up(void *user, struct tunnel *t)
     p->first_retry_ms = hello->first_retry_ms;
     p->proved_at_ms = loop_now_ms(p->uplink->config.loop);
     LOG(INFO, "link.up", S("relay", p->addr), S("relay_id", hello->id), S("software", hello->software));
+    mux_abandon_entry(p->uplink->mux, span_str(hello->id), span_str(hello->boot_id), REASON_SESSION_LOST);
     renew_over(p->uplink, t);
 }
 
@@ -313,6 +315,11 @@ static void on_tick(void *arg)
 
 /* --- making it ------------------------------------------------------------------------------ */
 
+static void prove(const unsigned char secret[MUX_SECRET_LEN], struct span message, unsigned char ret_mac[32])
+{
+    hmac_sha256(span_of(secret, MUX_SECRET_LEN), message, ret_mac);
+}
+
 static int make_mux(struct uplink *u)
 {
     struct mux_handlers handlers = { .on_open = on_open };
@@ -320,6 +327,8 @@ static int make_mux(struct uplink *u)
         .memory_limit = u->config.memory_limit,
         .streams_max = u->config.streams_max,
         .random_seed = random_u64(),
+        .mac = prove,
+        .boot_id = u->self.boot_id.text,
     };
 
     dialer_handlers(&handlers);

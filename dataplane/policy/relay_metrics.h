@@ -9,6 +9,8 @@
     X(STREAMS, "adit_relay_streams", GAUGE, NULL, NULL, "Streams that users have open.")          \
     X(STREAMS_OPENED, "adit_relay_streams_opened_total", COUNTER, NULL, NULL,                     \
       "Streams that an agent connected.")                                                         \
+    X(STREAMS_MOVED, "adit_relay_streams_moved_total", COUNTER, NULL, NULL,                       \
+      "Times a living stream went on over another link.")                                         \
     X(STREAMS_ENDED, "adit_relay_streams_ended_total", COUNTER, &metric_by_reason, NULL,          \
       "Streams that ended; reason ok: complete, both ways.")                                      \
     X(REFUSED, "adit_relay_refused_total", COUNTER, &metric_by_reason, NULL,                      \

@@ -42,6 +42,7 @@ static void open_fill(struct mux_open *open, const struct route *r, const struct
         .port = r->target.port,
         .allow_special = d->allow_special,
         .answer_ms = config->answer_ms,
+        .grace_ms = ROUTE_GRACE_MS,
         .trace = span_str(r->trace),
         .principal = span_str(r->principal.user_name),
         .grant = record_id(&d->grant->record),
@@ -77,6 +78,14 @@ static void count_stream(const struct route *r)
         a->streams++;
 }
 
+static void note_boot(struct route *r)
+{
+    const struct held_agent *a = holders_find(&r->router->holders, &r->live.standing.agent);
+
+    if (a)
+        memcpy(r->agent_boot, a->boot_id, sizeof(r->agent_boot));
+}
+
 static enum reason open_stream(struct route *r, const struct policy_decision *d, struct mux_link *link)
 {
     struct router *router = r->router;
@@ -89,6 +98,7 @@ static enum reason open_stream(struct route *r, const struct policy_decision *d,
     count_stream(r);
 
     open_fill(&open, r, d, mem);
+    note_boot(r);
     e = mux_stream_open(link, &open, owner_of(r), r, loop_now_ms(router->config.loop), &r->stream);
     return e < 0 ? REASON_OVERLOAD : (enum reason)e;
 }

@@ -294,6 +294,7 @@ static void on_goaway(void *user, struct tunnel *t, enum reason why, struct span
     struct guest *v = user;
 
     LOG(INFO, "link.goaway", S("agent", v->who.id.text), R("reason", why), SP("detail", text), U("ms_left", ms_left));
+    v->is_leaving |= why == REASON_AGENT_DRAINING;
     holders_drain(router_holders(v->gate->config.router), &v->who.id, t);
 }
 
@@ -314,8 +315,11 @@ static void leave(struct guest *v, struct tunnel *t, enum reason why, const char
         metric_add_at(g->config.metrics, M_LINKS_LOST, why, 0, 1);
     }
     LOG(INFO, "link.down", S("agent", v->who.id.text), R("reason", why), S("detail", text));
-    if (v->is_held && holders_remove(router_holders(g->config.router), &v->who.id, t))
-        tell(g, "agent.down", v, why, NULL);
+    if (!v->is_held || !holders_remove(router_holders(g->config.router), &v->who.id, t))
+        return;
+    tell(g, "agent.down", v, why, NULL);
+    if (v->is_leaving)
+        router_agent_left(g->config.router, &v->who.id);
 }
 
 /* NULL: the tunnel ends before its credential came, or there was no memory for a guest. */

@@ -32,6 +32,7 @@ struct guest {
     struct identity who;            /* id "": a newcomer */
     bool is_held, is_asking, is_joining;
     bool is_counted;                /* in M_LINKS */
+    bool is_leaving;                /* it said that it stops */
     struct record *sent_policy;     /* a reference; the agent has this one */
 };
 

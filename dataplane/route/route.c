@@ -330,6 +330,53 @@ static void on_stream_ended(void *user, struct mux_stream *stream, enum reason h
     route_free(r);
 }
 
+/* --- paths: the agent's link is gone, or is there again ----------------------------------------- */
+
+/* Whoever is asked again must be the process that has the stream. */
+static enum reason is_over(const struct route *r, const struct held_agent *held)
+{
+    if (held && strcmp(held->boot_id, r->agent_boot) != 0)
+        return REASON_AGENT_RESTARTED;
+    return policy_agent_admitted(r->router->view->policy, &r->live.standing.agent, UINT32_MAX, wall_now());
+}
+
+/* Before the answer another agent may do as well: on_stream_ended() looks for one. */
+static void on_stream_wants_path(void *user, struct mux_stream *stream)
+{
+    struct route *r = user;
+    struct held_agent *held = r ? holders_find(&r->router->holders, &r->live.standing.agent) : NULL;
+    uint64_t now_ms = r ? loop_now_ms(r->router->config.loop) : 0;
+    struct mux_link *link = held ? holders_link(held, now_ms) : NULL;
+    enum reason why = r ? is_over(r, held) : REASON_SESSION_LOST;
+
+    if (why == REASON_NONE && !link && !r->opened_ms)
+        why = REASON_SESSION_LOST;
+    if (why != REASON_NONE)
+        mux_stream_abandon(stream, why);
+    else if (link && mux_stream_attach(stream, link, span_str(r->agent_boot), now_ms))
+        LOG(DEBUG, "stream.not_attached", S("stream", r->id.text));     /* it is asked for again */
+}
+
+static void on_stream_moved(void *user, struct mux_stream *stream)
+{
+    const struct route *r = user;
+
+    if (!r)
+        return;
+    metric_add(r->router->config.metrics, M_STREAMS_MOVED, 1);
+    LOG(INFO, "stream.moved", S("stream", r->id.text), U("path", mux_stream_path(stream)));
+}
+
+void router_agent_left(struct router *router, const struct ulid *agent)
+{
+    LIST_EACH(&router->routes, node) {
+        struct route *r = container_of(node, struct route, node);
+
+        if (r->stream && span_eq(ulid_span(&r->live.standing.agent), ulid_span(agent)))
+            mux_stream_abandon(r->stream, r->opened_ms ? REASON_AGENT_DRAINING : REASON_SESSION_LOST);
+    }
+}
+
 /* Agents open no streams yet: services come with their own contract. */
 static void on_stream_open(void *link_user, struct mux_stream *stream, const struct mux_open *open)
 {
@@ -346,5 +393,7 @@ void route_fill_handlers(struct mux_handlers *handlers)
     handlers->on_readable = on_stream_readable;
     handlers->on_writable = on_stream_writable;
     handlers->on_reset = on_stream_reset;
+    handlers->on_want_path = on_stream_wants_path;
+    handlers->on_moved = on_stream_moved;
     handlers->on_ended = on_stream_ended;
 }

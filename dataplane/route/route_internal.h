@@ -33,6 +33,7 @@ struct route {
     struct target target;
     char trace[64];
     char agent_name[64];
+    char agent_boot[ULID_LEN + 1];  /* the process that serves the stream */
     struct loop_timer deadline;     /* of waiting for an agent, then for its answer; of the end
                                      * after route_release() */
     struct live_entry live;

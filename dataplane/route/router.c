@@ -1,4 +1,5 @@
 #include "dataplane/route/route_internal.h"
+#include "lib/crypto/digest.h"
 #include "lib/crypto/random.h"
 #include "lib/log/log.h"
 #include <errno.h>
@@ -126,6 +127,11 @@ void router_cut_all(struct router *router, enum reason why)
 
 /* --- making it ------------------------------------------------------------------------------- */
 
+static void prove(const unsigned char secret[MUX_SECRET_LEN], struct span message, unsigned char ret_mac[32])
+{
+    hmac_sha256(span_of(secret, MUX_SECRET_LEN), message, ret_mac);
+}
+
 static int make_mux(struct router *router)
 {
     struct mux_handlers handlers = { 0 };
@@ -134,6 +140,7 @@ static int make_mux(struct router *router)
         .memory_limit = router->config.memory_limit,
         .streams_max = router->config.streams_max,
         .random_seed = random_u64(),
+        .mac = prove,
     };
 
     route_fill_handlers(&handlers);

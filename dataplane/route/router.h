@@ -21,6 +21,7 @@
  */
 #define ROUTE_WAIT_MS 2000          /* for an agent to come back */
 #define ROUTE_WAITING_MAX 10000
+#define ROUTE_GRACE_MS 60000        /* an agent keeps streams that long without a link; we 45 s */
 
 struct router;
 struct route;
@@ -73,6 +74,8 @@ const struct view *router_view(const struct router *r);     /* NULL: none yet */
 void router_set_view(struct router *r, struct view *v);
 /* An agent came up: requests that wait for one look again. */
 void router_agent_up(struct router *r);
+/* The agent's last link is gone and it will not come back: its streams are over. */
+void router_agent_left(struct router *r, const struct ulid *agent);
 /* Refuses new requests (relay-draining). */
 void router_drain(struct router *r);
 uint32_t router_streams(const struct router *r);
