@@ -340,7 +340,17 @@ static enum reason is_over(const struct route *r, const struct held_agent *held)
     return policy_agent_admitted(r->router->view->policy, &r->live.standing.agent, UINT32_MAX, wall_now());
 }
 
-/* Before the answer another agent may do as well: on_stream_ended() looks for one. */
+/* Before the answer another agent may do as well, when this one does not come back in a moment:
+ * on_stream_ended() looks for one. */
+static bool is_late(struct route *r, uint64_t now_ms)
+{
+    if (r->opened_ms)
+        return false;
+    if (!r->lost_at_ms)
+        r->lost_at_ms = now_ms;
+    return now_ms - r->lost_at_ms >= ROUTE_WAIT_MS;
+}
+
 static void on_stream_wants_path(void *user, struct mux_stream *stream)
 {
     struct route *r = user;
@@ -349,12 +359,12 @@ static void on_stream_wants_path(void *user, struct mux_stream *stream)
     struct mux_link *link = held ? holders_link(held, now_ms) : NULL;
     enum reason why = r ? is_over(r, held) : REASON_SESSION_LOST;
 
-    if (why == REASON_NONE && !link && !r->opened_ms)
+    if (why == REASON_NONE && !link && is_late(r, now_ms))
         why = REASON_SESSION_LOST;
     if (why != REASON_NONE)
         mux_stream_abandon(stream, why);
-    else if (link && mux_stream_attach(stream, link, span_str(r->agent_boot), now_ms))
-        LOG(DEBUG, "stream.not_attached", S("stream", r->id.text));     /* it is asked for again */
+    else if (link && mux_stream_attach(stream, link, span_str(r->agent_boot), now_ms) == 0)
+        r->lost_at_ms = 0;                  /* else it is asked for again */
 }
 
 static void on_stream_moved(void *user, struct mux_stream *stream)

@@ -40,6 +40,7 @@ struct route {
     struct mux_stream *stream;      /* NULL: not opened yet */
     struct pipe pipe;
     int64_t opened_ms;              /* 0: not connected */
+    uint64_t lost_at_ms;            /* its path, before the answer; 0: it has one */
     enum reason cut;                /* why we ended it, if we did */
     bool is_waiting, is_released;
     bool is_told;                   /* the decision was logged, counted and reported */

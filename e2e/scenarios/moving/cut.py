@@ -1,0 +1,85 @@
+# it keeps every transfer whole, in both directions, while the agent's link is cut under it again and again
+# timeout: 300
+import os
+import random
+import threading
+import time
+
+from attack import metric
+from clients import connect, socks5
+from cutter import Wire
+from harness import check, wait_until
+from inside import THERE_IP, Dns, Inside, Pattern, line_server, receive_to_end, send_pattern
+from up import Up
+
+CUTS = int(os.environ.get("ADIT_CUTS", "60"))
+TRANSFERS, SIZE = 12, 3_000_000
+SILENT_EVERY = 15               # one cut in so many is a silent one
+
+
+def transfer(credential, n):
+    """One transfer there or back; None when it was whole."""
+    pattern = Pattern(n, SIZE)
+    door = connect("files.corp.test:7000", credential) if n % 3 else \
+        socks5("files.corp.test", 7000, credential)
+    with door as stream:
+        stream.settimeout(90)
+        if n % 2:
+            stream.sendall(f"send {n} {SIZE}\n".encode())
+            got = receive_to_end(stream)
+            return None if got == (SIZE, pattern.sha256()) else (n, got)
+        stream.sendall(b"hash\n")
+        send_pattern(stream, n, SIZE)
+        stream.shutdown(1)
+        got = stream.makefile().readline().split()
+        return None if got == [str(SIZE), pattern.sha256()] else (n, got)
+
+
+with Up() as up:
+    inside, wires = Inside(), [Wire(9701), Wire(9702)]
+    Dns(inside, {"files.corp.test": [THERE_IP]})
+    inside.serve(line_server, 7000)
+    up.add_agent("inner", "--dns-servers", THERE_IP, "--relays", "127.0.0.1:9701,127.0.0.1:9702",
+                 group="inner")
+    up.allow("inner", ["*.corp.test"], ["1-65535"], agent_group="inner")
+    credential, chance = up.curlrc(), random.Random(int(os.environ.get("ADIT_SEED", "1")))
+    state = {"over": False, "done": 0, "wrong": []}
+
+    def keep_going(lane):
+        n = lane
+        while not state["over"]:
+            try:
+                wrong = transfer(credential, n)
+            except Exception as error:      # a reset, a refusal, a timeout: all are wrong here
+                wrong = (n, repr(error))
+            if wrong:
+                state["wrong"].append(wrong)
+            state["done"] += 1
+            n += TRANSFERS
+
+    threads = [threading.Thread(target=keep_going, args=(i,), daemon=True) for i in range(TRANSFERS)]
+    for thread in threads:
+        thread.start()
+    began, kinds = time.monotonic(), {"reset": 0, "silent": 0}
+    silenced = []
+    for cut in range(CUTS):
+        wire = wires[chance.randrange(2)]
+        wait_until(lambda: wire.pairs, 40, "the agent comes back")
+        before = sum(w.carried for w in wires)
+        goal = before + chance.randrange(2_000_000)
+        wait_until(lambda: sum(w.carried for w in wires) > goal, 60, "bytes flow again")
+        if cut % SILENT_EVERY == SILENT_EVERY - 1 and wire.pairs:
+            silenced += wire.silence()
+            kinds["silent"] += 1
+        else:
+            kinds["reset"] += wire.reset()
+        check(not state["wrong"], state["wrong"][:4])
+    state["over"] = True
+    for thread in threads:
+        thread.join(100)
+    check(not any(thread.is_alive() for thread in threads), "a transfer that does not end")
+    check(not state["wrong"], len(state["wrong"]), state["wrong"][:4])
+    check(kinds["reset"] > CUTS // 2 and state["done"] > TRANSFERS, kinds, state["done"])
+    count = int(metric("adit_relay_streams_moved_total"))
+    print(f"{kinds}, {state['done']} transfers whole, {count} moves, {time.monotonic() - began:.0f} s")
+    check(count > 0, "no stream moved")
