@@ -382,6 +382,8 @@ static void check_stream(const struct prog *a, const struct prog *b)
                  a->has_reset, b->has_reset, a->is_reset_now, b->is_reset_now);
     if (!sim.is_harsh && a->how == REASON_SESSION_LOST && !a->has_reset && !b->has_reset)
         fail_msg("seed %lu: stream %u is lost though a path came back", sim.seed, a->key);
+    if (a->how == REASON_STALE_PATH)
+        fail_msg("seed %lu: stream %u was taken for an old one", sim.seed, a->key);
     if (!b->is_ended && a->is_open)
         fail_msg("seed %lu: stream %u was opened and the target never heard", sim.seed, a->key);
     check_complete(a);
