@@ -24,7 +24,7 @@ struct prog {                       /* one end of one stream */
     uint64_t answer_ms;             /* when a late answer comes; 0: it has */
     char boot_id[8];                /* entry: of the target side that answered */
     bool is_open, is_fin_given, is_stalled, is_ended, has_reset, is_reset_now, is_gone;
-    bool is_refused, was_opened;
+    bool is_refused, was_opened, is_forged;
     unsigned last_state;
     enum reason how;
 };
@@ -160,7 +160,10 @@ static void classify(const struct mux_stream *s)
 
 static void on_moved(void *user, struct mux_stream *s)
 {
-    (void)user;
+    const struct prog *prog = user;
+
+    if (prog->is_forged)
+        fail_msg("seed %lu: stream %u moved without a proof", sim.seed, prog->key);
     tally.moved++;
     classify(s);
 }
@@ -180,9 +183,10 @@ static void on_want_path(void *user, struct mux_stream *s)
         return;
     }
     faults[FAULT_OLD_BOOT] += is_other;
-    if (sim.is_harsh && one_in(50)) {
+    if (sim.is_harsh && !prog->is_forged && one_in(50)) {
         faults[FAULT_FORGED]++;             /* a thief knows the uid, not the secret */
         s->secret[0] ^= 1;
+        prog->is_forged = true;
         r = mux_stream_attach(s, lane->link[ENTRY], span_str(prog->boot_id), sim.now_ms);
     } else {
         r = mux_stream_attach(s, lane->link[ENTRY], span_str(prog->boot_id), sim.now_ms);
