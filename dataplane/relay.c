@@ -279,6 +279,7 @@ static int make_worker(struct relay *relay, struct buf *reterr)
         .links_max = (uint32_t)c->links_max,
         .answer_ms = (uint32_t)c->answer_ms,
         .idle_ms = (uint32_t)c->idle_ms,
+        .grace_ms = (uint32_t)c->grace_ms,
         .control_away_ms = (uint32_t)c->control_away_ms,
         .renew_wait_ms = (uint32_t)c->renew_wait_ms,
         .memory_limit = (size_t)c->memory_limit,

@@ -48,16 +48,17 @@ static void path_dial(void *arg);
  * doubles: full jitter, so that agents never come back in step. */
 static void path_retry(struct path *p)
 {
+    uint64_t max_ms = uplink_streams(p->uplink) ? UPLINK_RETRY_LIVING_MAX_MS : UPLINK_RETRY_MAX_MS;
     uint64_t ceiling_ms = UPLINK_RETRY_FIRST_MS;
 
     if (p->uplink->drain_until_ms)
         return;
     if (p->failures == 0)
         ceiling_ms = (uint64_t)p->first_retry_ms + 1;
-    for (uint32_t i = 1; i < p->failures && ceiling_ms < UPLINK_RETRY_MAX_MS; i++)
+    for (uint32_t i = 1; i < p->failures && ceiling_ms < max_ms; i++)
         ceiling_ms *= 2;
-    if (p->failures && ceiling_ms > UPLINK_RETRY_MAX_MS)
-        ceiling_ms = UPLINK_RETRY_MAX_MS;
+    if (p->failures && ceiling_ms > max_ms)
+        ceiling_ms = max_ms;
     timer_start(p->uplink->config.loop, &p->retry, random_u64() % ceiling_ms, path_dial, p);
 }
 

@@ -11,6 +11,14 @@
       "Streams that an agent connected.")                                                         \
     X(STREAMS_MOVED, "adit_relay_streams_moved_total", COUNTER, NULL, NULL,                       \
       "Times a living stream went on over another link.")                                         \
+    X(PATHS_LOST, "adit_relay_paths_lost_total", COUNTER, NULL, NULL,                             \
+      "Times a stream that may move was without its link.")                                       \
+    X(GRACES_OVER, "adit_relay_graces_over_total", COUNTER, NULL, NULL,                           \
+      "Streams that found no other link in time.")                                                \
+    X(REPLAYED_BYTES, "adit_relay_replayed_bytes_total", COUNTER, NULL, NULL,                     \
+      "Payload that was sent again over another link.")                                           \
+    X(PROBES_FAILED, "adit_relay_probes_failed_total", COUNTER, NULL, NULL,                       \
+      "Links that answered PING and no stream.")                                                  \
     X(STREAMS_ENDED, "adit_relay_streams_ended_total", COUNTER, &metric_by_reason, NULL,          \
       "Streams that ended; reason ok: complete, both ways.")                                      \
     X(REFUSED, "adit_relay_refused_total", COUNTER, &metric_by_reason, NULL,                      \

@@ -42,7 +42,7 @@ static void open_fill(struct mux_open *open, const struct route *r, const struct
         .port = r->target.port,
         .allow_special = d->allow_special,
         .answer_ms = config->answer_ms,
-        .grace_ms = ROUTE_GRACE_MS,
+        .grace_ms = config->grace_ms,
         .trace = span_str(r->trace),
         .principal = span_str(r->principal.user_name),
         .grant = record_id(&d->grant->record),
@@ -70,12 +70,15 @@ static uint64_t owner_of(const struct route *r)
     return hash_bytes(ulid_span(&r->principal.user));
 }
 
-static void count_stream(const struct route *r)
+/* Once for each time that the agent came: a stream that moved is its load again. */
+void route_count_stream(struct route *r)
 {
     struct held_agent *a = holders_find(&r->router->holders, &r->live.standing.agent);
 
-    if (a)
-        a->streams++;
+    if (!a || a->serial == r->counted_on)
+        return;
+    a->streams++;
+    r->counted_on = a->serial;
 }
 
 static void note_boot(struct route *r)
@@ -95,7 +98,7 @@ static enum reason open_stream(struct route *r, const struct policy_decision *d,
 
     if (live_add(&router->live, &r->live, router->view, wall_now()))
         return REASON_OVERLOAD;
-    count_stream(r);
+    route_count_stream(r);
 
     open_fill(&open, r, d, mem);
     note_boot(r);

@@ -40,6 +40,7 @@ static int agent_new(struct holders *h, const struct ulid *id, struct held_agent
     if (!a)
         return -ENOMEM;
     a->id = *id;
+    a->serial = ++h->serials;
     r = map_insert(&h->agents, &a->node, ulid_span(&a->id));
     if (r) {
         free(a);

@@ -27,6 +27,7 @@ struct lane {
 struct held_agent {
     struct map_node node;
     struct ulid id;
+    uint64_t serial;                /* another each time the agent comes */
     char boot_id[ULID_LEN + 1];
     char name[64];
     int64_t starts;
@@ -41,6 +42,7 @@ struct held_agent {
 
 struct holders {
     struct map agents;
+    uint64_t serials;
     uint64_t replaced;              /* how often one identity was seen twice */
 };
 

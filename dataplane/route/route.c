@@ -57,12 +57,13 @@ void route_tell_door(struct route *r, enum reason why, struct span text)
 /* --- life of a route ------------------------------------------------------------------------- */
 
 /* The agent may have left and come back meanwhile, with a count of its own. */
-static void uncount_stream(const struct route *r)
+static void uncount_stream(struct route *r)
 {
     struct held_agent *a = holders_find(&r->router->holders, &r->live.standing.agent);
 
-    if (a && a->streams)
+    if (a && a->serial == r->counted_on)
         a->streams--;
+    r->counted_on = 0;
 }
 
 void route_leave_grant(struct route *r)
@@ -369,10 +370,11 @@ static void on_stream_wants_path(void *user, struct mux_stream *stream)
 
 static void on_stream_moved(void *user, struct mux_stream *stream)
 {
-    const struct route *r = user;
+    struct route *r = user;
 
     if (!r)
         return;
+    route_count_stream(r);
     metric_add(r->router->config.metrics, M_STREAMS_MOVED, 1);
     LOG(INFO, "stream.moved", S("stream", r->id.text), U("path", mux_stream_path(stream)));
 }

@@ -40,6 +40,7 @@ struct route {
     struct mux_stream *stream;      /* NULL: not opened yet */
     struct pipe pipe;
     int64_t opened_ms;              /* 0: not connected */
+    uint64_t counted_on;            /* held_agent.serial whose `streams` has this one; 0: none */
     uint64_t lost_at_ms;            /* its path, before the answer; 0: it has one */
     enum reason cut;                /* why we ended it, if we did */
     bool is_waiting, is_released;
@@ -61,6 +62,7 @@ void route_tell_door(struct route *r, enum reason why, struct span text);
 void route_end(struct route *r, enum reason why, struct span text);
 /* The stream was asked for: the agent has to answer in time. */
 void route_await_answer(struct route *r);
+void route_count_stream(struct route *r);     /* in its agent's load, once */
 /* Stands on its grant no longer. */
 void route_leave_grant(struct route *r);
 void route_free(struct route *r);

@@ -21,7 +21,6 @@
  */
 #define ROUTE_WAIT_MS 2000          /* for an agent to come back */
 #define ROUTE_WAITING_MAX 10000
-#define ROUTE_GRACE_MS 60000        /* an agent keeps streams that long without a link; we 45 s */
 
 struct router;
 struct route;
@@ -35,6 +34,7 @@ struct router_config {
     uint32_t streams_max;
     uint32_t answer_ms;             /* for an agent to resolve and connect in; 0: 10,000 */
     uint32_t idle_ms;               /* 0: never */
+    uint32_t grace_ms;              /* that an agent keeps streams without a link; we 3/4 of it */
     size_t memory_limit;
 };
 

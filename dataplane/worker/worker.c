@@ -275,6 +275,10 @@ static void on_gauges(void *arg)
     metric_add(slot, M_LATE_FRAMES, (int64_t)(now->late_frames - w->counted.late_frames));
     metric_add(slot, M_OVERLOADS, (int64_t)(now->overload_refusals - w->counted.overload_refusals));
     metric_add(slot, M_PROTOCOL_ERRORS, (int64_t)(now->protocol_errors - w->counted.protocol_errors));
+    metric_add(slot, M_PATHS_LOST, (int64_t)(now->paths_lost - w->counted.paths_lost));
+    metric_add(slot, M_GRACES_OVER, (int64_t)(now->graces_over - w->counted.graces_over));
+    metric_add(slot, M_REPLAYED_BYTES, (int64_t)(now->replayed_bytes - w->counted.replayed_bytes));
+    metric_add(slot, M_PROBES_FAILED, (int64_t)(now->probes_failed - w->counted.probes_failed));
     w->counted = *now;
     count_handshakes(w);
     take_view(w);
@@ -304,6 +308,7 @@ static int make_router(struct worker *w)
         .streams_max = c->streams_max,
         .answer_ms = c->answer_ms,
         .idle_ms = c->idle_ms,
+        .grace_ms = c->grace_ms,
         .memory_limit = c->memory_limit,
     };
 

@@ -26,7 +26,7 @@ struct worker_config {
     struct events *events;
     struct freshness *freshness;
     struct metric_slot *metrics;
-    uint32_t streams_max, links_max, answer_ms, idle_ms;
+    uint32_t streams_max, links_max, answer_ms, idle_ms, grace_ms;
     uint32_t control_away_ms, renew_wait_ms;    /* gate.h */
     size_t memory_limit;
 };

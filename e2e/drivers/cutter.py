@@ -40,6 +40,7 @@ class Wire:
                 flows.wait()                # of the time it was made: what was lost stays lost
                 sink.sendall(piece)
                 self.carried += len(piece)
+            flows.wait()                    # of an end nobody hears either
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             pass

@@ -304,7 +304,8 @@ void mux_link_accept(struct mux_link *l, uint64_t now_ms)
 
 static uint64_t ping_due(const struct mux_link *l)
 {
-    uint64_t interval = l->unacked ? MUX_PING_BUSY_MS : MUX_PING_REST_MS;
+    bool is_heard = l->data_heard_ms && l->mux->now_ms - l->data_heard_ms < MUX_HEARD_MS;
+    uint64_t interval = l->unacked || is_heard ? MUX_PING_BUSY_MS : MUX_PING_REST_MS;
 
     return l->ping_sent_ms + interval * l->ping_jitter / JITTER_ONE;
 }
@@ -345,10 +346,21 @@ static void forget_resets(struct mux_link *l)
         stream_settle(container_of(list_first(&l->resetting), struct mux_stream, starved));
 }
 
+/* What the peer said meanwhile has not been read yet. */
+static void we_slept(struct mux_link *l)
+{
+    uint64_t now = l->mux->now_ms;
+
+    if (l->silent_since_ms)
+        l->silent_since_ms = now;
+    if (l->probe_until_ms)
+        l->probe_until_ms = now + MUX_SILENCE_MS;
+}
+
 static void tick_open(struct mux_link *l, uint64_t now)
 {
-    if (l->tick_due_ms && now > l->tick_due_ms + STALLED_MS && l->silent_since_ms)
-        l->silent_since_ms = now;
+    if (l->tick_due_ms && now > l->tick_due_ms + STALLED_MS)
+        we_slept(l);
     if (l->silent_since_ms && now - l->silent_since_ms >= MUX_SILENCE_MS) {
         link_fail(l, REASON_SESSION_LOST, "silent after a PING");
         return;
@@ -357,6 +369,7 @@ static void tick_open(struct mux_link *l, uint64_t now)
         ping_now(l);
     if (l->credit_due_ms && now >= l->credit_due_ms)
         credit_tick(l);
+    probe_tick(l);
     forget_resets(l);
 }
 
@@ -378,6 +391,8 @@ static uint64_t next_due(const struct mux_link *l)
         due = earlier(due, l->silent_since_ms + MUX_SILENCE_MS);
     if (l->credit_due_ms)
         due = earlier(due, l->credit_due_ms);
+    if (l->probe_until_ms)
+        due = earlier(due, l->probe_until_ms);
     return earlier(due, settle_due(l));
 }
 

@@ -40,14 +40,20 @@ struct mux *mux_new(const struct mux_config *config, const struct mux_handlers *
     return m;
 }
 
-/* Those whose program has not taken all: it is leaving, so the rest is nobody's. */
+/* Those that waited for a path, and those whose program has not taken all: it is leaving, so the
+ * rest is nobody's. */
 static void drop_pathless(struct mux *m)
 {
     struct map_cursor cursor = { 0 };
     struct map_node *node;
 
-    while ((node = map_next(&m->by_uid, &cursor)))
-        stream_step(container_of(node, struct mux_stream, by_uid), STREAM_EV_LOST);
+    while ((node = map_next(&m->by_uid, &cursor))) {
+        struct mux_stream *s = container_of(node, struct mux_stream, by_uid);
+
+        if (s->state != STREAM_SETTLED)
+            s->how = REASON_SESSION_LOST;
+        stream_step(s, STREAM_EV_LOST);
+    }
 }
 
 void mux_free(struct mux *m)
@@ -98,6 +104,8 @@ static void tell_one(struct mux_stream *s, unsigned what)
 {
     const struct mux_handlers *on = &s->mux->on;
 
+    if (s->is_probe)
+        return;
     if (what == TELL_READABLE && on->on_readable)
         on->on_readable(s->user, s);
     if (what == TELL_WRITABLE && on->on_writable)
@@ -113,7 +121,7 @@ static void tell_one(struct mux_stream *s, unsigned what)
 /* The last call for a stream: it is in no list and no table any more. */
 static void end_one(struct mux_stream *s)
 {
-    if (s->mux->on.on_ended)
+    if (s->mux->on.on_ended && !s->is_probe)
         s->mux->on.on_ended(s->user, s, (enum reason)s->how);
     stream_free(s);
 }

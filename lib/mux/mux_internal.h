@@ -18,6 +18,7 @@
  * stream_in.c frames that arrive, those of a stream
  * stream_out.c what a stream owes and sends
  * move.c      paths: lost, attached, given up
+ * probe.c     bytes that nobody acknowledges
  * credit.c    windows, limits, when CREDIT goes out
  */
 #define MUX_FIRST_WINDOW (256u << 10)
@@ -32,6 +33,8 @@
 #define MUX_PING_BUSY_MS 1000
 #define MUX_PING_REST_MS 10000
 #define MUX_SILENCE_MS 3000
+#define MUX_HEARD_MS 4000           /* a link that brought DATA so lately is in use */
+#define MUX_UNACKED_MS 10000        /* then a probe stream has to tell whether the path is good */
 #define MUX_SETTLE_MS 60000         /* a RESET that is not answered by then is forgotten */
 #define MUX_BACKLOG_MAX (127u << 10)    /* committed and not sent, a stream: one turn, and what
                                          * two messages hold, so that no third carries a rest */
@@ -144,6 +147,10 @@ struct mux_link {
     uint32_t stream_faults;
     /* time */
     uint64_t greet_until_ms, ping_sent_ms, credit_due_ms, tick_due_ms;
+    uint64_t data_heard_ms;     /* 0: never */
+    struct mux_stream *probe;   /* NULL: none is under way */
+    uint64_t probe_until_ms;    /* 0: it was answered, or failed */
+    uint64_t suspect_due_ms;    /* when to look for unacknowledged bytes again */
     uint64_t silent_since_ms;   /* the first PING since a byte was heard; 0: none */
     uint64_t ping_value;
     uint32_t ping_jitter;       /* in 1/1024, for the next PING */
@@ -199,6 +206,7 @@ struct mux_stream {
     uint32_t rx_window;
     uint32_t rx_last_ms;        /* low bits of the clock, as tx_burst_ms; once reset, when */
     uint32_t id, path;
+    uint32_t acked_ms;          /* low bits: the oldest bytes sent wait for an answer since then */
     uint32_t lost_ms, due_ms;   /* low bits of the clock: path lost; what waiting comes to next */
     uint32_t entry_hash, boot_hash;     /* target side: who opened it */
     uint16_t tx_burst_ms, tx_burst;
@@ -226,6 +234,7 @@ struct mux_stream {
     bool is_at_limit : 1;       /* the peer has used all that it was told */
     bool is_busy : 1;           /* `send` is in a list */
     bool is_refused : 1;        /* OPEN_ERR came */
+    bool is_probe : 1;          /* ours: no program hears of it */
     bool is_cut : 1;            /* the program has reset: it hears only the end */
     unsigned char uid[MUX_UID_LEN], secret[MUX_SECRET_LEN];
 };
@@ -285,6 +294,10 @@ void stream_writable(struct mux_stream *s); /* room may have come */
 
 /* --- stream_in.c ---------------------------------------------------------------------- */
 void stream_frame(struct mux_link *l, const struct frame *f);
+
+/* --- probe.c -------------------------------------------------------------------------- */
+void probe_tick(struct mux_link *l);
+void probe_answered(struct mux_stream *s);
 
 /* --- move.c --------------------------------------------------------------------------- */
 bool stream_may_move(const struct mux_stream *s);

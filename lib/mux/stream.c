@@ -99,6 +99,10 @@ void stream_unlink(struct mux_stream *s)
         list_remove(&s->starved);
     l->unacked -= s->tx_sent - s->tx_acked;
     s->link = NULL;
+    if (l->probe == s) {
+        l->probe = NULL;
+        l->probe_until_ms = 0;
+    }
     l->idle_frames.left += MUX_IDLE_FRAMES_PER_END;
     if (l->idle_frames.left > MUX_IDLE_FRAMES_MAX)
         l->idle_frames.left = MUX_IDLE_FRAMES_MAX;

@@ -102,6 +102,11 @@ static void on_open_ok(struct mux_stream *s, const struct frame *f)
     stream_owe_refresh(s);
     stream_step(s, STREAM_EV_ACCEPT);
     s->tx_limit = limit;
+    if (s->is_probe) {
+        probe_answered(s);
+        mux_stream_fin(s);
+        return;
+    }
     if (s->mux->on.on_opened)
         s->mux->on.on_opened(s->user, s, &opened);
     if (s->fin_wanted) {
@@ -136,10 +141,12 @@ static void on_open_err(struct mux_stream *s, const struct frame *f)
         w = (struct why){ REASON_PROTOCOL_ERROR, SPAN("OPEN_ERR: tags"), 0 };
         tries = (struct mux_opened){ 0 };
     }
+    if (s->is_probe)
+        probe_answered(s);
     stream_unlink(s);
     stream_step(s, STREAM_EV_REFUSED);
     s->how = (uint16_t)w.reason;        /* our RESET came too late, if there was one */
-    if (!was_reset)
+    if (!was_reset && !s->is_probe)
         tell_refused(s, &w, &tries);
     stream_check_drained(s);
 }
@@ -165,6 +172,7 @@ static void receive(struct mux_stream *s, const struct frame_data *d, bool is_at
         stream_detach(s, REASON_OVERLOAD, "no memory for what came", MUX_DETACH_RETRY_MS);
         return;
     }
+    s->link->data_heard_ms = s->mux->now_ms;
     s->rx_received += fresh.n;
     s->rx_unacked += (uint32_t)fresh.n;
     s->rx_since_grown += (uint32_t)fresh.n;
@@ -204,6 +212,7 @@ static void acked(struct mux_stream *s, uint64_t received)
         return;
     chunk_queue_drop(&s->tx, n);
     s->tx_acked = received;
+    s->acked_ms = (uint32_t)s->mux->now_ms;
     s->link->unacked -= n;
     mux_held_changed(s->mux, s, before);
 }

@@ -229,6 +229,8 @@ size_t stream_produce_data(struct mux_stream *s, struct buf *out, size_t max)
     if (!at)
         return 0;
     chunk_queue_copy(&s->tx, at, n);
+    if (s->tx_sent == s->tx_acked)
+        s->acked_ms = (uint32_t)s->mux->now_ms;
     s->tx_sent += n;
     s->link->unacked += n;
     s->mux->stats.bytes_out += n;

@@ -70,7 +70,7 @@ def user_with_grant(up, who, expires_at=None, ends_at=None, port=None):
     return who, secret
 
 
-with Up(env={"ADIT_RELAY_IDLE_MS": "3s"}) as up:
+with Up(env={"ADIT_RELAY_IDLE_MS": "3s", "ADIT_RELAY_GRACE_MS": "2s"}) as up:
     inside, _, agent = closed_network(up)
     inside.serve(reset_server, PORT + 1)
     for number, (reason, how, make) in enumerate(CAUSES):
@@ -85,8 +85,8 @@ with Up(env={"ADIT_RELAY_IDLE_MS": "3s"}) as up:
     stream = open_stream(up.curlrc())
     agent.process.process.kill()
     agent.process.wait(5)
-    agent.start()
     in_places(up, "session-lost", "stream.closed", ENDED, record=("streams", {"user_name": "demo"}), user="demo")
+    agent.start()
 
     stream = open_stream(up.curlrc())
     done(up.api("PATCH", "/agents/inner", {"status": "disabled"}))
