@@ -1,6 +1,7 @@
 #pragma once
 #include "lib/check/check.h"
 #include "lib/mux/mux_internal.h"
+#include <stdio.h>
 #include <stdlib.h>
 /*
  * sim_lanes_test.h - an entry and a target side in one process, with lanes between them that
