@@ -27,6 +27,8 @@
     X(MSEC, answer_ms, "10s", 100, 600000, 0, "for an agent to resolve and connect in")             \
     X(MSEC, idle_ms, "0", 0, 604800000, 0, "end a stream on which nothing moves for that long; 0: never") \
     X(MSEC, grace_ms, "60s", 0, 600000, 0, "how long an agent keeps a stream whose link is gone; the relay: three quarters of it") \
+    X(INT, refused_max, "256", 1, 100000, 0, "callers told apart among those the relay itself refuses") \
+    X(MSEC, refused_ms, "2s", 100, 600000, 0, "how long they are counted before the control plane hears of them") \
     X(MSEC, max_staleness_ms, "24h", 1000, 2592000000, 0, "serve that long without a word of the control plane") \
     X(MSEC, control_away_ms, "15s", 6000, 3600000, 0, "the control plane counts as away after that long a silence; it speaks every 5 s") \
     X(MSEC, renew_wait_ms, "90s", 1000, 86400000, 0, "once it is back, for agents to renew certificates that ended meanwhile") \

@@ -183,6 +183,7 @@ static void write_metrics(void *arg, struct buf *out)
     metric_set(slot, M_CONFIG_EPOCH, (int64_t)status.position.epoch);
     metric_set(slot, M_EVENTS_WAITING, (int64_t)events_waiting(relay->events));
     metric_add(slot, M_STATE_REFUSED, (int64_t)(status.refused - relay->state_refused));
+    metric_set(slot, M_REFUSED_OTHERS, (int64_t)events_refused_others(relay->events));
     metric_add(slot, M_EVENTS_DROPPED, (int64_t)(dropped - relay->events_dropped));
     relay->state_refused = status.refused;
     relay->events_dropped = dropped;
@@ -352,6 +353,17 @@ static int make_member(struct relay *relay, struct buf *reterr)
     return 0;
 }
 
+static int make_events(struct relay *relay)
+{
+    const struct events_config config = {
+        .control = relay->control,
+        .refused_max = (unsigned)relay->config->refused_max,
+        .refused_ms = (uint64_t)relay->config->refused_ms,
+    };
+
+    return events_new(&config, &relay->events);
+}
+
 static int make_sync(struct relay *relay, struct buf *reterr)
 {
     const struct control_config control = {
@@ -362,7 +374,7 @@ static int make_sync(struct relay *relay, struct buf *reterr)
     if (!r)
         r = control_new(&control, &relay->control);
     if (!r)
-        r = events_new(relay->control, &relay->events);
+        r = make_events(relay);
     if (r)
         buf_printf(reterr, "cannot prepare the line to the control plane %s: %s", control.url, strerror(-r));
     atomic_init(&relay->freshness.max_ms, (uint64_t)relay->config->max_staleness_ms);
@@ -430,6 +442,7 @@ static void on_drained(void *user, const struct worker_receipt *receipt)
     struct relay *relay = user;
 
     relay->receipt = *receipt;
+    events_tell_refused(relay->events);
     timer_start(relay->loop, &relay->stopping, LAST_WORDS_MS, on_last_words, relay);
 }
 

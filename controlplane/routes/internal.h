@@ -2,6 +2,7 @@
 #include "controlplane/http/server.h"
 #include "controlplane/publish/publish.h"
 #include "controlplane/routes/enrol.h"
+#include "controlplane/routes/refusals.h"
 /*
  * internal.h - what relays ask (schema/internal.md), and joining, as routes.
  *
@@ -17,6 +18,7 @@ enum { INTERNAL_TOPIC_STATE = 0 };      /* to be rung when something was publish
 struct internal {
     struct enrol enrol;
     struct publisher *publisher;
+    struct refusals *refusals;          /* whom relays refuse; NULL: not noted */
     void (*on_applied)(void *ctx);      /* a relay reported a revision */
     void *ctx;
 };

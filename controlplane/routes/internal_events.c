@@ -157,6 +157,68 @@ static int on_alarm(struct incoming *e)
     return store_audit_append(e->tx, &event, NULL);
 }
 
+/* ---- whom a relay itself refused ---- */
+
+static const struct {
+    const char *place, *action;
+} places[] = {
+    { "tunnel", "relay.tunnel" }, { "http", "relay.http" },       { "https", "relay.https" },
+    { "socks5", "relay.socks5" }, { "socks5s", "relay.socks5s" },
+};
+
+static const char *action_at(struct span place)
+{
+    for (size_t i = 0; i < ARRAY_LEN(places); i++)
+        if (span_eq(place, span_str(places[i].place)))
+            return places[i].action;
+    return "relay.others";
+}
+
+static void put_source(struct span text, struct refusal *what, char ret_source[ADDR_TEXT_MAX])
+{
+    struct addr address, source;
+
+    if (!addr_parse(text, &address))
+        return;
+    source = addr_source(&address);
+    what->source = span_str(addr_format(&source, ret_source));
+    what->event.address = text;
+}
+
+/* A relay vouches for the agent: it has seen its certificate. */
+static void note_refused(struct internal *in, const struct request *req, const struct json_value *event)
+{
+    const struct json_value *data = json_get(event, "data");
+    struct ulid agent = doc_id(data, "agent");
+    char source[ADDR_TEXT_MAX];
+    struct refusal what = {
+        .reason = reason_find(doc_text(data, "reason")),
+        .is_known = agent.text[0],
+        .event = { .actor_kind = agent.text[0] ? "agent" : "anonymous",
+                   .actor_id = ulid_span(&agent),
+                   .action = action_at(doc_text(data, "place")),
+                   .object_kind = "relay",
+                   .object_id = span_str(req->principal.id),
+                   .trace_id = "" },
+        .count = (uint64_t)doc_int(data, "count"),
+        .first_ms = doc_int(data, "first_at_ms"),
+        .last_ms = doc_int(data, "last_at_ms"),
+    };
+
+    if (what.reason == REASON_COUNT || what.reason == REASON_NONE || !what.count || what.count > UINT32_MAX)
+        return;                         /* of a newer relay, or nothing */
+    put_source(doc_text(data, "source"), &what, source);
+    refusals_note(in->refusals, &what);
+}
+
+/* Once the rest is in the database: an answer that fails comes again. */
+static void note_all_refused(struct internal *in, const struct request *req, const struct json_value *list)
+{
+    for (size_t i = 0; in->refusals && i < json_count(list); i++)
+        if (span_eq(doc_text(json_at(list, i), "type"), SPAN("refused")))
+            note_refused(in, req, json_at(list, i));
+}
+
 static const struct {
     const char *type;
     int (*take)(struct incoming *e);
@@ -222,6 +284,8 @@ void on_relay_events(const struct route *route, struct request *req, struct resp
         r = take_events(&e, list);
     if (!r)
         r = store_commit(&tx, NULL);
+    if (!r)
+        note_all_refused(e.in, req, list);
     finish(res, r);
 }
 

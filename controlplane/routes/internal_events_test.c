@@ -170,12 +170,71 @@ static void test_applied(void **state)
     assert_non_null(strstr(buf_text(&doc), "\"b2\""));
 }
 
+/* ---- whom a relay refused ---- */
+
+#define AGENT "01ARZ3NDEKTSV4RRFFQ69G5FA1"
+#define REFUSED(members_) "{\"events\":[{\"id\":\"" STREAM "\",\"type\":\"refused\",\"at_ms\":5,\"data\":{" members_ "}}]}"
+#define TIMES "\"first_at_ms\":3,\"last_at_ms\":4"
+
+static int put_doc(void *ctx, const struct store_object *row)
+{
+    buf_put_span(ctx, row->doc);
+    return 0;
+}
+
+static void test_refused(void **state)
+{
+    static const struct {
+        const char *it, *body, *want;           /* "": no event */
+    } rows[] = {
+        { "audits an agent by its id",
+          REFUSED("\"place\":\"tunnel\",\"reason\":\"locked\",\"agent\":\"" AGENT "\",\"source\":\"192.0.2.1\",\"count\":7," TIMES),
+          "{\"actor\":{\"kind\":\"agent\",\"id\":\"" AGENT "\",\"address\":\"192.0.2.1\"},\"action\":\"relay.tunnel\","
+          "\"object\":{\"kind\":\"relay\",\"id\":\"" RELAY "\"},\"outcome\":\"locked\",\"count\":7," TIMES },
+        { "audits a stranger by his address",
+          REFUSED("\"place\":\"http\",\"reason\":\"bad-request\",\"source\":\"192.0.2.1\",\"count\":1," TIMES),
+          "{\"actor\":{\"kind\":\"anonymous\",\"address\":\"192.0.2.1\"},\"action\":\"relay.http\"," },
+        { "audits many strangers together", REFUSED("\"place\":\"others\",\"reason\":\"bad-request\",\"count\":1," TIMES),
+          "{\"actor\":{\"kind\":\"anonymous\"},\"action\":\"relay.others\"," },
+        { "calls a place that it does not know one of the others",
+          REFUSED("\"place\":\"x\\n\",\"reason\":\"bad-request\",\"source\":\"x\",\"count\":1," TIMES),
+          "{\"actor\":{\"kind\":\"anonymous\"},\"action\":\"relay.others\"," },
+        { "passes over an unknown code", REFUSED("\"place\":\"http\",\"reason\":\"new\",\"count\":1"), "" },
+        { "passes over what is no refusal", REFUSED("\"place\":\"http\",\"reason\":\"ok\",\"count\":1"), "" },
+        { "passes over a count below one", REFUSED("\"place\":\"http\",\"reason\":\"locked\",\"count\":-1"), "" },
+        { "passes over data of another shape", "{\"events\":[3,{\"type\":\"refused\",\"data\":[]}]}", "" },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct store_query query = { .source = STORE_AUDIT, .limit = 100 };
+        AUTO(store_rollbackp) struct store_tx *tx = NULL;
+        AUTO(refusals_freep) struct refusals *refusals = NULL;
+        AUTO(buf_deinit) struct buf trail;
+        struct world *w;
+
+        check_row(rows[i].it);
+        teardown(state);
+        setup(state);
+        w = *state;
+        buf_init_heap(&trail, 65536);
+        assert_int_equal(refusals_new(&(struct refusals_options){ w->store, 8, 8 }, &refusals), 0);
+        w->internal.refusals = refusals;
+        assert_int_equal(post(w, on_relay_events, RELAY, rows[i].body), 204);
+        assert_int_equal(refusals_flush(refusals, true), 0);
+        assert_int_equal(store_begin(w->store, STORE_READ, &tx), 0);
+        assert_int_equal(store_list_all(tx, &query, put_doc, &trail), 0);
+        assert_true(span_starts(buf_span(&trail), span_str(rows[i].want)));
+        assert_int_equal(trail.len > 0, rows[i].want[0] != '\0');
+    }
+}
+
 #define EVENTS_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         EVENTS_TEST(test_streams), EVENTS_TEST(test_bodies), EVENTS_TEST(test_applied),
+        EVENTS_TEST(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,8 +36,9 @@ struct visit {
     max_align_t state[];
 };
 
-static void tell_refused(const struct door *d, enum reason why, const char *detail)
+static void tell_refused(const struct door *d, const struct addr *source, enum reason why, const char *detail)
 {
+    router_tell_refused(worker_router(d->config.worker), d->name, source, why);
     metric_add_at(d->config.metrics, M_REFUSED, why, 0, 1);
     LOG(INFO, "request.refused", S("door", d->name), R("reason", why), S("detail", detail));
 }
@@ -380,7 +381,7 @@ bool visit_is_over(const struct visit *v)
 
 void visit_refused(struct visit *v, enum reason why, const char *detail)
 {
-    tell_refused(v->door, why, detail);
+    tell_refused(v->door, &v->source, why, detail);
 }
 
 uint32_t visit_head_ms(const struct visit *v)
@@ -425,7 +426,7 @@ static void on_accept(void *user, int fd, const struct endpoint *peer)
 
     metric_add(d->config.metrics, M_CONNECTIONS_TOTAL, 1);
     if (!v) {
-        tell_refused(d, REASON_OVERLOAD, "too many connections");
+        tell_refused(d, &peer->addr, REASON_OVERLOAD, "too many connections");
         close(fd);
         return;
     }

@@ -45,7 +45,7 @@ static void tell(struct gate *g, const char *type, const struct guest *v, enum r
         events_add(g->config.events, type, &id, buf_span(&data));
 }
 
-void guest_refuse(struct guest *v, enum reason why, const char *text)
+void guest_turn_away(struct guest *v, enum reason why, const char *text)
 {
     char address[ADDR_UNIX_MAX + 8];
     struct endpoint peer = tunnel_peer_address(v->tunnel);
@@ -54,6 +54,15 @@ void guest_refuse(struct guest *v, enum reason why, const char *text)
     LOG(WARNING, "link.refused", S("agent", v->who.id.text), R("reason", why), S("detail", text),
         S("address", endpoint_format(&peer, address, sizeof(address))));
     tunnel_refuse(v->tunnel, why, text);
+}
+
+void guest_refuse(struct guest *v, enum reason why, const char *text)
+{
+    struct endpoint peer = tunnel_peer_address(v->tunnel);
+
+    if (v->gate->config.events)
+        events_refused(v->gate->config.events, "tunnel", why, v->who.id.text[0] ? &v->who.id : NULL, &peer.addr);
+    guest_turn_away(v, why, text);
 }
 
 /* --- what agents get ----------------------------------------------------------------------------- */

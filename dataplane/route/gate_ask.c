@@ -22,7 +22,7 @@ static void on_joined(void *user, const struct control_answer *answer)
         return;
     }
     if (answer->reason != REASON_NONE) {
-        guest_refuse(v, answer->reason, reason_what(answer->reason));
+        (answer->status ? guest_turn_away : guest_refuse)(v, answer->reason, reason_what(answer->reason));
         return;
     }
     LOG(INFO, "agent.joined", S("name", tunnel_peer_hello(v->tunnel)->name));

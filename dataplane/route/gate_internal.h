@@ -44,6 +44,8 @@ static inline int64_t gate_now_s(void)
 /* --- gate.c -------------------------------------------------------------------------------- */
 void guest_free(struct guest *v);
 void guest_refuse(struct guest *v, enum reason why, const char *text);
+/* As guest_refuse(), for what the control plane has refused, and audited, itself. */
+void guest_turn_away(struct guest *v, enum reason why, const char *text);
 
 /* --- gate_ask.c ---------------------------------------------------------------------------- */
 /* The newcomer's token goes to the control plane; the answer comes back by NOTICE. */

@@ -31,6 +31,12 @@ enum reason router_login(struct router *router, struct span user_name, struct sp
     return REASON_NONE;
 }
 
+void router_tell_refused(struct router *router, const char *door, const struct addr *source, enum reason why)
+{
+    if (router->config.events)
+        events_refused(router->config.events, door, why, NULL, source);
+}
+
 void router_tell_login_refused(struct router *router, const char *door, struct span user_name,
                                const struct addr *source, enum reason why)
 {
@@ -44,8 +50,10 @@ void router_tell_login_refused(struct router *router, const char *door, struct s
     if (now_s != router->told_s)
         router->told = 0;
     router->told_s = now_s;
-    if (router->told++ >= ROUTER_TOLD_PER_S)
+    if (router->told++ >= ROUTER_TOLD_PER_S) {
+        router_tell_refused(router, door, source, why);
         return;
+    }
     span_copy(span_first(user_name, sizeof(who.user_name) - 1), who.user_name, sizeof(who.user_name));
     report_decision(router->config.events, &report);
 }

@@ -85,11 +85,13 @@ void router_cut_all(struct router *r, enum reason why);
 /* REASON_NONE and who it is. */
 enum reason router_login(struct router *r, struct span user_name, struct span secret,
                          const struct addr *source, struct principal *ret_principal);
-/* Counts, logs and reports a log-in that failed; above ROUTER_TOLD_PER_S it only counts, so
- * that strangers cannot fill logs and tables. */
+/* Counts, logs and reports a log-in that failed; above ROUTER_TOLD_PER_S it counts and is told
+ * in sum, so that strangers cannot fill logs and tables. */
 #define ROUTER_TOLD_PER_S 20
 void router_tell_login_refused(struct router *r, const char *door, struct span user_name,
                                const struct addr *source, enum reason why);
+/* Reports a request that was refused before anybody asked for a target. */
+void router_tell_refused(struct router *r, const char *door, const struct addr *source, enum reason why);
 /* REASON_NONE: an answer comes by `handlers`.  Else refused, at once, and nothing follows. */
 enum reason route_open(struct router *r, const struct route_request *request,
                        const struct route_handlers *handlers, void *user, struct route **ret_route);

@@ -1,4 +1,5 @@
 #include "dataplane/sync/events.h"
+#include "dataplane/sync/refused.h"
 #include "lib/base/list.h"
 #include "lib/crypto/random.h"
 #include "lib/json/json.h"
@@ -24,6 +25,8 @@ struct event {
 
 struct events {
     struct control *control;
+    struct refused *refused;
+    uint64_t refused_ms;
     pthread_mutex_t lock;           /* guards the four below */
     struct list waiting;
     _Atomic size_t count;           /* this and dropped are read without the lock, too */
@@ -31,7 +34,7 @@ struct events {
     _Atomic uint64_t dropped;
     bool is_woken;
     struct list sending;            /* control loop only, as all below */
-    struct loop_timer timer;
+    struct loop_timer timer, telling;
     uint32_t failures;
     bool is_sending;
 };
@@ -189,14 +192,62 @@ static void send_batch(void *arg)
     timer_start(control_loop(e->control), &e->timer, RETRY_MAX_MS, send_batch, e);
 }
 
-int events_new(struct control *c, struct events **ret_events)
+/* --- refusals ---------------------------------------------------------------------------------- */
+
+static void add_refused(void *ctx, struct span data)
+{
+    struct ulid id = random_ulid(wall_ms());
+
+    events_add(ctx, REFUSED_EVENT, &id, data);
+}
+
+void events_tell_refused(struct events *e)
+{
+    refused_take(e->refused, add_refused, e);
+}
+
+static void on_telling(void *arg)
+{
+    events_tell_refused(arg);
+}
+
+static void on_first_refused(void *arg)
+{
+    struct events *e = arg;
+
+    if (!timer_is_on(&e->telling))
+        timer_start(control_loop(e->control), &e->telling, e->refused_ms, on_telling, e);
+}
+
+/* A post that finds no room is a loop that is busy: the timer of the next one tells of both. */
+void events_refused(struct events *e, const char *place, enum reason why, const struct ulid *agent,
+                    const struct addr *source)
+{
+    if (refused_note(e->refused, place, why, agent, source, (int64_t)wall_ms()) &&
+        loop_post(control_loop(e->control), on_first_refused, e))
+        refused_leave(e->refused);
+}
+
+uint64_t events_refused_others(const struct events *e)
+{
+    return refused_others(e->refused);
+}
+
+int events_new(const struct events_config *config, struct events **ret_events)
 {
     struct events *e = calloc(1, sizeof(*e));
+    int r;
 
     if (!e)
         return -ENOMEM;
 
-    e->control = c;
+    r = refused_new(config->refused_max ? config->refused_max : 256, &e->refused);
+    if (r) {
+        free(e);
+        return r;
+    }
+    e->control = config->control;
+    e->refused_ms = config->refused_ms ? config->refused_ms : 2000;
     pthread_mutex_init(&e->lock, NULL);
     list_init(&e->waiting);
     list_init(&e->sending);
@@ -207,6 +258,8 @@ int events_new(struct control *c, struct events **ret_events)
 void events_free(struct events *e)
 {
     timer_stop(&e->timer);
+    timer_stop(&e->telling);
+    refused_free(e->refused);
     free_sent(e);
     while (e->count)
         drop_oldest(e);

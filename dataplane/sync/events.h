@@ -1,13 +1,16 @@
 #pragma once
 #include "dataplane/sync/control.h"
+#include "lib/base/addr.h"
 /*
  * events.h - what workers have to tell the control plane: queued, sent in batches, at least once.
  *
  * Types and their data are in schema/internal.md.  While the control plane is away events
  * wait; past the bound the oldest go, counted.
  *
+ * What the relay itself refuses is counted first (refused.h) and told every refused_ms.
+ *
  * Units      bytes of JSON.
- * Threads    events_add: any (one short lock for each event; none is on the way of a byte).
+ * Threads    events_add, events_refused: any (one short lock for each event; none is on the way of a byte).
  *            The rest: the control loop.
  */
 #define EVENTS_MAX 65536
@@ -16,10 +19,23 @@
 
 struct events;
 
-MUST_CHECK int events_new(struct control *c, struct events **ret_events);
+struct events_config {
+    struct control *control;
+    unsigned refused_max;           /* callers told apart; 0: 256 */
+    uint64_t refused_ms;            /* 0: 2,000 */
+};
+
+MUST_CHECK int events_new(const struct events_config *config, struct events **ret_events);
 void events_free(struct events *e);
 DEFINE_FREEP(events, events_free)
 /* `data`: a JSON object, copied.  Dropped (and counted) when there is no memory. */
 void events_add(struct events *e, const char *type, const struct ulid *id, struct span data);
+/* Counts a refusal that no other event tells of.  `place`: "tunnel" or a door's name.
+ * `agent`: who has proven to be it, or NULL. */
+void events_refused(struct events *e, const char *place, enum reason why, const struct ulid *agent,
+                    const struct addr *source);
+/* Tells them now: the relay stops. */
+void events_tell_refused(struct events *e);
+uint64_t events_refused_others(const struct events *e);
 uint64_t events_dropped(const struct events *e);
 size_t events_waiting(const struct events *e);

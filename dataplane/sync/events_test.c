@@ -25,7 +25,8 @@ static void world_open(struct world *w)
     w->member = realm_member(&w->plane->realm, CERT_RELAY);
     control = (struct control_config){ .loop = w->loop, .url = w->plane->url, .member = w->member };
     assert_int_equal(control_new(&control, &w->control), 0);
-    assert_int_equal(events_new(w->control, &w->events), 0);
+    assert_int_equal(events_new(&(struct events_config){ .control = w->control, .refused_max = 3, .refused_ms = 50 },
+                                &w->events), 0);
 }
 
 static void world_close(struct world *w)
@@ -176,6 +177,30 @@ static void test_bounds(void **state)
     world_close(&w);
 }
 
+static void test_refused(void **state)
+{
+    const struct addr here = addr_v4(192, 0, 2, 7);
+    struct world w;
+
+    (void)state;
+    check_row("tells of refusals in sum, a while after the first");
+    world_open(&w);
+    for (unsigned i = 0; i < 10; i++)
+        events_refused(w.events, "http", i < 9 ? REASON_BAD_REQUEST : REASON_TOO_LARGE, NULL, &here);
+    assert_int_equal(events_waiting(w.events), 0);
+    wait_posts(&w, 1);
+    assert_int_equal(count_of(w.plane->body, "\"type\":\"refused\""), 2);
+    assert_non_null(strstr(w.plane->body, "\"count\":9"));
+    events_refused(w.events, "http", REASON_BAD_REQUEST, NULL, &here);
+    wait_posts(&w, 2);
+
+    check_row("tells of them at once when the relay stops");
+    events_refused(w.events, "tunnel", REASON_LOCKED, NULL, &here);
+    events_tell_refused(w.events);
+    assert_int_equal(events_waiting(w.events), 1);
+    world_close(&w);
+}
+
 static void *add_many(void *arg)
 {
     for (unsigned i = 0; i < 500; i++)
@@ -217,6 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sent), cmocka_unit_test(test_batches), cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_refused),
         cmocka_unit_test(test_threads),
     };
 

@@ -55,6 +55,14 @@ def has_refusal(up, reason, trace_id=None, **fields):
                for item in items)
 
 
+SOON = {"ADIT_CONTROLPLANE_AUDIT_REFUSALS_MS": "200ms", "ADIT_RELAY_REFUSED_MS": "200ms"}
+
+
+def audited(up, reason, **fields):
+    wait_until(lambda: has_refusal(up, reason, **fields), 5,
+               lambda: f"no audit event: {reason} {fields}: {up.api('GET', f'/audit-events?outcome={reason}').text[:3000]}")
+
+
 def meaning(reason):
     """What adit reason says; there is a cure for every code."""
     told = subprocess.run([BIN / "adit", "reason", reason], capture_output=True, text=True)

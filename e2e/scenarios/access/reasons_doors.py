@@ -7,13 +7,14 @@ import socket
 import subprocess
 
 from harness import check, wait_until
-from places import in_places
+from places import SOON, audited, in_places
 from up import BIN, Up
 
 PROXY = ("127.0.0.1", 8080)
 SMALL = {"ADIT_RELAY_HEAD_MS": "500", "ADIT_RELAY_VISITS_PER_SOURCE_MAX": "20", "ADIT_RELAY_VISITS_MAX": "30"}
 # adit explain knows none of these: they are refused before anybody asks for a target.  Only log-ins
-# that fail are kept as decisions: what a stranger can send at will must not push real ones out.
+# that fail are kept as decisions: what a stranger can send at will must not push real ones out; the
+# audit tells of it in sum.
 LOGIN, NO_RECORD = True, False
 
 
@@ -49,7 +50,7 @@ def is_turned_away(n):
         return True
 
 
-with Up(env=SMALL) as up:
+with Up(env={**SMALL, **SOON}) as up:
     soon = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     ended = up.api.make("proxy-credentials", user="demo", name="ended", expires_at=soon)["secret"]
     revoked = up.api.make("proxy-credentials", user="demo", name="revoked")["secret"]
@@ -76,6 +77,8 @@ with Up(env=SMALL) as up:
         wait_until(lambda: request(text) == (status, reason), 5, lambda: f"{reason}: {request(text)}")
         in_places(up, reason, "request.refused", "adit_relay_refused_total",
                   record=("route-decisions", {"door": "http"}) if is_login else None, door="http")
+        if not is_login:
+            audited(up, reason, action="relay.http", actor={"kind": "anonymous", "address": "127.0.0.1"})
 
     # Without TLS beyond loopback: told before the door opens.
     told = subprocess.run([BIN / "adit-relay", "--data-dir", "/tmp/none", "--http-listen", "0.0.0.0:8080",
@@ -88,3 +91,4 @@ with Up(env=SMALL) as up:
         kept += [from_address(10) for _ in range(30 - len(kept) if n == 10 else 0)]
         wait_until(lambda: is_turned_away(n), 5, reason)
         in_places(up, reason, "request.refused", "adit_relay_refused_total", door="http")
+        audited(up, reason, action="relay.http", actor={"kind": "anonymous", "address": f"127.0.0.{n}"})
