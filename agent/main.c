@@ -25,6 +25,8 @@
       "HTTP proxy to dial relays through, http://host:port, or direct; never for loopback")         \
     X(STR, proxy_credentials, "", 0, 0, OPTION_SECRET, "user:password for that proxy")              \
     X(LIST, no_proxy, "", 0, 0, 0, "relays to dial without it: names (and all below), addresses, CIDRs, *; :port") \
+    X(PATH, tls_proxy_ca, "", 0, 0, 0,                                                              \
+      "CAs (PEM file, or system) of a proxy that ends TLS before the relays; empty: TLS ends at the relay") \
     X(LIST, allow, "*", 0, 0, 0, "what may be reached through here: host, *.suffix, CIDR, unix:/path; :ports") \
     X(LIST, deny, "", 0, 0, 0, "what may never be reached, whatever else allows it")                \
     X(LIST, allow_special, "", 0, 0, 0,                                                             \
@@ -145,9 +147,12 @@ static int set_proxy(struct agent *a, struct buf *reterr)
     return 0;
 }
 
-static const struct proxy *proxy_of(const struct agent *a)
+static struct way way_of(const struct agent *a)
 {
-    return a->proxy.host[0] ? &a->proxy : NULL;
+    return (struct way){
+        .proxy = a->proxy.host[0] ? &a->proxy : NULL,
+        .tls_proxy_ca = a->config.tls_proxy_ca[0] ? a->config.tls_proxy_ca : NULL,
+    };
 }
 
 static int check_config(struct agent *a, struct buf *reterr)
@@ -172,6 +177,7 @@ static int join(struct agent *a, const struct program_token *source, struct buf 
 {
     char text[JOIN_TOKEN_MAX + 2];
     struct join_token token;
+    const struct way way = way_of(a);
     struct span token_text;
     int r = program_read_token(source, text, sizeof(text), &token_text, why);
 
@@ -185,7 +191,7 @@ static int join(struct agent *a, const struct program_token *source, struct buf 
     }
     r = member_open(CERT_AGENT, a->config.data_dir, &a->member, why);
     if (!r)
-        r = join_run(a->member, &token, proxy_of(a), JOIN_TIMEOUT_MS, why);
+        r = join_run(a->member, &token, &way, JOIN_TIMEOUT_MS, why);
     join_token_wipe(&token);
     if (!r)
         printf("joined cluster %s as agent %s; the identity is in %s\n", a->member->trust.cluster,
@@ -290,7 +296,7 @@ static int make_uplink(struct agent *a, struct buf *reterr)
         .loop = a->loop,
         .resolver = a->resolver,
         .member = a->member,
-        .proxy = proxy_of(a),
+        .way = way_of(a),
         .policy = &a->policy,
         .dialer = a->dialer,
         .boot_id = a->boot_id,

@@ -8,6 +8,9 @@
     X(STR, control_internal, "https://127.0.0.1:8444", 0, 0, 0, "the control plane's internal listener") \
     X(STR, control, "https://127.0.0.1:8443", 0, 0, 0, "join: the control plane's API")              \
     X(STR, tunnel_listen, "127.0.0.1:7443", 0, 0, 0, "address:port that agents dial")               \
+    X(LIST, tls_proxies, "", 0, 0, 0,                                                               \
+      "proxies (address, CIDR) that end TLS before this relay: from there agents sign instead of showing a certificate") \
+    X(STR, plain_listen, "", 0, 0, 0, "address:port for those proxies alone, WebSocket without TLS; empty: none") \
     X(STR, http_listen, "", 0, 0, 0, "address:port of the HTTP proxy; empty: none")                 \
     X(STR, socks_listen, "", 0, 0, 0, "address:port of SOCKS5; empty: none")                        \
     X(STR, https_listen, "", 0, 0, 0, "address:port of the HTTP proxy over TLS; empty: none")       \

@@ -95,25 +95,47 @@ static int check_door(const struct relay_config *c, const struct door_row *row, 
     return -EINVAL;
 }
 
-static int read_proxies(const struct relay_config *c, struct door_config *door, struct buf *reterr)
+static int read_networks(const char *option, const char *list, struct cidr *dst, size_t max, size_t *ret_count,
+                         struct buf *reterr)
 {
-    struct span rest = span_str(c->proxy_protocol_from), item;
+    struct span rest = span_str(list), item;
 
+    *ret_count = 0;
     while (option_list_next(&rest, &item)) {
-        if (door->proxy_count < DOOR_PROXIES_MAX && cidr_parse(item, &door->proxies[door->proxy_count])) {
-            door->proxy_count++;
+        if (*ret_count < max && cidr_parse(item, &dst[*ret_count])) {
+            (*ret_count)++;
             continue;
         }
-        buf_printf(reterr, "proxy_protocol_from: \"" SPAN_FMT "\" is not a network like 10.0.0.0/8 (at most %d)",
-                   SPAN_ARG(item), DOOR_PROXIES_MAX);
+        buf_printf(reterr, "%s: \"" SPAN_FMT "\" is not a network like 10.0.0.0/8 (at most %zu)", option,
+                   SPAN_ARG(item), max);
         return -EINVAL;
     }
     return 0;
 }
 
+static int read_proxies(const struct relay_config *c, struct door_config *door, struct buf *reterr)
+{
+    return read_networks("proxy_protocol_from", c->proxy_protocol_from, door->proxies, DOOR_PROXIES_MAX,
+                         &door->proxy_count, reterr);
+}
+
+static int read_tls_proxies(const struct relay_config *c, struct tls_proxies *proxies, struct endpoint *ret_at,
+                            struct buf *reterr)
+{
+    int r = read_networks("tls_proxies", c->tls_proxies, proxies->items, TLS_PROXIES_MAX, &proxies->count, reterr);
+
+    if (r || !c->plain_listen[0])
+        return r;
+    if (proxies->count)
+        return check_listen("plain_listen", c->plain_listen, ret_at, reterr);
+    buf_printf(reterr, "plain_listen: nobody could connect: list the proxies that end TLS in tls_proxies");
+    return -EINVAL;
+}
+
 int relay_check(const struct relay_config *c, struct buf *reterr)
 {
     struct door_config door = { .proxy_count = 0 };
+    struct tls_proxies tls_proxies;
     struct endpoint at;
     int r = check_listen("tunnel_listen", c->tunnel_listen, &at, reterr);
 
@@ -123,6 +145,8 @@ int relay_check(const struct relay_config *c, struct buf *reterr)
         r = check_door(c, &door_rows[i], reterr);
     if (!r)
         r = read_proxies(c, &door, reterr);
+    if (!r)
+        r = read_tls_proxies(c, &tls_proxies, &at, reterr);
     if (!r)
         r = program_check_log(c->log_level, c->log_format, reterr);
     if (!r && (c->door_certificate[0] == 0) != (c->door_key[0] == 0)) {
@@ -287,6 +311,8 @@ static int make_worker(struct relay *relay, struct buf *reterr)
     };
     int r = check_listen("tunnel_listen", c->tunnel_listen, &config.tunnel_listen, reterr);
 
+    if (!r)
+        r = read_tls_proxies(c, &config.tls_proxies, &config.plain_listen, reterr);
     return r ? r : worker_new(&config, &relay->worker, reterr);
 }
 

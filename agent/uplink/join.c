@@ -16,7 +16,7 @@ struct join {
     struct tls_ctx *tls;
     struct key *key;
     const struct join_token *token;
-    const struct proxy *proxy;
+    const struct way *way;
     struct member *member;
     struct buf *reterr;
     char csr[2 * CSR_DER_MAX], mac[JOIN_MAC_LEN + 1];
@@ -126,18 +126,15 @@ static int make_parts(struct join *j)
 {
     struct mux_handlers handlers = { 0 };
     const struct mux_config mux = { .memory_limit = 1 << 20, .streams_max = 1, .random_seed = random_u64() };
-    struct tls_config tls = {
-        .verify = TLS_VERIFY_REQUIRED,
-        .kinds = TLS_KIND(CERT_RELAY),
-    };
+    struct trust trust = { .cluster = "" };
     int r = loop_new(&j->loop);
 
-    memcpy(tls.trust.cluster, j->token->cluster, sizeof(tls.trust.cluster));
-    memcpy(tls.trust.pin, j->token->pin, sizeof(tls.trust.pin));
+    memcpy(trust.cluster, j->token->cluster, sizeof(trust.cluster));
+    memcpy(trust.pin, j->token->pin, sizeof(trust.pin));
     if (!r)
         r = resolver_new(j->loop, &(struct resolver_config){ 0 }, &j->resolver);
     if (!r)
-        r = tls_ctx_new(&tls, &j->tls);
+        r = way_tls(j->way, &trust, NULL, NULL, &j->tls, j->reterr);
     if (!r)
         r = make_request(j);
     if (r)
@@ -154,7 +151,7 @@ static int try_address(struct join *j, const char *addr, uint32_t timeout_ms)
     const struct tunnel_login login = { .kind = TUNNEL_JOIN, .token_id = j->token->id.text, .csr = j->csr,
                                         .mac = j->mac };
     struct tunnel_dial dial = { .loop = j->loop, .resolver = j->resolver,
-                                .mux = j->mux, .proxy = j->proxy, .tls = j->tls,
+                                .mux = j->mux, .proxy = j->way->proxy, .tls = j->tls,
                                 .self = &self, .login = &login, .handlers = &events, .user = j };
     struct tunnel *t;
     char name[RELAY_HOST_MAX];
@@ -178,10 +175,10 @@ static int try_address(struct join *j, const char *addr, uint32_t timeout_ms)
     return j->has_certificate ? 0 : -ECONNREFUSED;
 }
 
-int join_run(struct member *member, const struct join_token *token, const struct proxy *proxy,
+int join_run(struct member *member, const struct join_token *token, const struct way *way,
              uint32_t timeout_ms, struct buf *reterr)
 {
-    AUTO(join_deinit) struct join j = { .token = token, .proxy = proxy, .member = member, .reterr = reterr };
+    AUTO(join_deinit) struct join j = { .token = token, .way = way, .member = member, .reterr = reterr };
     int r = make_parts(&j);
 
     if (r)

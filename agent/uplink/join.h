@@ -1,7 +1,6 @@
 #pragma once
-#include "lib/member/member.h"
+#include "agent/uplink/way.h"
 #include "lib/net/loop.h"
-#include "lib/net/proxy.h"
 /*
  * join.h - makes this machine an agent: one token, one outbound connection.
  *
@@ -9,9 +8,10 @@
  * way can pose as the cluster; the token's secret stays here, only a MAC of the request
  * travels; the key is made here and stays.
  *
- * Proxy      NULL: none.
+ * Where a proxy ends TLS (way.h), that proxy is believed to lead to the cluster: the certificate
+ * that comes back must hang below the pinned root all the same.
  * Errors     -errno with what happened and the cure in reterr.
  * Threads    runs a loop of its own until it is done, at the most timeout_ms for each address.
  */
-MUST_CHECK int join_run(struct member *member, const struct join_token *token, const struct proxy *proxy,
+MUST_CHECK int join_run(struct member *member, const struct join_token *token, const struct way *way,
                         uint32_t timeout_ms, struct buf *reterr);

@@ -68,14 +68,19 @@ static void path_dial(void *arg)
 {
     struct path *p = arg;
     struct uplink *u = p->uplink;
-    const struct tunnel_login login = { .kind = TUNNEL_CERTIFICATE };
+    /* Where TLS ends before the relay, it sees no certificate: the key signs instead. */
+    const struct tunnel_login login = {
+        .kind = u->config.way.tls_proxy_ca ? TUNNEL_SIGNATURE : TUNNEL_CERTIFICATE,
+        .chain = u->config.member->chain,
+        .key = u->config.member->key,
+    };
     const struct tunnel_dial dial = {
         .loop = u->config.loop,
         .resolver = u->config.resolver,
         .mux = u->mux,
         .host = p->host,
         .port = p->port,
-        .proxy = u->config.proxy,
+        .proxy = u->config.way.proxy,
         .tls = u->tls,
         .self = &u->self,
         .login = &login,
@@ -169,6 +174,13 @@ static void renew_over(struct uplink *u, struct tunnel *t)
         timer_start(u->config.loop, &u->renew, 0, on_renew_due, u);
 }
 
+/* A proxy that ends TLS is not shown it. */
+static int show_certificate(struct uplink *u)
+{
+    return u->config.way.tls_proxy_ca ? 0 : tls_ctx_set_certificate(u->tls, u->config.member->chain,
+                                                                    u->config.member->key);
+}
+
 static void take_certificate(struct uplink *u, struct span body)
 {
     AUTO(freep) char *pem = NULL;
@@ -183,7 +195,7 @@ static void take_certificate(struct uplink *u, struct span body)
     if (!r)
         r = member_renew(u->config.member, u->renewing, span_str(pem), (int64_t)(wall_ms() / 1000), &why);
     if (!r)
-        r = tls_ctx_set_certificate(u->tls, u->config.member->chain, u->config.member->key);
+        r = show_certificate(u);
     if (r) {
         LOG(ERROR, "certificate.renewal_failed", SP("detail", buf_span(&why)));
         return;
@@ -338,18 +350,11 @@ static int make_mux(struct uplink *u)
     return u->mux ? 0 : -ENOMEM;
 }
 
-static int make_tls(struct uplink *u)
+static int make_tls(struct uplink *u, struct buf *reterr)
 {
     const struct member *m = u->config.member;
-    const struct tls_config config = {
-        .chain = m->chain,
-        .key = m->key,
-        .verify = TLS_VERIFY_REQUIRED,
-        .trust = m->trust,
-        .kinds = TLS_KIND(CERT_RELAY),
-    };
 
-    return tls_ctx_new(&config, &u->tls);
+    return way_tls(&u->config.way, &m->trust, m->chain, m->key, &u->tls, reterr);
 }
 
 static int path_init(struct uplink *u, struct path *p, const char *addr, struct buf *reterr)
@@ -390,7 +395,7 @@ int uplink_new(const struct uplink_config *config, struct uplink **ret_uplink, s
         .starts = config->member->starts,
         .streams_max = config->streams_max,
     };
-    r = make_tls(u);
+    r = make_tls(u, reterr);
     if (!r)
         r = make_mux(u);
     if (!r)

@@ -1,6 +1,7 @@
 #pragma once
 #include "agent/dial/dial.h"
 #include "agent/uplink/kept_policy.h"
+#include "agent/uplink/way.h"
 #include "lib/tunnel/client/tunnel_client.h"
 /*
  * uplink.h - the agent's links to relays: dialled, kept, renewed, and brought back.
@@ -24,7 +25,7 @@ struct uplink_config {
     struct loop *loop;
     struct resolver *resolver;
     struct member *member;
-    const struct proxy *proxy;                  /* NULL: none */
+    struct way way;
     struct kept_policy *policy;
     struct dialer *dialer;
     struct ulid boot_id;

@@ -232,6 +232,18 @@ static void by_session(struct guest *v, const struct tunnel_hello *hello, const 
 
 /* --- the tunnel's handlers ------------------------------------------------------------------------------- */
 
+/* False: refused.  No certificate was seen under TLS, though one is there. */
+static bool may_come_unseen(struct guest *v, const struct tunnel_hello *hello, const struct identity *shown)
+{
+    struct endpoint peer = tunnel_peer_address(v->tunnel);
+
+    if (shown || (hello->credential != TUNNEL_SIGNATURE && hello->credential != TUNNEL_SESSION) ||
+        tls_proxies_have(&v->gate->config.tls_proxies, &peer))
+        return true;
+    guest_refuse(v, REASON_PROXY_NOT_LISTED, reason_what(REASON_PROXY_NOT_LISTED));
+    return false;
+}
+
 static void on_credential(void *user, struct tunnel *t, const struct tunnel_hello *hello,
                           const struct identity *shown)
 {
@@ -248,6 +260,8 @@ static void on_credential(void *user, struct tunnel *t, const struct tunnel_hell
     v->tunnel = t;
     list_append(&g->guests, &v->node);
     tunnel_set_user(t, v);
+    if (!may_come_unseen(v, hello, shown))
+        return;
 
     switch (hello->credential) {
     case TUNNEL_CERTIFICATE:

@@ -1,5 +1,6 @@
 #pragma once
 #include "dataplane/route/router.h"
+#include "dataplane/route/tls_proxies.h"
 /*
  * gate.h - who may hold a tunnel here, and what agents are told over it.
  *
@@ -7,6 +8,9 @@
  * state knows it.  A newcomer shows a join token: the control plane is asked, and its
  * answer handed on unread.  An agent whose certificate has ended may do nothing but renew -
  * unless the control plane is known to be away, then it carries streams as before.
+ *
+ * Where TLS ends before the relay no certificate is seen: a signature or a session's proof
+ * alone is taken from listed addresses only.
  *
  * Threads    the worker's loop.
  * Limits     GATE_ASKS_MAX joins and renewals under way for a worker.
@@ -22,6 +26,7 @@ struct gate_config {
     struct events *events;
     struct metric_slot *metrics;
     struct trust trust;
+    struct tls_proxies tls_proxies; /* whose links may bring a signature in place of a certificate */
     const struct freshness *freshness;
     uint32_t control_away_ms;       /* the control plane counts as away after that long a silence */
     uint32_t renew_wait_ms;         /* once it is back, for an agent to renew that was let in meanwhile */

@@ -1,4 +1,5 @@
 #include "dataplane/worker/worker.h"
+#include "dataplane/worker/plain.h"
 #include "lib/log/log.h"
 #include <errno.h>
 #include <pthread.h>
@@ -18,6 +19,7 @@ struct worker {
     struct gate *gate;
     struct tunnel_server *server;
     struct listener *listener;
+    struct plain *plain;            /* NULL: no entrance without TLS */
     struct loop_timer drain_timer, gauges;
     pthread_t thread;
     bool is_running;
@@ -206,6 +208,8 @@ static void on_drain(void *arg)
     if (w->listener)
         listener_free(TAKE(w->listener));
     tunnel_server_drain(w->server, REASON_RELAY_DRAINING, (uint32_t)(w->drain->until_ms - loop_now_ms(w->loop)));
+    if (w->plain)
+        plain_drain(w->plain, REASON_RELAY_DRAINING, (uint32_t)(w->drain->until_ms - loop_now_ms(w->loop)));
     on_drain_look(w);
 }
 
@@ -252,15 +256,17 @@ void worker_on_drain(struct worker *w, void (*fn)(void *user), void *user)
 
 static void count_handshakes(struct worker *w)
 {
-    const struct tunnel_server_stats *now = tunnel_server_stats(w->server);
+    struct tunnel_server_stats now = *tunnel_server_stats(w->server);
     struct metric_slot *slot = w->config.metrics;
 
-    metric_set(slot, M_HANDSHAKES, now->handshakes);
+    if (w->plain)
+        plain_add_stats(w->plain, &now);
+    metric_set(slot, M_HANDSHAKES, now.handshakes);
 #define HANDSHAKE_OUTCOME(name) \
-    metric_add_at(slot, M_HANDSHAKES_TOTAL, HANDSHAKE_##name, 0, (int64_t)(now->name - w->handshakes.name));
+    metric_add_at(slot, M_HANDSHAKES_TOTAL, HANDSHAKE_##name, 0, (int64_t)(now.name - w->handshakes.name));
     HANDSHAKE_OUTCOMES(HANDSHAKE_OUTCOME)
 #undef HANDSHAKE_OUTCOME
-    w->handshakes = *now;
+    w->handshakes = now;
 }
 
 static void on_gauges(void *arg)
@@ -325,12 +331,27 @@ static int make_gate(struct worker *w)
         .events = c->events,
         .metrics = c->metrics,
         .trust = c->trust,
+        .tls_proxies = c->tls_proxies,
         .freshness = c->freshness,
         .control_away_ms = c->control_away_ms,
         .renew_wait_ms = c->renew_wait_ms,
     };
 
     return gate_new(&config, &w->gate);
+}
+
+static int make_plain(struct worker *w, const struct tunnel_server_config *server, struct buf *reterr)
+{
+    struct tunnel_server_config without_tls = *server;
+    const struct plain_config config = {
+        .at = w->config.plain_listen,
+        .proxies = &w->config.tls_proxies,
+        .server = &without_tls,
+        .metrics = w->config.metrics,
+    };
+
+    without_tls.tls = NULL;
+    return config.at.kind == ENDPOINT_NONE ? 0 : plain_open(&config, &w->plain, reterr);
 }
 
 static int make_server(struct worker *w, struct buf *reterr)
@@ -353,7 +374,9 @@ static int make_server(struct worker *w, struct buf *reterr)
     };
     int r = tunnel_server_new(&server, &w->server);
 
-    return r ? r : listener_open(w->loop, &listener, &w->listener, reterr);
+    if (!r)
+        r = listener_open(w->loop, &listener, &w->listener, reterr);
+    return r ? r : make_plain(w, &server, reterr);
 }
 
 int worker_new(const struct worker_config *config, struct worker **ret_worker, struct buf *reterr)
@@ -391,6 +414,8 @@ void worker_free(struct worker *w)
         listener_free(w->listener);
     if (w->server)
         tunnel_server_free(w->server);
+    if (w->plain)
+        plain_free(w->plain);
     if (w->router)
         router_free(w->router);
     if (w->gate)

@@ -20,6 +20,8 @@ struct worker_config {
     unsigned number;
     struct endpoint tunnel_listen;
     struct tls_ctx *tunnel_tls;
+    struct endpoint plain_listen;           /* for TLS proxies alone; ENDPOINT_NONE: none */
+    struct tls_proxies tls_proxies;
     struct trust trust;
     const struct tunnel_self *self;         /* outlives the worker */
     struct control *control;

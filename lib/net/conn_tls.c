@@ -78,9 +78,7 @@ int conn_tls_init(struct conn *c, struct tls_ctx *tls, const char *server_name)
     BIO_set_data(bio, c);
     BIO_set_init(bio, 1);
     SSL_set_bio(c->ssl, bio, bio);
-    if (server_name && !tls_ctx_is_server(tls) && !SSL_set_tlsext_host_name(c->ssl, server_name))
-        return -ENOMEM;
-    return 0;
+    return tls_ctx_expect(tls, c->ssl, server_name);
 }
 
 void conn_tls_deinit(struct conn *c)
@@ -140,7 +138,9 @@ static void note_refusal(struct conn *c)
     c->refusal = tls_refusal_of(c->ssl);
     if (c->refusal)
         return;
-    switch (ERR_GET_REASON(code)) {     /* alerts: the peer did not like ours */
+    switch (ERR_GET_REASON(code)) {
+    case SSL_R_CERTIFICATE_VERIFY_FAILED:       /* by name: lib/net/tls.h, ca_file */
+    /* Alerts: the peer did not like ours. */
     case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
     case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
     case SSL_R_TLSV1_ALERT_UNKNOWN_CA:

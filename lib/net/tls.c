@@ -1,7 +1,10 @@
 #include "lib/net/tls_internal.h"
 
+#include "lib/base/addr.h"
+
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -12,6 +15,7 @@
 struct tls_ctx {
     atomic_uint refs;
     struct tls_config config;   /* chain and key: see below */
+    bool is_by_name;            /* peers are known by name, below the CAs of a file */
     char alpn[TLS_ALPN_MAX + 1];        /* length byte first */
     pthread_mutex_t lock;       /* of the three below */
     X509 *leaf;
@@ -225,7 +229,8 @@ static void set_verify(struct tls_ctx *ctx, SSL_CTX *c)
     SSL_CTX_set_verify(c, mode, NULL);
     if (mode == SSL_VERIFY_NONE)
         return;
-    SSL_CTX_set_cert_verify_callback(c, on_verify, ctx);
+    if (!ctx->is_by_name)
+        SSL_CTX_set_cert_verify_callback(c, on_verify, ctx);
     /* A resumed session would bring no certificate to check. */
     SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_options(c, SSL_OP_NO_TICKET);
@@ -287,6 +292,8 @@ static int check_config(const struct tls_config *config)
 {
     bool is_verifying = config->verify != TLS_VERIFY_NONE;
 
+    if (config->ca_file)
+        return config->is_server || config->verify != TLS_VERIFY_REQUIRED ? -EINVAL : 0;
     if (config->is_server && !config->chain)
         return -EINVAL;
     if (!config->is_server && !is_verifying)
@@ -296,6 +303,15 @@ static int check_config(const struct tls_config *config)
     if (is_verifying && !config->trust.cluster[0] && only_kind(config->kinds) == CERT_KIND_COUNT)
         return -EINVAL;
     return config->alpn && strlen(config->alpn) >= TLS_ALPN_MAX ? -EINVAL : 0;
+}
+
+static int load_cas(SSL_CTX *c, const char *file)
+{
+    int is_loaded = span_eq(span_str(file), SPAN("system")) ? SSL_CTX_set_default_verify_paths(c)
+                                                            : SSL_CTX_load_verify_file(c, file);
+
+    ERR_clear_error();
+    return is_loaded ? 0 : -EINVAL;
 }
 
 int tls_ctx_new(const struct tls_config *config, struct tls_ctx **ret_ctx)
@@ -315,6 +331,8 @@ int tls_ctx_new(const struct tls_config *config, struct tls_ctx **ret_ctx)
     ctx->config.chain = NULL;
     ctx->config.key = NULL;
     ctx->config.alpn = NULL;
+    ctx->config.ca_file = NULL;
+    ctx->is_by_name = config->ca_file != NULL;
     if (config->alpn) {
         ctx->alpn[0] = (char)strlen(config->alpn);
         memcpy(ctx->alpn + 1, config->alpn, strlen(config->alpn));
@@ -324,6 +342,8 @@ int tls_ctx_new(const struct tls_config *config, struct tls_ctx **ret_ctx)
         return r;
     ctx->ssl_ctx = SSL_CTX_new(config->is_server ? TLS_server_method() : TLS_client_method());
     r = ctx->ssl_ctx ? set_up(ctx, ctx->ssl_ctx) : -ENOMEM;
+    if (!r && config->ca_file)
+        r = load_cas(ctx->ssl_ctx, config->ca_file);
     if (r)
         return r;
     *ret_ctx = TAKE(ctx);
@@ -358,7 +378,21 @@ SSL *tls_ctx_ssl(struct tls_ctx *ctx)
     return ssl;
 }
 
-bool tls_ctx_is_server(const struct tls_ctx *ctx)
+int tls_ctx_expect(const struct tls_ctx *ctx, SSL *ssl, const char *name)
 {
-    return ctx->config.is_server;
+    X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+    struct addr literal;
+    bool is_addr = name && addr_parse(span_str(name), &literal);
+
+    if (ctx->config.is_server)
+        return 0;
+    if (name && !is_addr && !SSL_set_tlsext_host_name(ssl, name))
+        return -ENOMEM;
+    if (!ctx->is_by_name)
+        return 0;
+    if (!name)
+        return -EINVAL;
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    return (is_addr ? X509_VERIFY_PARAM_set1_ip_asc(param, name) : X509_VERIFY_PARAM_set1_host(param, name, 0))
+           ? 0 : -ENOMEM;
 }

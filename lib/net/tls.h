@@ -5,7 +5,10 @@
  *
  * A context is made once, shared by threads, and its certificate can be swapped while
  * connections live.  Peers are known by the URI SAN adit://<cluster>/<kind>/<id>, never by
- * a host name; lib/crypto checks the chain up to the pinned root.
+ * a host name; lib/crypto checks the chain up to the pinned root.  One exception: a client with
+ * ca_file talks to somebody else's server (a proxy that ends TLS before a relay), and knows it
+ * as browsers do: by its name (conn_options.server_name, which must be there), below one of
+ * the CAs in that file.
  *
  * Ownership  reference counted; connections hold their own reference.  The config's chain
  *            and key are referenced, its strings copied.
@@ -22,7 +25,8 @@ enum tls_verify {
 
 struct tls_config {
     bool is_server;
-    bool is_public;             /* TLS 1.2 too: for users' clients */
+    bool is_public;             /* TLS 1.2 too: for users' clients, and with ca_file */
+    const char *ca_file;        /* a client's, PEM; "system": the machine's; NULL: the pinned root */
     struct chain *chain;        /* own; NULL: a client that shows none */
     struct key *key;
     enum tls_verify verify;

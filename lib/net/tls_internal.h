@@ -7,4 +7,6 @@
 
 /* A new SSL of this context, its role set; NULL: no memory. */
 SSL *tls_ctx_ssl(struct tls_ctx *ctx);
-bool tls_ctx_is_server(const struct tls_ctx *ctx);
+/* A client's: the peer's certificate must be for `name`, where the context knows peers by name.
+ * SNI is sent for names, not for addresses.  NULL: no SNI. */
+int tls_ctx_expect(const struct tls_ctx *ctx, SSL *ssl, const char *name);

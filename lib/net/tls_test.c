@@ -1,7 +1,11 @@
+#include "lib/crypto/file.h"
 #include "lib/net/conn.h"
 #include "lib/net/tls_fixture.h"
 
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 #define BULK_BYTES (8u << 20)
@@ -111,7 +115,7 @@ static bool server_error(void *arg) { return ((struct pair *)arg)->server.error 
 
 static void pair_open(struct pair *p, struct tls_ctx *client, struct tls_ctx *server)
 {
-    struct conn_options a = { .tls = client, .server_name = "relay.example" },
+    struct conn_options a = { .tls = client, .server_name = "relay.corp.example" },
                         b = { .tls = server };
     int fds[2];
 
@@ -194,6 +198,112 @@ static void test_who_is_taken(void **state)
     }
     tls_world_close(&world);
     tls_world_close(&other);
+}
+
+/* --- a server that is known by its name -------------------------------------------------- */
+
+static char ca_path[] = "/tmp/adit-tls-test-XXXXXX";
+
+/* A self-signed certificate for `names` ("DNS:a,IP:b"): PEM with its key, and in ca_path alone. */
+static void make_server(const char *names, struct chain **ret_chain, struct key **ret_key)
+{
+    AUTO(key_freep) struct key *key = NULL;
+    X509 *x = X509_new();
+    X509V3_CTX with;
+    X509_EXTENSION *san;
+    char *pem;
+    BIO *bio = BIO_new(BIO_s_mem());
+    long n;
+
+    assert_int_equal(key_generate(&key), 0);
+    X509_set_version(x, 2);
+    X509_gmtime_adj(X509_getm_notBefore(x), -60);
+    X509_gmtime_adj(X509_getm_notAfter(x), 3600);
+    X509_set_pubkey(x, key_openssl(key));
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)"proxy", -1, -1, 0);
+    X509_set_issuer_name(x, X509_get_subject_name(x));
+    X509V3_set_ctx(&with, x, x, NULL, NULL, 0);
+    san = X509V3_EXT_conf_nid(NULL, &with, NID_subject_alt_name, names);
+    assert_non_null(san);
+    X509_add_ext(x, san, -1);
+    X509_EXTENSION_free(san);
+    assert_true(X509_sign(x, key_openssl(key), EVP_sha256()) > 0);
+    assert_true(PEM_write_bio_X509(bio, x));
+    n = BIO_get_mem_data(bio, &pem);
+    assert_int_equal(file_write_atomic(ca_path, span_of(pem, (size_t)n), 0600), 0);
+    assert_int_equal(chain_parse_pem(span_of(pem, (size_t)n), ret_chain), 0);
+    BIO_free(bio);
+    X509_free(x);
+    *ret_key = TAKE(key);
+}
+
+static void test_server_by_name(void **state)
+{
+    static const struct {
+        const char *it, *names;
+        bool is_other_ca;
+        enum reason refusal;
+    } rows[] = {
+        { "takes a server of that name", "DNS:relay.corp.example", false, REASON_NONE },
+        { "takes a wildcard", "DNS:*.corp.example", false, REASON_NONE },
+        { "refuses another name", "DNS:other.example", false, REASON_BAD_CERTIFICATE },
+        { "refuses a part of a wildcard", "DNS:rel*.corp.example", false, REASON_BAD_CERTIFICATE },
+        { "refuses an address for a name", "IP:127.0.0.1", false, REASON_BAD_CERTIFICATE },
+        { "refuses a CA that is not in the file", "DNS:relay.corp.example", true, REASON_BAD_CERTIFICATE },
+    };
+    int fd = mkstemp(ca_path);
+
+    (void)state;
+    assert_true(fd >= 0);
+    close(fd);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        AUTO(chain_freep) struct chain *chain = NULL, *other = NULL;
+        AUTO(key_freep) struct key *key = NULL, *other_key = NULL;
+        AUTO(tls_ctx_unrefp) struct tls_ctx *client = NULL, *server = NULL;
+        struct tls_config to = { .is_public = true, .verify = TLS_VERIFY_REQUIRED, .ca_file = ca_path };
+        struct tls_config at = { .is_server = true, .is_public = true };
+        unsigned char got[2][8];
+        struct pair p = { .client = { .got = got[0], .room = 8 }, .server = { .got = got[1], .room = 8 } };
+
+        check_row(rows[i].it);
+        make_server(rows[i].names, &chain, &key);
+        if (rows[i].is_other_ca)
+            make_server(rows[i].names, &other, &other_key);
+        at.chain = chain;
+        at.key = key;
+        assert_int_equal(tls_ctx_new(&to, &client), 0);
+        assert_int_equal(tls_ctx_new(&at, &server), 0);
+        pair_open(&p, client, server);
+        if (rows[i].refusal) {
+            assert_true(loop_run_until(p.loop, both_settled, &p, 3000));
+            assert_int_equal(p.client.refusal, rows[i].refusal);
+        } else {
+            assert_true(loop_run_until(p.loop, both_ready, &p, 3000));
+            assert_null(conn_tls_peer(p.client.conn));
+        }
+        pair_close(&p);
+    }
+    unlink(ca_path);
+}
+
+static void test_server_by_name_is_refused(void **state)
+{
+    static const struct { const char *it; struct tls_config config; } rows[] = {
+        { "takes no file that is not there",
+          { .is_public = true, .verify = TLS_VERIFY_REQUIRED, .ca_file = "/nonexistent" } },
+        { "takes no file without certificates",
+          { .is_public = true, .verify = TLS_VERIFY_REQUIRED, .ca_file = "/dev/null" } },
+        { "takes none that does not verify", { .is_public = true, .ca_file = "system" } },
+        { "is a client's", { .is_server = true, .verify = TLS_VERIFY_REQUIRED, .ca_file = "system" } },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct tls_ctx *ctx;
+
+        check_row(rows[i].it);
+        assert_int_equal(tls_ctx_new(&rows[i].config, &ctx), -EINVAL);
+    }
 }
 
 static void open_mutual(struct pair *p, const struct tls_world *w)
@@ -321,6 +431,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_is_taken),
+        cmocka_unit_test(test_server_by_name),
+        cmocka_unit_test(test_server_by_name_is_refused),
         cmocka_unit_test(test_bulk_both_ways),
         cmocka_unit_test(test_end_without_close_notify_is_an_error),
         cmocka_unit_test(test_silent_client_times_out),

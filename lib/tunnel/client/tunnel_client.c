@@ -251,14 +251,13 @@ static void dial_next(struct client *c)
 {
     char authority[300];
     bool is_v6 = strchr(c->host, ':') != NULL;
-    struct addr literal;
     struct ws_client_config config = {
         .loop = c->loop,
         .to = { .kind = ENDPOINT_IP, .addr = c->found.addrs[c->next++],
                 .port = c->proxy ? c->proxy->port : c->port },
         .conn = {
             .tls = c->tls,
-            .server_name = addr_parse(span_str(c->host), &literal) ? NULL : c->host,
+            .server_name = c->host,
             .ready_ms = c->ready_ms,
             .is_abortive = true,
         },
