@@ -301,7 +301,8 @@ static int start_api(struct daemon *d)
     }
     d->internal = (struct internal){ .enrol = { d->place->store, d->place->keys, &d->place->kek,
                                                 d->config->agent_certificate_ms / 1000 },
-                                     .publisher = d->publisher, .refusals = d->refusals, .on_applied = on_applied, .ctx = d };
+                                     .publisher = d->publisher, .refusals = d->refusals,
+                                     .on_applied = on_applied, .ctx = d, .verified = VERIFIED_INIT };
     d->join_row = internal_join_route(&d->internal);
     return api_new(&options, &d->api);
 }

@@ -13,19 +13,33 @@
 
 /* ---- who asks ---- */
 
-static enum reason admit(struct internal *in, struct request *req, struct identity *ret_identity)
+static enum reason verify(struct internal *in, const struct request *req, int64_t now_s,
+                          struct identity *ret_identity)
 {
     AUTO(chain_freep) struct chain *chain = NULL;
-    AUTO(policy_unrefp) struct policy *policy = publisher_policy(in->publisher);
     struct trust trust = { .cluster = "" };
     enum reason why;
 
-    if (!req->peer_chain_count || chain_parse_der(req->peer_chain, req->peer_chain_count, &chain))
+    if (chain_parse_der(req->peer_chain, req->peer_chain_count, &chain))
         return REASON_BAD_CERTIFICATE;
     snprintf(trust.cluster, sizeof(trust.cluster), "%s", keyring_cluster(in->enrol.keys));
     snprintf(trust.pin, sizeof(trust.pin), "%s", keyring_pin(in->enrol.keys));
-    why = chain_verify(chain, &trust, CERT_RELAY, (int64_t)(store_now_ms(in->enrol.store) / 1000),
-                       CERT_EXPIRY_STRICT, ret_identity);
+    why = chain_verify(chain, &trust, CERT_RELAY, now_s, CERT_EXPIRY_STRICT, ret_identity);
+    if (why == REASON_NONE)
+        verified_add(&in->verified, req->peer_chain, req->peer_chain_count, now_s, ret_identity);
+    return why;
+}
+
+static enum reason admit(struct internal *in, const struct request *req, struct identity *ret_identity)
+{
+    AUTO(policy_unrefp) struct policy *policy = publisher_policy(in->publisher);
+    int64_t now_s = (int64_t)(store_now_ms(in->enrol.store) / 1000);
+    enum reason why = REASON_NONE;
+
+    if (!req->peer_chain_count)
+        return REASON_BAD_CERTIFICATE;
+    if (!verified_find(&in->verified, req->peer_chain, req->peer_chain_count, now_s, ret_identity))
+        why = verify(in, req, now_s, ret_identity);
     return why != REASON_NONE ? why : policy_relay_admitted(policy, &ret_identity->id);
 }
 

@@ -3,6 +3,7 @@
 #include "controlplane/publish/publish.h"
 #include "controlplane/routes/enrol.h"
 #include "controlplane/routes/refusals.h"
+#include "controlplane/routes/verified.h"
 /*
  * internal.h - what relays ask (schema/internal.md), and joining, as routes.
  *
@@ -12,6 +13,7 @@
 enum { INTERNAL_TOPIC_STATE = 0 };      /* to be rung when something was published */
 
 #define INTERNAL_POLL_MS 5000
+/* And a tenth more, at times. */
 #define INTERNAL_STREAMS_KEPT 10000
 #define INTERNAL_DECISIONS_KEPT 50000
 
@@ -21,6 +23,8 @@ struct internal {
     struct refusals *refusals;          /* whom relays refuse; NULL: not noted */
     void (*on_applied)(void *ctx);      /* a relay reported a revision */
     void *ctx;
+    struct verified verified;           /* VERIFIED_INIT */
+    uint64_t untrimmed_streams, untrimmed_decisions;    /* guarded by the one write transaction */
 };
 
 /* For the internal listener; each row's ctx is the struct internal. */

@@ -1,6 +1,8 @@
 #include "controlplane/routes/internal_events.h"
 #include "controlplane/routes/doc.h"
 #include "controlplane/routes/internal.h"
+#include "controlplane/routes/internal_refused.h"
+#include "lib/base/reason.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,6 +10,7 @@
 
 #define EVENTS_MAX 1000
 #define DOC_MAX 16384
+#define DATA_MEMBERS_MAX 64
 
 /* One event on its way into the store. */
 struct incoming {
@@ -15,242 +18,366 @@ struct incoming {
     struct store_tx *tx;
     const struct request *req;
     struct ulid id;
-    struct span type;
-    const struct json_value *data;
+    struct span type, data;             /* data: an object as it came */
     int64_t at_ms;
+    bool has_refused;                   /* of any event so far */
 };
 
+/* ---- records: members of the event under the names of the API ---- */
+
+#define LEFT_OUT NULL
+
+struct naming {
+    struct span told;
+    const char *kept;
+};
+
+/* What the document says by other means may not be said by a relay. */
+static const struct naming stream_names[] = {
+    { SPAN_INIT("target"), LEFT_OUT },
+    { SPAN_INIT("host"), LEFT_OUT },
+    { SPAN_INIT("port"), LEFT_OUT },
+    { SPAN_INIT("stream"), LEFT_OUT },
+    { SPAN_INIT("relay"), LEFT_OUT },
+    { SPAN_INIT("state"), LEFT_OUT },
+    { SPAN_INIT("at_ms"), LEFT_OUT },
+    { SPAN_INIT("bytes_out"), LEFT_OUT },
+    { SPAN_INIT("bytes_in"), LEFT_OUT },
+    { SPAN_INIT("sent_bytes"), "bytes_out" },
+    { SPAN_INIT("received_bytes"), "bytes_in" },
+};
+
+static const struct naming decision_names[] = {
+    { SPAN_INIT("target"), LEFT_OUT },
+    { SPAN_INIT("host"), LEFT_OUT },
+    { SPAN_INIT("port"), LEFT_OUT },
+    { SPAN_INIT("allowed"), LEFT_OUT },
+    { SPAN_INIT("relay"), LEFT_OUT },
+    { SPAN_INIT("state"), LEFT_OUT },
+    { SPAN_INIT("at_ms"), LEFT_OUT },
+};
+
+/* A decision that came with its stream: what became of the stream is not part of it. */
+static const struct naming allowed_names[] = {
+    { SPAN_INIT("target"), LEFT_OUT },
+    { SPAN_INIT("host"), LEFT_OUT },
+    { SPAN_INIT("port"), LEFT_OUT },
+    { SPAN_INIT("allowed"), LEFT_OUT },
+    { SPAN_INIT("relay"), LEFT_OUT },
+    { SPAN_INIT("state"), LEFT_OUT },
+    { SPAN_INIT("at_ms"), LEFT_OUT },
+    { SPAN_INIT("stream"), LEFT_OUT },
+    { SPAN_INIT("reason"), LEFT_OUT },
+    { SPAN_INIT("credential"), LEFT_OUT },
+    { SPAN_INIT("closed_at_ms"), LEFT_OUT },
+    { SPAN_INIT("sent_bytes"), LEFT_OUT },
+    { SPAN_INIT("received_bytes"), LEFT_OUT },
+    { SPAN_INIT("address"), LEFT_OUT },
+    { SPAN_INIT("resolved_by"), LEFT_OUT },
+    { SPAN_INIT("tries"), LEFT_OUT },
+    { SPAN_INIT("opened_at_ms"), "at_ms" },
+};
+
+/* A document on its way into the store. */
+struct draft {
+    const struct naming *names;
+    size_t name_count;
+    struct json_writer w;
+    struct buf doc;
+};
+
+#define DRAFT(names_) { .names = names_, .name_count = ARRAY_LEN(names_) }
+
+static void draft_deinit(struct draft *r)
+{
+    buf_deinit(&r->doc);
+}
+
+static void draft_begin(struct draft *r, const struct incoming *e)
+{
+    buf_init_heap(&r->doc, DOC_MAX);
+    json_begin(&r->w, &r->doc);
+    json_open_object(&r->w, NULL);
+    json_put_text(&r->w, "relay", e->req->principal.id);
+}
+
+/* Empty: too large to be true. */
+static struct span draft_end(struct draft *r)
+{
+    json_close_object(&r->w);
+    return buf_error(&r->doc) ? SPAN_NONE : buf_span(&r->doc);
+}
+
+static void put_member(struct draft *r, struct span key, struct span value)
+{
+    for (size_t i = 0; i < r->name_count; i++) {
+        if (!span_eq(r->names[i].told, key))
+            continue;
+        if (r->names[i].kept)
+            json_put_raw(&r->w, r->names[i].kept, value);
+        return;
+    }
+    json_put_walked(&r->w, key, value);
+}
+
 /* "host:port", "[v6]:port" as two members. */
-static void put_target(struct json_writer *w, struct span target)
+static void put_target(struct draft *r, struct span target)
 {
     struct span host;
     uint16_t port;
 
     if (!authority_parse(target, 0, &host, &port))
         return;
-    json_put_str(w, "host", host);
-    json_put_int(w, "port", port);
+    json_put_str(&r->w, "host", host);
+    json_put_int(&r->w, "port", port);
 }
 
-static const struct {
-    const char *told, *kept;            /* kept NULL: written otherwise */
-} renamed[] = {
-    { "target", NULL },
-    { "sent_bytes", "bytes_out" },
-    { "received_bytes", "bytes_in" },
-    { "stream", NULL },
-    { "relay", NULL },
-    { "state", NULL },
-    { "at_ms", NULL },
-};
-
-/* The member's name in the store; NULL: not taken over. */
-static const char *kept_name(const char *told)
+static bool was_seen(const struct span *seen, size_t count, struct span key)
 {
-    for (size_t i = 0; i < ARRAY_LEN(renamed); i++)
-        if (strcmp(told, renamed[i].told) == 0)
-            return renamed[i].kept;
-    return told;
+    for (size_t i = 0; i < count; i++)
+        if (seen[i].n == key.n && memcmp(seen[i].p, key.p, key.n) == 0)
+            return true;
+    return false;
 }
 
-static void put_data(struct json_writer *w, const struct json_value *data)
+/* The event's members into each of the drafts, by its names. */
+static int put_data(struct draft *drafts, size_t count, struct span data)
 {
-    for (size_t i = 0; i < json_count(data); i++) {
-        struct span key;
-        const struct json_value *value = json_member(data, i, &key);
-        char name[64];
-        const char *kept;
+    struct span seen[DATA_MEMBERS_MAX], value;
+    struct json_walk walk;
+    int r;
 
-        if (!span_copy(key, name, sizeof(name)))
-            continue;
-        kept = kept_name(name);
-        if (kept)
-            json_put_value(w, kept, value);
+    r = json_walk_begin(data, &walk);
+    for (size_t i = 0; !r && i < DATA_MEMBERS_MAX; i++) {
+        r = json_walk_next(&walk, &seen[i], &value);
+        if (r)
+            break;
+        if (was_seen(seen, i, seen[i]) || (json_raw_is_nested(value) && !json_raw_is_valid(value)))
+            return -EINVAL;
+        for (size_t k = 0; k < count; k++) {
+            put_member(&drafts[k], seen[i], value);
+            if (span_eq(seen[i], SPAN("target")))
+                put_target(&drafts[k], json_raw_str(value));
+        }
     }
-    put_target(w, doc_text(data, "target"));
+    return r == JSON_E_END ? 0 : -EINVAL;
 }
 
-static int keep_stream(struct incoming *e)
-{
-    bool is_closed = span_eq(e->type, SPAN("stream.closed"));
-    AUTO(buf_deinit) struct buf doc;
-    struct json_writer w;
+/* ---- what each type of event becomes ---- */
 
-    buf_init_heap(&doc, DOC_MAX);
-    json_begin(&w, &doc);
-    json_open_object(&w, NULL);
-    json_put_text(&w, "state", is_closed ? "closed" : "open");
-    json_put_str(&w, "stream", ulid_span(&e->id));
-    json_put_text(&w, "relay", e->req->principal.id);
-    json_put_int(&w, "at_ms", e->at_ms);
-    put_data(&w, e->data);
-    json_close_object(&w);
-    if (buf_error(&doc))
-        return 0;               /* too large to be true */
-    return store_record_put(e->tx, STORE_STREAMS, &e->id, buf_span(&doc));
+typedef int (*record_fn)(struct store_tx *tx, enum store_source source, const struct ulid *id, struct span doc);
+
+static void stream_begin(struct draft *stream, const struct incoming *e, const char *state)
+{
+    draft_begin(stream, e);
+    json_put_text(&stream->w, "state", state);
+    json_put_str(&stream->w, "stream", ulid_span(&e->id));
+    json_put_int(&stream->w, "at_ms", e->at_ms);
+}
+
+/* The stream was allowed: the decision has its id. */
+static void allowed_begin(struct draft *decision, const struct incoming *e)
+{
+    draft_begin(decision, e);
+    json_put_bool(&decision->w, "allowed", true);
+    json_put_text(&decision->w, "reason", reason_text(REASON_NONE));
+    json_put_str(&decision->w, "stream", ulid_span(&e->id));
+}
+
+static int keep(const struct incoming *e, enum store_source source, struct draft *draft, record_fn fn)
+{
+    struct span doc = draft_end(draft);
+
+    return doc.n ? fn(e->tx, source, &e->id, doc) : 0;
+}
+
+static int keep_allowed(const struct incoming *e, const char *state, record_fn fn)
+{
+    enum { STREAM, DECISION, COUNT };
+    struct draft drafts[COUNT] = { DRAFT(stream_names), DRAFT(allowed_names) };
+    int r;
+
+    stream_begin(&drafts[STREAM], e, state);
+    allowed_begin(&drafts[DECISION], e);
+    r = put_data(drafts, COUNT, e->data);
+    if (!r)
+        r = keep(e, STORE_STREAMS, &drafts[STREAM], fn);
+    if (!r)
+        r = keep(e, STORE_DECISIONS, &drafts[DECISION], store_record_put);
+    draft_deinit(&drafts[STREAM]);
+    draft_deinit(&drafts[DECISION]);
+    return r;
 }
 
 /* Events may come twice and, after a lost answer, late: an end is not undone by a beginning. */
 static int on_stream_opened(struct incoming *e)
 {
-    AUTO(store_object_freep) struct store_object *known = NULL;
+    return keep_allowed(e, "open", store_record_add);
+}
+
+static int on_stream_passed(struct incoming *e)
+{
+    return keep_allowed(e, "closed", store_record_merge);
+}
+
+static int on_stream_closed(struct incoming *e)
+{
+    AUTO(draft_deinit) struct draft stream = DRAFT(stream_names);
     int r;
 
-    r = store_row_get(e->tx, STORE_STREAMS, &e->id, &known);
-    if (!r)
-        return 0;
-    return r == STORE_E_NOT_FOUND ? keep_stream(e) : r;
+    stream_begin(&stream, e, "closed");
+    r = put_data(&stream, 1, e->data);
+    return r ? r : keep(e, STORE_STREAMS, &stream, store_record_merge);
 }
 
 static int on_decision(struct incoming *e)
 {
-    struct span reason = doc_text(e->data, "reason");
-    AUTO(buf_deinit) struct buf doc;
-    struct json_writer w;
+    AUTO(draft_deinit) struct draft decision = DRAFT(decision_names);
+    struct span reason;
+    int r;
 
-    buf_init_heap(&doc, DOC_MAX);
-    json_begin(&w, &doc);
-    json_open_object(&w, NULL);
-    json_put_bool(&w, "allowed", span_eq(reason, SPAN("ok")));
-    json_put_text(&w, "relay", e->req->principal.id);
-    json_put_int(&w, "at_ms", e->at_ms);
-    put_data(&w, e->data);
-    json_close_object(&w);
-    if (buf_error(&doc))
-        return 0;
-    return store_record_put(e->tx, STORE_DECISIONS, &e->id, buf_span(&doc));
+    r = json_walk_find(e->data, "reason", &reason);
+    if (r)
+        return r;
+    draft_begin(&decision, e);
+    json_put_bool(&decision.w, "allowed", span_eq(json_raw_str(reason), span_str(reason_text(REASON_NONE))));
+    json_put_int(&decision.w, "at_ms", e->at_ms);
+    r = put_data(&decision, 1, e->data);
+    return r ? r : keep(e, STORE_DECISIONS, &decision, store_record_put);
 }
 
 static int on_presence(struct incoming *e)
 {
-    AUTO(buf_deinit) struct buf doc;
-    struct ulid agent = doc_id(e->data, "agent");
-    struct json_writer w;
+    AUTO(draft_deinit) struct draft presence = DRAFT(stream_names);
+    struct span text, doc;
+    struct ulid agent;
+    int r;
 
-    buf_init_heap(&doc, DOC_MAX);
-    if (!agent.text[0])
-        return 0;
-    json_begin(&w, &doc);
-    json_open_object(&w, NULL);
-    json_put_bool(&w, "is_up", span_eq(e->type, SPAN("agent.up")));
-    json_put_text(&w, "relay", e->req->principal.id);
-    json_put_int(&w, "at_ms", e->at_ms);
-    put_data(&w, e->data);
-    json_close_object(&w);
-    return buf_error(&doc) ? 0 : store_report_put(e->tx, &agent, "agent.presence", buf_span(&doc));
+    r = json_walk_find(e->data, "agent", &text);
+    if (r || !ulid_parse(json_raw_str(text), &agent))
+        return r;
+    draft_begin(&presence, e);
+    json_put_bool(&presence.w, "is_up", span_eq(e->type, SPAN("agent.up")));
+    json_put_int(&presence.w, "at_ms", e->at_ms);
+    r = put_data(&presence, 1, e->data);
+    doc = draft_end(&presence);
+    return r || !doc.n ? r : store_report_put(e->tx, &agent, "agent.presence", doc);
 }
 
 static int on_alarm(struct incoming *e)
 {
-    AUTO(buf_deinit) struct buf doc;
+    AUTO(json_value_freep) struct json_value *data = NULL;
     char action[64];
     struct store_audit event = { .actor_kind = "relay", .actor_id = span_str(e->req->principal.id),
-                                 .action = action, .object_id = doc_text(e->data, "object"),
-                                 .outcome = "ok", .trace_id = e->req->trace_id };
+                                 .action = action, .outcome = "ok", .trace_id = e->req->trace_id,
+                                 .after = e->data };
+    struct json_error error;
+    int r;
 
-    buf_init_heap(&doc, DOC_MAX);
-    snprintf(action, sizeof(action), "alarm." SPAN_FMT, SPAN_ARG(span_first(doc_text(e->data, "reason"), 48)));
-    json_print(e->data, &doc);
-    if (buf_error(&doc))
-        return 0;
-    event.after = buf_span(&doc);
+    r = json_parse(e->data, &data, &error);
+    if (r || e->data.n > DOC_MAX)
+        return r;
+    event.object_id = doc_text(data, "object");
+    snprintf(action, sizeof(action), "alarm." SPAN_FMT, SPAN_ARG(span_first(doc_text(data, "reason"), 48)));
     return store_audit_append(e->tx, &event, NULL);
-}
-
-/* ---- whom a relay itself refused ---- */
-
-static const struct {
-    const char *place, *action;
-} places[] = {
-    { "tunnel", "relay.tunnel" }, { "http", "relay.http" },       { "https", "relay.https" },
-    { "socks5", "relay.socks5" }, { "socks5s", "relay.socks5s" },
-};
-
-static const char *action_at(struct span place)
-{
-    for (size_t i = 0; i < ARRAY_LEN(places); i++)
-        if (span_eq(place, span_str(places[i].place)))
-            return places[i].action;
-    return "relay.others";
-}
-
-static void put_source(struct span text, struct refusal *what, char ret_source[ADDR_TEXT_MAX])
-{
-    struct addr address, source;
-
-    if (!addr_parse(text, &address))
-        return;
-    source = addr_source(&address);
-    what->source = span_str(addr_format(&source, ret_source));
-    what->event.address = text;
-}
-
-/* A relay vouches for the agent: it has seen its certificate. */
-static void note_refused(struct internal *in, const struct request *req, const struct json_value *event)
-{
-    const struct json_value *data = json_get(event, "data");
-    struct ulid agent = doc_id(data, "agent");
-    char source[ADDR_TEXT_MAX];
-    struct refusal what = {
-        .reason = reason_find(doc_text(data, "reason")),
-        .is_known = agent.text[0],
-        .event = { .actor_kind = agent.text[0] ? "agent" : "anonymous",
-                   .actor_id = ulid_span(&agent),
-                   .action = action_at(doc_text(data, "place")),
-                   .object_kind = "relay",
-                   .object_id = span_str(req->principal.id),
-                   .trace_id = "" },
-        .count = (uint64_t)doc_int(data, "count"),
-        .first_ms = doc_int(data, "first_at_ms"),
-        .last_ms = doc_int(data, "last_at_ms"),
-    };
-
-    if (what.reason == REASON_COUNT || what.reason == REASON_NONE || !what.count || what.count > UINT32_MAX)
-        return;                         /* of a newer relay, or nothing */
-    put_source(doc_text(data, "source"), &what, source);
-    refusals_note(in->refusals, &what);
-}
-
-/* Once the rest is in the database: an answer that fails comes again. */
-static void note_all_refused(struct internal *in, const struct request *req, const struct json_value *list)
-{
-    for (size_t i = 0; in->refusals && i < json_count(list); i++)
-        if (span_eq(doc_text(json_at(list, i), "type"), SPAN("refused")))
-            note_refused(in, req, json_at(list, i));
 }
 
 static const struct {
     const char *type;
     int (*take)(struct incoming *e);
 } takers[] = {
-    { "stream.opened", on_stream_opened }, { "stream.closed", keep_stream }, { "decision", on_decision },
-    { "agent.up", on_presence },           { "agent.down", on_presence },    { "alarm", on_alarm },
+    { "stream.opened", on_stream_opened }, { "stream.closed", on_stream_closed },
+    { "stream.passed", on_stream_passed }, { "decision", on_decision },
+    { "agent.up", on_presence },           { "agent.down", on_presence },
+    { "alarm", on_alarm },
 };
 
-/* Unknown types come from newer relays: they are passed over. */
-static int take_event(struct incoming *e, const struct json_value *event)
+static int read_event(struct incoming *e, struct span event)
 {
-    e->type = doc_text(event, "type");
-    e->data = json_get(event, "data");
-    e->at_ms = doc_int(event, "at_ms");
-    e->id = doc_id(event, "id");
-    if (!e->id.text[0] || !e->data || json_kind_of(e->data) != JSON_IS_OBJECT)
+    struct span key, value;
+    struct json_walk w;
+    int r;
+
+    e->id = (struct ulid){ 0 };
+    e->type = e->data = SPAN_NONE;
+    e->at_ms = 0;
+    r = json_walk_begin(event, &w);
+    while (!r && !(r = json_walk_next(&w, &key, &value))) {
+        if (span_eq(key, SPAN("id")))
+            (void)ulid_parse(json_raw_str(value), &e->id);
+        else if (span_eq(key, SPAN("type")))
+            e->type = json_raw_str(value);
+        else if (span_eq(key, SPAN("at_ms")))
+            e->at_ms = json_raw_int(value);
+        else if (span_eq(key, SPAN("data")))
+            e->data = value;
+    }
+    return r == JSON_E_END ? 0 : r;
+}
+
+/* Unknown types come from newer relays: they are passed over. */
+static int take_event(struct incoming *e, struct span event)
+{
+    int r;
+
+    if (!span_starts(event, SPAN("{")))
         return 0;
+    r = read_event(e, event);
+    e->has_refused |= span_eq(e->type, SPAN(INTERNAL_REFUSED));
+    if (r || !e->id.text[0] || !span_starts(e->data, SPAN("{")))
+        return r;
     for (size_t i = 0; i < ARRAY_LEN(takers); i++)
         if (span_eq(e->type, span_str(takers[i].type)))
             return takers[i].take(e);
     return 0;
 }
 
-static int take_events(struct incoming *e, const struct json_value *list)
+/* The bounds are kept to a tenth: looking for the oldest costs a walk over all that are kept. */
+static int trim(struct incoming *e, uint64_t *untrimmed, enum store_source source, uint64_t kept)
 {
-    int r = 0;
+    if (*untrimmed < kept / 10)
+        return 0;
+    *untrimmed = 0;
+    return store_records_trim(e->tx, source, kept);
+}
 
-    for (size_t i = 0; !r && i < json_count(list); i++)
-        r = take_event(e, json_at(list, i));
+static int take_events(struct incoming *e, struct span list)
+{
+    struct internal *in = e->in;
+    struct span key, event;
+    struct json_walk w;
+    size_t count = 0;
+    int r;
+
+    r = json_walk_begin(list, &w);
+    while (!r && !(r = json_walk_next(&w, &key, &event)))
+        r = count++ < EVENTS_MAX ? take_event(e, event) : -EINVAL;
+    if (r != JSON_E_END || w.is_object)
+        return r == JSON_E_END ? -EINVAL : r;
+    in->untrimmed_streams += count;
+    in->untrimmed_decisions += count;
+    r = trim(e, &in->untrimmed_streams, STORE_STREAMS, INTERNAL_STREAMS_KEPT);
+    return r ? r : trim(e, &in->untrimmed_decisions, STORE_DECISIONS, INTERNAL_DECISIONS_KEPT);
+}
+
+static int keep_events(struct internal *in, const struct request *req)
+{
+    AUTO(store_rollbackp) struct store_tx *tx = NULL;
+    struct incoming e = { .in = in, .req = req };
+    struct span list;
+    int r;
+
+    r = json_walk_find(req->body, "events", &list);
     if (!r)
-        r = store_records_trim(e->tx, STORE_STREAMS, INTERNAL_STREAMS_KEPT);
-    return r ? r : store_records_trim(e->tx, STORE_DECISIONS, INTERNAL_DECISIONS_KEPT);
+        r = store_begin(in->enrol.store, STORE_WRITE, &tx);
+    e.tx = tx;
+    if (!r)
+        r = take_events(&e, list);
+    if (!r)
+        r = store_commit(&tx, NULL);
+    if (!r && e.has_refused)
+        internal_note_refused(in, req, list);
+    return r;
 }
 
 static void finish(struct response *res, int r)
@@ -265,28 +392,12 @@ static void finish(struct response *res, int r)
 
 void on_relay_events(const struct route *route, struct request *req, struct response *res)
 {
-    AUTO(store_rollbackp) struct store_tx *tx = NULL;
-    AUTO(json_value_freep) struct json_value *body = NULL;
-    struct incoming e = { .in = route->ctx, .req = req };
-    const struct json_value *list;
-    struct json_error error;
-    int r;
+    int r = keep_events(route->ctx, req);
 
-    r = json_parse(req->body, &body, &error);
-    list = r ? NULL : json_get(body, "events");
-    if (!list || json_kind_of(list) != JSON_IS_ARRAY || json_count(list) > EVENTS_MAX) {
+    if (r == -EINVAL)
         response_problem(res, REASON_BAD_REQUEST, "events must be an array of at most %d", EVENTS_MAX);
-        return;
-    }
-    r = store_begin(e.in->enrol.store, STORE_WRITE, &tx);
-    e.tx = tx;
-    if (!r)
-        r = take_events(&e, list);
-    if (!r)
-        r = store_commit(&tx, NULL);
-    if (!r)
-        note_all_refused(e.in, req, list);
-    finish(res, r);
+    else
+        finish(res, r);
 }
 
 /* ---- what a relay runs ---- */

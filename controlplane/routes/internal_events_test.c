@@ -114,6 +114,65 @@ static void test_streams(void **state)
     assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "state", text), "closed");
 }
 
+static void test_passed(void **state)
+{
+    struct world *w = *state;
+    char text[64];
+
+    check_row("keeps a stream that was opened and closed at once, and its decision");
+    assert_int_equal(post(w, on_relay_events, RELAY,
+                          "{\"events\":[{\"id\":\"" STREAM "\",\"type\":\"stream.passed\",\"at_ms\":9,\"data\":"
+                          "{\"user_name\":\"ann\",\"target\":\"a.example:80\",\"opened_at_ms\":5,"
+                          "\"tries\":[{\"took_ms\":1}],\"sent_bytes\":3,\"reason\":\"client-gone\"}}]}"), 204);
+    assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "state", text), "closed");
+    assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "reason", text), "client-gone");
+    assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "bytes_out", text), "3");
+    assert_string_equal(row_text(w, STORE_DECISIONS, STREAM, "reason", text), "ok");
+    assert_string_equal(row_text(w, STORE_DECISIONS, STREAM, "stream", text), STREAM);
+    assert_string_equal(row_text(w, STORE_DECISIONS, STREAM, "host", text), "a.example");
+    assert_string_equal(row_text(w, STORE_DECISIONS, STREAM, "at_ms", text), "5");
+    assert_string_equal(row_text(w, STORE_DECISIONS, STREAM, "bytes_out", text), "-");
+    assert_string_equal(row_text(w, STORE_DECISIONS, STREAM, "tries", text), "-");
+
+    check_row("keeps what was told of the beginning when the end is told alone");
+    assert_int_equal(post(w, on_relay_events, RELAY, OPENED(SECOND)), 204);
+    assert_string_equal(row_text(w, STORE_DECISIONS, SECOND, "reason", text), "ok");
+    assert_int_equal(post(w, on_relay_events, RELAY, CLOSED(SECOND)), 204);
+    assert_string_equal(row_text(w, STORE_STREAMS, SECOND, "state", text), "closed");
+    assert_string_equal(row_text(w, STORE_STREAMS, SECOND, "host", text), "a.example");
+    assert_string_equal(row_text(w, STORE_STREAMS, SECOND, "opened_at_ms", text), "5");
+}
+
+#define WITH(data_) "{\"events\":[{\"id\":\"" STREAM "\",\"type\":\"stream.closed\",\"data\":{" data_ "}}]}"
+
+/* A relay's words stand in documents as they came: none may make a document that cannot be read. */
+static void test_data(void **state)
+{
+    static const struct {
+        const char *it, *body;
+        unsigned want;
+        const char *relay;
+    } rows[] = {
+        { "refuses a member that stands twice", WITH("\"a\":1,\"a\":2"), 400, "-" },
+        { "refuses what is no JSON inside", WITH("\"a\":[1,}"), 400, "-" },
+        { "refuses what is twice inside", WITH("\"a\":{\"b\":1,\"b\":2}"), 400, "-" },
+        { "refuses a key with escapes", WITH("\"rel\\u0061y\":1"), 400, "-" },
+        { "takes no relay's name for another", WITH("\"relay\":\"" OTHER "\""), 204, RELAY },
+        { "takes no name of the store", WITH("\"bytes_in\":1,\"received_bytes\":2,\"host\":1,\"target\":\"a:1\""),
+          204, RELAY },
+    };
+    struct world *w = *state;
+    char text[64];
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        check_row(rows[i].it);
+        assert_int_equal(post(w, on_relay_events, RELAY, rows[i].body), rows[i].want);
+        assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "relay", text), rows[i].relay);
+    }
+    assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "bytes_in", text), "2");
+    assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "host", text), "a");
+}
+
 static void test_bodies(void **state)
 {
     static const struct {
@@ -233,8 +292,8 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EVENTS_TEST(test_streams), EVENTS_TEST(test_bodies), EVENTS_TEST(test_applied),
-        EVENTS_TEST(test_refused),
+        EVENTS_TEST(test_streams), EVENTS_TEST(test_passed), EVENTS_TEST(test_data), EVENTS_TEST(test_bodies),
+        EVENTS_TEST(test_applied), EVENTS_TEST(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

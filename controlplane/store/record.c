@@ -2,13 +2,30 @@
 
 #include <errno.h>
 
-int store_record_put(struct store_tx *tx, enum store_source source, const struct ulid *id,
-                     struct span doc)
+static int keep(struct store_tx *tx, enum statement q, enum store_source source, const struct ulid *id,
+                struct span doc)
 {
     if (doc.n > STORE_DOC_MAX)
         return -EINVAL;
-    return db_done(tx, db_bind(tx, Q_record_put, "iuis", (int64_t)source, id,
-                               (int64_t)store_now_ms(tx->store), doc), NULL);
+    return db_done(tx, db_bind(tx, q, "iuis", (int64_t)source, id, (int64_t)store_now_ms(tx->store), doc), NULL);
+}
+
+int store_record_put(struct store_tx *tx, enum store_source source, const struct ulid *id,
+                     struct span doc)
+{
+    return keep(tx, Q_record_put, source, id, doc);
+}
+
+int store_record_add(struct store_tx *tx, enum store_source source, const struct ulid *id,
+                     struct span doc)
+{
+    return keep(tx, Q_record_add, source, id, doc);
+}
+
+int store_record_merge(struct store_tx *tx, enum store_source source, const struct ulid *id,
+                       struct span doc)
+{
+    return keep(tx, Q_record_merge, source, id, doc);
 }
 
 int store_records_trim(struct store_tx *tx, enum store_source source, uint64_t keep)

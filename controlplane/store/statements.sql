@@ -81,6 +81,12 @@ SELECT writer, seq, id, at, doc, prev_hash, hash FROM audit_events ORDER BY writ
 -- name: record_put
 INSERT INTO records (source, id, at, doc) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (source, id) DO UPDATE SET doc = excluded.doc;
+-- name: record_add
+INSERT INTO records (source, id, at, doc) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (source, id) DO NOTHING;
+-- name: record_merge
+INSERT INTO records (source, id, at, doc) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (source, id) DO UPDATE SET doc = json_patch(records.doc, excluded.doc);
 -- name: record_get
 SELECT id, ?2, '', 1, at, at, '', '', doc FROM records WHERE source = ?1 AND id = ?3;
 -- name: records_trim

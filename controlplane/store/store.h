@@ -275,6 +275,12 @@ MUST_CHECK int store_audit_verify(struct store_tx *tx, struct store_audit_report
 /* Inserts, or replaces the document with that id (at least once delivery). */
 MUST_CHECK int store_record_put(struct store_tx *tx, enum store_source source, const struct ulid *id,
                                 struct span doc);
+/* Inserts, or leaves the one that is there. */
+MUST_CHECK int store_record_add(struct store_tx *tx, enum store_source source, const struct ulid *id,
+                                struct span doc);
+/* Inserts, or merges `doc` into the document that is there. */
+MUST_CHECK int store_record_merge(struct store_tx *tx, enum store_source source, const struct ulid *id,
+                                  struct span doc);
 /* Keeps the newest `keep` rows.  Streams whose "state" is "open" stay. */
 MUST_CHECK int store_records_trim(struct store_tx *tx, enum store_source source, uint64_t keep);
 /* The last word of a subject on a topic ("relay.applied", "agent.seen"). */

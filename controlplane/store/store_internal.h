@@ -18,7 +18,8 @@
     X(member_put) X(member_exists) X(member_delete) X(members_of) X(groups_of)                 \
     X(secret_put) X(secret_get) X(secret_find) X(secret_delete)                                \
     X(audit_head) X(audit_append) X(audit_get) X(audit_walk)                                   \
-    X(record_put) X(record_get) X(records_trim) X(report_put) X(report_get) X(reports)         \
+    X(record_put) X(record_add) X(record_merge)                                                \
+    X(record_get) X(records_trim) X(report_put) X(report_get) X(reports)         \
     X(state_get) X(state_put) X(state_remove) X(state_change) X(state_each) X(state_changes)   \
     X(state_trim) X(publication_put) X(publications) X(publications_trim) X(answer_get) X(answer_put) X(answers_trim)                                  \
     X(penalty_get) X(penalty_put) X(penalties_trim)                                            \

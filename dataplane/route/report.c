@@ -77,7 +77,7 @@ void report_decision(struct events *e, const struct report *r)
         LOG(INFO, "request.refused", S("stream", r->id->text), S("user", r->principal->user_name),
             S("target", target_text(r, target)), S("door", r->door), R("reason", r->reason),
             SP("detail", r->text));
-    if (!e)
+    if (!e || r->reason == REASON_NONE)     /* what is allowed is told with its stream */
         return;
 
     buf_init_fixed(&data, mem, sizeof(mem));
@@ -112,31 +112,50 @@ void report_opened(struct events *e, const struct report *r)
     json_put_int(&w, "opened_at_ms", r->opened_ms);
     put_tries(&w, r->opened);
     json_close_object(&w);
-    send(e, "stream.opened", r->id, &data);
+    if (!buf_error(&data))
+        events_stream_opened(e, r->id, buf_span(&data));
 }
 
-void report_closed(struct events *e, const struct report *r)
+static void put_end(struct json_writer *w, const struct report *r, int64_t now_ms)
 {
-    char mem[DATA_MAX], target[TARGET_TEXT_MAX];
-    int64_t now_ms = (int64_t)wall_ms();
+    json_put_int(w, "closed_at_ms", now_ms);
+    json_put_int(w, "sent_bytes", (int64_t)r->sent_bytes);
+    json_put_int(w, "received_bytes", (int64_t)r->received_bytes);
+    json_put_text(w, "reason", reason_text(r->reason));
+}
+
+static void send_closed(struct events *e, const struct report *r, int64_t now_ms)
+{
+    char mem[DATA_MAX];
     struct json_writer w;
     struct buf data;
-
-    LOG(INFO, "stream.closed", S("stream", r->id->text), S("user", r->principal->user_name),
-        S("target", target_text(r, target)), R("reason", r->reason), U("sent_bytes", r->sent_bytes),
-        U("received_bytes", r->received_bytes), N("lived_ms", now_ms - r->opened_ms));
-    if (!e)
-        return;
 
     buf_init_fixed(&data, mem, sizeof(mem));
     json_begin(&w, &data);
     json_open_object(&w, NULL);
+    put_end(&w, r, now_ms);
+    json_close_object(&w);
+    if (events_stream_passed(e, r->id, buf_span(&data)))
+        return;
+
+    buf_clear(&data);
+    json_begin(&w, &data);
+    json_open_object(&w, NULL);
     put_common(&w, r);
     json_put_int(&w, "opened_at_ms", r->opened_ms);
-    json_put_int(&w, "closed_at_ms", now_ms);
-    json_put_int(&w, "sent_bytes", (int64_t)r->sent_bytes);
-    json_put_int(&w, "received_bytes", (int64_t)r->received_bytes);
-    json_put_text(&w, "reason", reason_text(r->reason));
+    put_end(&w, r, now_ms);
     json_close_object(&w);
     send(e, "stream.closed", r->id, &data);
+}
+
+void report_closed(struct events *e, const struct report *r)
+{
+    char target[TARGET_TEXT_MAX];
+    int64_t now_ms = (int64_t)wall_ms();
+
+    LOG(INFO, "stream.closed", S("stream", r->id->text), S("user", r->principal->user_name),
+        S("target", target_text(r, target)), R("reason", r->reason), U("sent_bytes", r->sent_bytes),
+        U("received_bytes", r->received_bytes), N("lived_ms", now_ms - r->opened_ms));
+    if (e)
+        send_closed(e, r, now_ms);
 }

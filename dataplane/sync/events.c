@@ -10,9 +10,11 @@
 #include <string.h>
 
 #define BATCH_BYTES_MAX ((size_t)900 << 10)
-#define GATHER_MS 20
+#define GATHER_MS 50                /* many streams are over by then, and are one event */
 #define RETRY_FIRST_MS 200
 #define RETRY_MAX_MS 5000
+
+static const char stream_opened[] = "stream.opened";
 
 struct event {
     struct list node;
@@ -23,12 +25,17 @@ struct event {
     char data[];
 };
 
+/* Streams whose beginning still waits, by the end of their random ids: most streams end before the
+ * next batch goes.  A newer stream takes the place of an older one: then two events are sent. */
+#define YOUNG_COUNT 1024u
+
 struct events {
     struct control *control;
     struct refused *refused;
     uint64_t refused_ms;
-    pthread_mutex_t lock;           /* guards the four below */
+    pthread_mutex_t lock;           /* guards the five below */
     struct list waiting;
+    struct event *young[YOUNG_COUNT];
     _Atomic size_t count;           /* this and dropped are read without the lock, too */
     size_t bytes;
     _Atomic uint64_t dropped;
@@ -39,13 +46,30 @@ struct events {
     bool is_sending;
 };
 
+static struct event **young_of(struct events *e, const struct ulid *id)
+{
+    uint32_t tail;
+
+    memcpy(&tail, id->text + ULID_LEN - sizeof(tail), sizeof(tail));
+    return &e->young[(tail * 2654435761u) >> 22];
+}
+
+static void leave_queue(struct events *e, struct event *event)
+{
+    struct event **young = young_of(e, &event->id);
+
+    list_remove(&event->node);
+    e->count--;
+    e->bytes -= event->n;
+    if (*young == event)
+        *young = NULL;
+}
+
 static void drop_oldest(struct events *e)
 {
     struct event *oldest = container_of(list_first(&e->waiting), struct event, node);
 
-    list_remove(&oldest->node);
-    e->count--;
-    e->bytes -= oldest->n;
+    leave_queue(e, oldest);
     e->dropped++;
     free(oldest);
 }
@@ -60,14 +84,21 @@ static void on_woken(void *arg)
         timer_start(control_loop(e->control), &e->timer, GATHER_MS, send_batch, e);
 }
 
+static void enqueue(struct events *e, struct event *event)
+{
+    list_append(&e->waiting, &event->node);
+    e->count++;
+    e->bytes += event->n;
+    if (event->type == stream_opened)
+        *young_of(e, &event->id) = event;
+}
+
 static bool append(struct events *e, struct event *event)
 {
     bool wake;
 
     pthread_mutex_lock(&e->lock);
-    list_append(&e->waiting, &event->node);
-    e->count++;
-    e->bytes += event->n;
+    enqueue(e, event);
     while (e->count > EVENTS_MAX || e->bytes > EVENTS_BYTES_MAX)
         drop_oldest(e);
     wake = !e->is_woken;
@@ -76,7 +107,7 @@ static bool append(struct events *e, struct event *event)
     return wake;
 }
 
-void events_add(struct events *e, const char *type, const struct ulid *id, struct span data)
+static void add(struct events *e, const char *type, const struct ulid *id, struct span data)
 {
     struct event *event = malloc(sizeof(*event) + data.n);
 
@@ -99,6 +130,56 @@ void events_add(struct events *e, const char *type, const struct ulid *id, struc
     }
 }
 
+void events_add(struct events *e, const char *type, const struct ulid *id, struct span data)
+{
+    add(e, type, id, data);
+}
+
+void events_stream_opened(struct events *e, const struct ulid *id, struct span data)
+{
+    add(e, stream_opened, id, data);
+}
+
+/* NULL: it is on its way already, or forgotten. */
+static struct event *take_young(struct events *e, const struct ulid *id)
+{
+    struct event *event = *young_of(e, id);
+
+    if (!event || !span_eq(ulid_span(&event->id), ulid_span(id)))
+        return NULL;
+    leave_queue(e, event);
+    return event;
+}
+
+/* The members behind those of the beginning, in one object. */
+static struct event *join_data(struct event *event, struct span members)
+{
+    struct event *joined = realloc(event, sizeof(*event) + event->n + members.n);
+
+    if (!joined)
+        return NULL;
+    joined->data[joined->n - 1] = ',';
+    memcpy(joined->data + joined->n, members.p + 1, members.n - 1);
+    joined->n += members.n - 1;
+    joined->type = "stream.passed";
+    joined->at_ms = wall_ms();
+    return joined;
+}
+
+bool events_stream_passed(struct events *e, const struct ulid *id, struct span data)
+{
+    struct event *event, *joined = NULL;
+
+    pthread_mutex_lock(&e->lock);
+    event = take_young(e, id);
+    if (event)
+        joined = join_data(event, data);
+    if (event)
+        enqueue(e, joined ? joined : event);
+    pthread_mutex_unlock(&e->lock);
+    return joined != NULL;
+}
+
 /* --- the control loop's side ----------------------------------------------------------------- */
 
 static void take_batch(struct events *e)
@@ -109,10 +190,8 @@ static void take_batch(struct events *e)
     for (size_t n = 0; n < EVENTS_BATCH_MAX && bytes < BATCH_BYTES_MAX && e->count; n++) {
         struct event *event = container_of(list_first(&e->waiting), struct event, node);
 
-        list_remove(&event->node);
+        leave_queue(e, event);
         list_append(&e->sending, &event->node);
-        e->count--;
-        e->bytes -= event->n;
         bytes += event->n + 128;
     }
     e->is_woken = e->count > 0;

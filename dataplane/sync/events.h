@@ -30,6 +30,11 @@ void events_free(struct events *e);
 DEFINE_FREEP(events, events_free)
 /* `data`: a JSON object, copied.  Dropped (and counted) when there is no memory. */
 void events_add(struct events *e, const char *type, const struct ulid *id, struct span data);
+/* The beginning of a stream, and its end while the beginning still waits to be sent: both are then
+ * one event, stream.passed, with the members of both.  False: it does not; its end is told alone.
+ * `data`: an object with at least one member, none of them of the beginning. */
+void events_stream_opened(struct events *e, const struct ulid *id, struct span data);
+bool events_stream_passed(struct events *e, const struct ulid *id, struct span data);
 /* Counts a refusal that no other event tells of.  `place`: "tunnel" or a door's name.
  * `agent`: who has proven to be it, or NULL. */
 void events_refused(struct events *e, const char *place, enum reason why, const struct ulid *agent,

@@ -201,6 +201,60 @@ static void test_refused(void **state)
     world_close(&w);
 }
 
+static void test_streams(void **state)
+{
+    struct ulid id = random_ulid(1), other = random_ulid(1);
+    struct world w;
+
+    (void)state;
+    check_row("makes one event of a stream's beginning and its end");
+    world_open(&w);
+    events_stream_opened(w.events, &id, SPAN("{\"a\":1}"));
+    assert_true(events_stream_passed(w.events, &id, SPAN("{\"b\":2,\"c\":3}")));
+    assert_int_equal(events_waiting(w.events), 1);
+    check_row("joins them once");
+    assert_false(events_stream_passed(w.events, &id, SPAN("{\"b\":2}")));
+    check_row("joins no other stream's");
+    events_stream_opened(w.events, &id, SPAN("{\"d\":4}"));
+    assert_false(events_stream_passed(w.events, &other, SPAN("{\"b\":2}")));
+    wait_posts(&w, 1);
+    assert_int_equal(count_of(w.plane->body, "\"type\""), 2);
+    assert_non_null(strstr(w.plane->body, "\"type\":\"stream.passed\""));
+    assert_non_null(strstr(w.plane->body, "\"data\":{\"a\":1,\"b\":2,\"c\":3}"));
+    assert_non_null(strstr(w.plane->body, "\"type\":\"stream.opened\""));
+    check_row("does not join what is on its way");
+    assert_false(events_stream_passed(w.events, &id, SPAN("{\"b\":2}")));
+    world_close(&w);
+}
+
+/* Far more streams than are remembered as young: whatever is joined is whole. */
+static void test_many_streams(void **state)
+{
+    enum { STREAMS = 5000 };
+    struct ulid *ids = calloc(STREAMS, sizeof(*ids));
+    size_t joined = 0;
+    struct world w;
+
+    (void)state;
+    check_row("joins those it remembers, and tells of the others that it does not");
+    world_open(&w);
+    for (size_t i = 0; i < STREAMS; i++) {
+        ids[i] = random_ulid(1);
+        events_stream_opened(w.events, &ids[i], SPAN("{\"a\":1}"));
+    }
+    for (size_t i = 0; i < STREAMS; i++)
+        joined += events_stream_passed(w.events, &ids[i], SPAN("{\"b\":2}"));
+    assert_true(joined > 0 && joined < STREAMS);
+    assert_int_equal(events_waiting(w.events), STREAMS);
+    check_row("joins none that was dropped");
+    events_stream_opened(w.events, &ids[0], SPAN("{\"a\":1}"));
+    for (size_t i = 0; i < EVENTS_MAX; i++)
+        add(&w, 1);
+    assert_false(events_stream_passed(w.events, &ids[0], SPAN("{\"b\":2}")));
+    world_close(&w);
+    free(ids);
+}
+
 static void *add_many(void *arg)
 {
     for (unsigned i = 0; i < 500; i++)
@@ -243,7 +297,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sent), cmocka_unit_test(test_batches), cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_streams), cmocka_unit_test(test_many_streams),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

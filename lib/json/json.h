@@ -85,6 +85,30 @@ void json_print(const struct json_value *v, struct buf *out);
 MUST_CHECK int json_merge(const struct json_value *target, const struct json_value *patch,
                           struct json_value **ret_merged);
 
+/* Walking over a text without making a tree of it: for many small objects that a program of ours
+ * wrote.  Strict where it looks, but looks at one level only: an array or object inside is cut out
+ * by its brackets, to be walked over or checked by itself, and a key that stands twice is seen by
+ * the caller.  Keys with escapes, or beyond ASCII, are refused. */
+enum { JSON_E_END = 1 };
+struct json_walk {
+    struct span rest;
+    bool is_object, is_started;
+};
+/* -EINVAL: neither an object nor an array. */
+MUST_CHECK int json_walk_begin(struct span text, struct json_walk *w);
+/* The next member or item (key: SPAN_NONE) as it stands in the text; JSON_E_END; -EINVAL. */
+MUST_CHECK int json_walk_next(struct json_walk *w, struct span *ret_key, struct span *ret_value);
+/* A member's text; SPAN_NONE: it has none.  -EINVAL: `object` is none. */
+MUST_CHECK int json_walk_find(struct span object, const char *key, struct span *ret_value);
+bool json_raw_is_valid(struct span raw);            /* as json_parse() finds */
+static inline bool json_raw_is_nested(struct span raw)
+{
+    return raw.n && (*raw.p == '{' || *raw.p == '[');
+}
+/* Printable ASCII without escapes; SPAN_NONE for all else. */
+struct span json_raw_str(struct span raw);
+int64_t json_raw_int(struct span raw);              /* at most 18 digits; 0 for all else */
+
 /* The writer: commas and escapes by itself. */
 struct json_writer {
     struct buf *out;
@@ -104,3 +128,5 @@ void json_put_bool(struct json_writer *w, const char *key, bool value);
 void json_put_null(struct json_writer *w, const char *key);
 void json_put_value(struct json_writer *w, const char *key, const struct json_value *value);
 void json_put_raw(struct json_writer *w, const char *key, struct span json);    /* already JSON */
+/* As a walk gave it: its key and its value, out of one text. */
+void json_put_walked(struct json_writer *w, struct span key, struct span value);

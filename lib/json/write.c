@@ -68,8 +68,18 @@ void json_put_text(struct json_writer *w, const char *key, const char *value)
 
 void json_put_int(struct json_writer *w, const char *key, int64_t value)
 {
+    char text[20];
+    size_t at = sizeof(text);
+    uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
+
     put_key(w, key);
-    buf_printf(w->out, "%lld", (long long)value);
+    do {
+        text[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (value < 0)
+        text[--at] = '-';
+    buf_put(w->out, text + at, sizeof(text) - at);
 }
 
 void json_put_bool(struct json_writer *w, const char *key, bool value)
@@ -98,4 +108,14 @@ void json_put_raw(struct json_writer *w, const char *key, struct span json)
 {
     put_key(w, key);
     buf_put_span(w->out, json);
+}
+
+void json_put_walked(struct json_writer *w, struct span key, struct span value)
+{
+    if (w->needs_comma)
+        buf_put_u8(w->out, ',');
+    w->needs_comma = true;
+    buf_put(w->out, key.p - 1, key.n + 2);      /* with its quotes */
+    buf_put_u8(w->out, ':');
+    buf_put_span(w->out, value);
 }
