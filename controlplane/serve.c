@@ -393,7 +393,6 @@ static void daemon_deinit(struct daemon *d)
     store_on_commit(d->place->store, NULL, NULL);
     if (d->publisher)
         publisher_free(d->publisher);
-    api_free(d->api);
     timer_stop(&d->housekeeping.timer);
     timer_stop(&d->telling.timer);
     if (d->admin)
@@ -406,6 +405,7 @@ static void daemon_deinit(struct daemon *d)
         tell_refusals(d, true);
         refusals_free(d->refusals);
     }
+    api_free(d->api);               /* what was refused names its rows */
     free(d->relay_addrs);
     free(d->api_addrs);
     free(d->root_pem);

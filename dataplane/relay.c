@@ -1,6 +1,6 @@
 #include "dataplane/relay.h"
-#include "dataplane/doors/http_door.h"
-#include "dataplane/doors/socks_door.h"
+#include "dataplane/crew.h"
+#include "dataplane/listen.h"
 #include "dataplane/reporter.h"
 #include "lib/base/version.h"
 #include "lib/crypto/file.h"
@@ -13,9 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DOORS 4
 #define SLOT_CONTROL 0
-#define SLOT_WORKER 1
+#define SLOT_WORKERS 1              /* and on: one for each */
 
 static const struct metric_row metric_rows[] = { RELAY_METRICS(METRIC_ROW) };
 
@@ -34,8 +33,8 @@ struct relay {
     struct tls_ctx *tunnel_tls, *door_tls;
     struct tunnel_self self;
     char name[64];
-    struct worker *worker;
-    struct door *doors[DOORS];
+    unsigned workers;
+    struct crew *crew;
     struct admin *admin;
     struct loop_timer stopping;
     bool has_view, is_draining;
@@ -43,110 +42,23 @@ struct relay {
     struct worker_receipt receipt;
 };
 
-struct door_row {
-    const char *option;
-    size_t listen;              /* offset in struct relay_config */
-    const struct door_protocol *protocol;
-    bool is_tls;
-};
-
-static const struct door_row door_rows[DOORS] = {
-    { "http_listen", offsetof(struct relay_config, http_listen), &http_door, false },
-    { "socks_listen", offsetof(struct relay_config, socks_listen), &socks_door, false },
-    { "https_listen", offsetof(struct relay_config, https_listen), &http_door, true },
-    { "sockstls_listen", offsetof(struct relay_config, sockstls_listen), &socks_door, true },
-};
-
-static const char *door_listen(const struct relay_config *c, const struct door_row *row)
-{
-    return *(char *const *)(const void *)((const char *)c + row->listen);
-}
-
 /* --- checking ------------------------------------------------------------------------------------ */
-
-static bool is_loopback(const struct endpoint *e)
-{
-    struct cidr v4, v6;
-
-    return e->kind == ENDPOINT_UNIX ||
-           (cidr_parse(SPAN("127.0.0.0/8"), &v4) && cidr_has(&v4, &e->addr)) ||
-           (cidr_parse(SPAN("::1"), &v6) && cidr_has(&v6, &e->addr));
-}
-
-static int check_listen(const char *option, const char *text, struct endpoint *ret_at, struct buf *reterr)
-{
-    if (endpoint_parse(span_str(text), ret_at))
-        return 0;
-    buf_printf(reterr, "%s: \"%s\" is not address:port (e.g. 127.0.0.1:8080, [::]:8080)", option, text);
-    return -EINVAL;
-}
-
-static int check_door(const struct relay_config *c, const struct door_row *row, struct buf *reterr)
-{
-    const char *text = door_listen(c, row);
-    struct endpoint at;
-    int r = text[0] ? check_listen(row->option, text, &at, reterr) : 0;
-
-    if (r || !text[0] || row->is_tls || c->allow_cleartext_credentials || is_loopback(&at))
-        return r;
-    buf_printf(reterr, "%s: %s would take secrets without TLS beyond loopback (%s). Use the TLS door, bind to "
-               "127.0.0.1, or set allow_cleartext_credentials", row->option, text,
-               reason_text(REASON_CLEARTEXT_REFUSED));
-    return -EINVAL;
-}
-
-static int read_networks(const char *option, const char *list, struct cidr *dst, size_t max, size_t *ret_count,
-                         struct buf *reterr)
-{
-    struct span rest = span_str(list), item;
-
-    *ret_count = 0;
-    while (option_list_next(&rest, &item)) {
-        if (*ret_count < max && cidr_parse(item, &dst[*ret_count])) {
-            (*ret_count)++;
-            continue;
-        }
-        buf_printf(reterr, "%s: \"" SPAN_FMT "\" is not a network like 10.0.0.0/8 (at most %zu)", option,
-                   SPAN_ARG(item), max);
-        return -EINVAL;
-    }
-    return 0;
-}
-
-static int read_proxies(const struct relay_config *c, struct door_config *door, struct buf *reterr)
-{
-    return read_networks("proxy_protocol_from", c->proxy_protocol_from, door->proxies, DOOR_PROXIES_MAX,
-                         &door->proxy_count, reterr);
-}
-
-static int read_tls_proxies(const struct relay_config *c, struct tls_proxies *proxies, struct endpoint *ret_at,
-                            struct buf *reterr)
-{
-    int r = read_networks("tls_proxies", c->tls_proxies, proxies->items, TLS_PROXIES_MAX, &proxies->count, reterr);
-
-    if (r || !c->plain_listen[0])
-        return r;
-    if (proxies->count)
-        return check_listen("plain_listen", c->plain_listen, ret_at, reterr);
-    buf_printf(reterr, "plain_listen: nobody could connect: list the proxies that end TLS in tls_proxies");
-    return -EINVAL;
-}
 
 int relay_check(const struct relay_config *c, struct buf *reterr)
 {
     struct door_config door = { .proxy_count = 0 };
     struct tls_proxies tls_proxies;
     struct endpoint at;
-    int r = check_listen("tunnel_listen", c->tunnel_listen, &at, reterr);
+    int r = listen_parse("tunnel_listen", c->tunnel_listen, &at, reterr);
 
     if (!r && c->admin_listen[0])
-        r = check_listen("admin_listen", c->admin_listen, &at, reterr);
-    for (size_t i = 0; i < DOORS && !r; i++)
-        r = check_door(c, &door_rows[i], reterr);
+        r = listen_parse("admin_listen", c->admin_listen, &at, reterr);
+    for (size_t i = 0; i < LISTEN_DOORS && !r; i++)
+        r = listen_check_door(c, &listen_rows[i], reterr);
     if (!r)
-        r = read_proxies(c, &door, reterr);
+        r = listen_proxies(c, &door, reterr);
     if (!r)
-        r = read_tls_proxies(c, &tls_proxies, &at, reterr);
+        r = listen_tls_proxies(c, &tls_proxies, &at, reterr);
     if (!r)
         r = program_check_log(c->log_level, c->log_format, reterr);
     if (!r && (c->door_certificate[0] == 0) != (c->door_key[0] == 0)) {
@@ -156,14 +68,14 @@ int relay_check(const struct relay_config *c, struct buf *reterr)
     return r;
 }
 
-/* --- the state reaches the worker ------------------------------------------------------------------- */
+/* --- the state reaches the workers ------------------------------------------------------------------- */
 
 static void on_view(void *user, struct view *v)
 {
     struct relay *relay = user;
 
     relay->has_view = true;
-    worker_post_view(relay->worker, v);
+    crew_post_view(relay->crew, v);
     if (relay->reporter)
         reporter_state_changed(relay->reporter);
 }
@@ -172,7 +84,7 @@ static void on_keyset(void *user, struct span text, uint64_t serial)
 {
     struct relay *relay = user;
 
-    worker_post_keyset(relay->worker, text, serial);
+    crew_post_keyset(relay->crew, text, serial);
 }
 
 /* --- those who watch ------------------------------------------------------------------------------------ */
@@ -205,6 +117,7 @@ static void write_metrics(void *arg, struct buf *out)
     metric_set(slot, M_CONFIG_AGE, status.age_ms == UINT64_MAX ? -1 : (int64_t)(status.age_ms / 1000));
     metric_set(slot, M_CONFIG_REVISION, (int64_t)status.position.revision);
     metric_set(slot, M_CONFIG_EPOCH, (int64_t)status.position.epoch);
+    metric_set(slot, M_AGENTS, (int64_t)roster_count(crew_roster(relay->crew)));
     metric_set(slot, M_EVENTS_WAITING, (int64_t)events_waiting(relay->events));
     metric_add(slot, M_STATE_REFUSED, (int64_t)(status.refused - relay->state_refused));
     metric_set(slot, M_REFUSED_OTHERS, (int64_t)events_refused_others(relay->events));
@@ -289,71 +202,23 @@ static void on_renewed(void *user)
         LOG(ERROR, "certificate.not_in_use", S("detail", "the doors show the old one until a restart"));
 }
 
-static int make_worker(struct relay *relay, struct buf *reterr)
+static int make_crew(struct relay *relay, struct buf *reterr)
 {
-    const struct relay_config *c = relay->config;
-    struct worker_config config = {
+    const struct crew_config config = {
+        .options = relay->config,
         .tunnel_tls = relay->tunnel_tls,
+        .door_tls = relay->door_tls,
         .trust = relay->member->trust,
         .self = &relay->self,
         .control = relay->control,
         .events = relay->events,
         .freshness = &relay->freshness,
-        .metrics = metrics_slot(relay->metrics, SLOT_WORKER),
-        .streams_max = (uint32_t)c->streams_max,
-        .links_max = (uint32_t)c->links_max,
-        .answer_ms = (uint32_t)c->answer_ms,
-        .idle_ms = (uint32_t)c->idle_ms,
-        .grace_ms = (uint32_t)c->grace_ms,
-        .control_away_ms = (uint32_t)c->control_away_ms,
-        .renew_wait_ms = (uint32_t)c->renew_wait_ms,
-        .memory_limit = (size_t)c->memory_limit,
+        .metrics = relay->metrics,
+        .first_slot = SLOT_WORKERS,
+        .workers = relay->workers,
     };
-    int r = check_listen("tunnel_listen", c->tunnel_listen, &config.tunnel_listen, reterr);
 
-    if (!r)
-        r = read_tls_proxies(c, &config.tls_proxies, &config.plain_listen, reterr);
-    return r ? r : worker_new(&config, &relay->worker, reterr);
-}
-
-static int make_door(struct relay *relay, const struct door_row *row, struct door **ret_door, struct buf *reterr)
-{
-    const struct relay_config *c = relay->config;
-    AUTO(freep) struct door_config *config = calloc(1, sizeof(*config));
-    char at[ADDR_UNIX_MAX + 8];
-    struct endpoint endpoint;
-    int r;
-
-    if (!config)
-        return -ENOMEM;
-    config->worker = relay->worker;
-    config->protocol = row->protocol;
-    config->tls = row->is_tls ? relay->door_tls : NULL;
-    config->metrics = metrics_slot(relay->metrics, SLOT_WORKER);
-    config->visits_max = (uint32_t)c->visits_max;
-    config->visits_per_source_max = (uint32_t)c->visits_per_source_max;
-    config->head_ms = (uint32_t)c->head_ms;
-    r = check_listen(row->option, door_listen(c, row), &config->at, reterr);
-    if (!r)
-        r = read_proxies(c, config, reterr);
-    if (!r)
-        r = door_open(config, ret_door, reterr);
-    if (r)
-        return r;
-    endpoint = door_endpoint(*ret_door);
-    LOG(INFO, "door.open", S("door", row->option), S("address", endpoint_format(&endpoint, at, sizeof(at))));
-    return 0;
-}
-
-static int make_doors(struct relay *relay, struct buf *reterr)
-{
-    int r = make_door_tls(relay, reterr);
-
-    for (size_t i = 0; i < DOORS && !r; i++) {
-        if (door_listen(relay->config, &door_rows[i])[0])
-            r = make_door(relay, &door_rows[i], &relay->doors[i], reterr);
-    }
-    return r;
+    return crew_new(&config, &relay->crew, reterr);
 }
 
 static int make_member(struct relay *relay, struct buf *reterr)
@@ -395,8 +260,10 @@ static int make_sync(struct relay *relay, struct buf *reterr)
     const struct control_config control = {
         .loop = relay->loop, .url = relay->config->control_internal, .member = relay->member,
     };
-    int r = metrics_new(metric_rows, RELAY_METRIC_COUNT, 2, &relay->metrics);
+    int r;
 
+    relay->workers = crew_size(relay->config);
+    r = metrics_new(metric_rows, RELAY_METRIC_COUNT, SLOT_WORKERS + relay->workers, &relay->metrics);
     if (!r)
         r = control_new(&control, &relay->control);
     if (!r)
@@ -430,7 +297,7 @@ static int make_reporter(struct relay *relay)
         .loop = relay->loop,
         .control = relay->control,
         .source = relay->source,
-        .worker = relay->worker,
+        .roster = crew_roster(relay->crew),
         .member = relay->member,
         .metrics = relay->metrics,
         .boot_id = relay->self.boot_id,
@@ -448,7 +315,7 @@ static int make_admin(struct relay *relay, struct buf *reterr)
 
     if (!relay->config->admin_listen[0])
         return 0;
-    r = check_listen("admin_listen", relay->config->admin_listen, &config.at, reterr);
+    r = listen_parse("admin_listen", relay->config->admin_listen, &config.at, reterr);
     return r ? r : admin_open(relay->loop, &config, &relay->admin, reterr);
 }
 
@@ -478,13 +345,13 @@ static void on_stop(void *arg, int signo)
 
     (void)signo;
     if (relay->is_draining) {
-        worker_hurry(relay->worker);
+        crew_hurry(relay->crew);
         return;
     }
     relay->is_draining = true;
     LOG(INFO, "relay.draining", N("drain_ms", relay->config->drain_ms),
         N("streams", metrics_value(relay->metrics, M_STREAMS, 0, 0)));
-    if (worker_drain(relay->worker, (uint32_t)relay->config->drain_ms, relay->loop, on_drained, relay))
+    if (crew_drain(relay->crew, (uint32_t)relay->config->drain_ms, relay->loop, on_drained, relay))
         loop_stop(relay->loop);
 }
 
@@ -509,8 +376,8 @@ static void on_reload(void *arg, int signo)
 
 static void relay_deinit(struct relay *relay)
 {
-    if (relay->worker)
-        worker_stop(relay->worker);
+    if (relay->crew)
+        crew_stop(relay->crew);
     timer_stop(&relay->stopping);
     if (relay->admin)
         admin_free(relay->admin);
@@ -518,12 +385,8 @@ static void relay_deinit(struct relay *relay)
         reporter_free(relay->reporter);
     if (relay->source)
         source_free(relay->source);
-    for (size_t i = 0; i < DOORS; i++) {
-        if (relay->doors[i])
-            door_free(relay->doors[i]);
-    }
-    if (relay->worker)
-        worker_free(relay->worker);
+    if (relay->crew)
+        crew_free(relay->crew);
     if (relay->events)
         events_free(relay->events);
     if (relay->control)
@@ -551,9 +414,9 @@ static int start(struct relay *relay, struct buf *reterr)
     if (!r)
         r = make_tls(relay);
     if (!r)
-        r = make_worker(relay, reterr);
+        r = make_door_tls(relay, reterr);
     if (!r)
-        r = make_doors(relay, reterr);
+        r = make_crew(relay, reterr);
     if (!r)
         r = make_source(relay, reterr);
     if (!r)
@@ -566,7 +429,7 @@ static int start(struct relay *relay, struct buf *reterr)
         r = loop_on_signal(relay->loop, SIGINT, on_stop, relay);
     if (!r)
         r = loop_on_signal(relay->loop, SIGHUP, on_reload, relay);
-    return r ? r : worker_start(relay->worker);
+    return r ? r : crew_start(relay->crew);
 }
 
 int relay_run(struct relay_config *config, int argc, char **argv, struct buf *reterr)
@@ -580,9 +443,9 @@ int relay_run(struct relay_config *config, int argc, char **argv, struct buf *re
         return RELAY_FAILED;
     }
     LOG(INFO, "relay.started", S("id", relay.self.id.text), S("cluster", relay.member->trust.cluster),
-        S("boot_id", relay.self.boot_id.text), N("starts", relay.self.starts));
+        S("boot_id", relay.self.boot_id.text), N("starts", relay.self.starts), U("workers", relay.workers));
     loop_run(relay.loop);
-    worker_stop(relay.worker);
+    crew_stop(relay.crew);
     LOG(INFO, "relay.stopped", U("at_start", relay.receipt.at_start), U("finished", relay.receipt.finished),
         U("moved", 0), U("cut", relay.receipt.cut));
     return relay.receipt.cut ? RELAY_FAILED : RELAY_OK;

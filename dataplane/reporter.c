@@ -11,6 +11,7 @@
 #define REPORT_MS 10000
 #define SOON_MS 50
 #define RENEW_LOOK_MS 60000
+#define AGENTS_MAX ((size_t)8 << 20)
 #define BODY_MAX ((size_t)16 << 20)
 
 struct reporter {
@@ -22,8 +23,6 @@ struct reporter {
 
 /* --- what runs here ------------------------------------------------------------------------- */
 
-static void send_soon(void *arg);
-
 static void on_reported(void *user, const struct control_answer *answer)
 {
     struct reporter *r = user;
@@ -33,37 +32,39 @@ static void on_reported(void *user, const struct control_answer *answer)
         LOG(WARNING, "report.refused", U("status", answer->status), R("reason", answer->reason));
 }
 
-static void on_agents(void *user, struct span agents)
+static int write_report(struct reporter *r, struct buf *out)
 {
-    struct reporter *r = user;
-    AUTO(buf_deinit) struct buf body = { 0 };
+    AUTO(buf_deinit) struct buf agents = { 0 };
     struct source_status status;
     struct json_writer w;
 
+    buf_init_heap(&agents, AGENTS_MAX);
+    roster_write_agents(r->config.roster, &agents);
     source_status(r->config.source, &status);
-    buf_init_heap(&body, BODY_MAX);
-    json_begin(&w, &body);
+    json_begin(&w, out);
     json_open_object(&w, NULL);
     json_put_int(&w, "epoch", (int64_t)status.position.epoch);
     json_put_int(&w, "revision", (int64_t)status.position.revision);
     json_put_text(&w, "software", "adit-relay/" ADIT_VERSION);
     json_put_str(&w, "boot_id", ulid_span(&r->config.boot_id));
-    json_put_raw(&w, "agents", agents.n ? agents : SPAN("[]"));
+    json_put_raw(&w, "agents", buf_error(&agents) ? SPAN("[]") : buf_span(&agents));
     json_put_int(&w, "streams", metrics_value(r->config.metrics, M_STREAMS, 0, 0));
     json_close_object(&w);
-    if (buf_error(&body) || control_send(r->config.control, "/internal/v1/applied", buf_span(&body), 65536, 10000,
-                                         on_reported, r))
-        r->is_sending = false;
+    return buf_error(out);
 }
 
 static void send_soon(void *arg)
 {
     struct reporter *r = arg;
+    AUTO(buf_deinit) struct buf body = { 0 };
 
     timer_start(r->config.loop, &r->timer, REPORT_MS, send_soon, r);
     if (r->is_sending)
         return;
-    r->is_sending = worker_ask_agents(r->config.worker, r->config.loop, on_agents, r) == 0;
+    buf_init_heap(&body, BODY_MAX);
+    r->is_sending = write_report(r, &body) == 0 &&
+                    control_send(r->config.control, "/internal/v1/applied", buf_span(&body), 65536, 10000,
+                                 on_reported, r) == 0;
 }
 
 void reporter_state_changed(struct reporter *r)

@@ -1,6 +1,6 @@
 #pragma once
 #include "dataplane/sync/source.h"
-#include "dataplane/worker/worker.h"
+#include "dataplane/route/roster.h"
 /*
  * reporter.h - tells the control plane, every 10 s and after each change, what this relay
  * runs and holds, and renews the relay's own certificate.
@@ -13,7 +13,7 @@ struct reporter_config {
     struct loop *loop;
     struct control *control;
     struct source *source;
-    struct worker *worker;
+    struct roster *roster;
     struct member *member;
     struct metrics *metrics;
     struct ulid boot_id;

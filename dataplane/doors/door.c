@@ -5,20 +5,12 @@
 #include <string.h>
 
 #define READ_BYTES 16384
-#define SOURCES_MAX 65536
-
-struct source_count {
-    struct map_node node;
-    struct addr addr;
-    uint32_t visits;
-};
 
 struct door {
     struct door_config config;
     struct listener *listener;
     struct list visits;
-    struct map sources;
-    uint32_t visit_count;
+    struct crowd *own;              /* made here; NULL: the config's */
     char name[16];                  /* protocol's, with an s under TLS */
 };
 
@@ -33,6 +25,9 @@ struct visit {
     struct buf in, out;
     bool needs_proxy_header, has_ended, is_closing, is_gone;
     bool is_input_off, is_flushing;
+    struct route *moving;           /* goes to another worker with the visit, or with nobody */
+    enum reason refusal;            /* why it could not go */
+    uint32_t left_ms;               /* of the deadline, meanwhile */
     max_align_t state[];
 };
 
@@ -45,46 +40,15 @@ static void tell_refused(const struct door *d, const struct addr *source, enum r
 
 /* --- sources: how many visits one address has ------------------------------------------------- */
 
-static struct source_count *source_get(struct door *d, const struct addr *addr)
-{
-    struct addr source = addr_source(addr);
-    struct span key = span_of(source.ip, sizeof(source.ip));
-    struct map_node *node = map_find(&d->sources, key);
-    struct source_count *c;
-
-    if (node)
-        return container_of(node, struct source_count, node);
-    c = calloc(1, sizeof(*c));
-    if (!c)
-        return NULL;
-    c->addr = source;
-    if (map_insert(&d->sources, &c->node, span_of(c->addr.ip, sizeof(c->addr.ip)))) {
-        free(c);
-        return NULL;
-    }
-    return c;
-}
-
 static bool source_enter(struct visit *v)
 {
-    struct door *d = v->door;
-    struct source_count *c = source_get(d, &v->source);
-
-    if (!c || c->visits >= d->config.visits_per_source_max)
-        return false;
-    c->visits++;
-    v->count = c;
-    return true;
+    v->count = crowd_enter_source(v->door->config.crowd, &v->source);
+    return v->count != NULL;
 }
 
 static void source_leave(struct visit *v)
 {
-    struct source_count *c = TAKE(v->count);
-
-    if (!c || --c->visits)
-        return;
-    map_remove(&v->door->sources, &c->node);
-    free(c);
+    crowd_leave_source(v->door->config.crowd, TAKE(v->count));
 }
 
 /* --- life of a visit ----------------------------------------------------------------------------- */
@@ -108,7 +72,7 @@ static void visit_leave(struct visit *v)
     timer_stop(&v->deadline);
     source_leave(v);
     list_remove(&v->node);
-    v->door->visit_count--;
+    crowd_leave(v->door->config.crowd);
     metric_add(v->door->config.metrics, M_CONNECTIONS, -1);
     loop_reap(worker_loop(v->door->config.worker), &v->reap, visit_reap);
 }
@@ -405,6 +369,56 @@ void visit_send_and_hand_over(struct visit *v, struct route *r)
     visit_leave(v);
 }
 
+/* --- to another worker -------------------------------------------------------------------------------- */
+
+/* On that worker's thread: the visit is its door's now. */
+static void on_arrived(void *arg)
+{
+    struct visit *v = arg;
+    struct door *d = v->door;
+    struct route *r = TAKE(v->moving);
+    enum reason why = v->refusal;
+
+    v->refusal = REASON_NONE;
+    list_append(&d->visits, &v->node);
+    metric_add(d->config.metrics, M_CONNECTIONS, 1);
+    if (v->left_ms)
+        visit_deadline(v, v->left_ms);
+    conn_attach(v->conn, worker_loop(d->config.worker));
+    route_arrive(r, worker_router(d->config.worker), why);
+}
+
+static uint32_t deadline_left(const struct visit *v)
+{
+    uint64_t now_ms = loop_now_ms(visit_loop((struct visit *)v));
+
+    if (!timer_is_on(&v->deadline))
+        return 0;
+    return v->deadline.due_ms > now_ms ? (uint32_t)(v->deadline.due_ms - now_ms) : 1;
+}
+
+/* It leaves this thread whole, with what came in and was not taken; nothing here knows it
+ * afterwards.  Where its new worker cannot be told it stays, and is refused. */
+void visit_follow(void *visit, struct route *r, unsigned worker)
+{
+    struct visit *v = visit;
+    struct door *here = v->door, *there = here->config.peers[worker];
+
+    v->left_ms = deadline_left(v);
+    timer_stop(&v->deadline);
+    list_remove(&v->node);
+    metric_add(here->config.metrics, M_CONNECTIONS, -1);
+    conn_detach(v->conn);
+    route_leave(r);
+    v->moving = r;
+    v->door = there;
+    if (there && loop_post(worker_loop(there->config.worker), on_arrived, v) == 0)
+        return;
+    v->door = here;
+    v->refusal = REASON_OVERLOAD;
+    on_arrived(v);
+}
+
 /* --- the door ------------------------------------------------------------------------------------------- */
 
 static bool is_proxy(const struct door *d, const struct endpoint *peer)
@@ -420,12 +434,13 @@ static void on_accept(void *user, int fd, const struct endpoint *peer)
 {
     struct door *d = user;
     const struct conn_options options = { .tls = d->config.tls, .is_accepted = true, .is_abortive = true };
-    struct visit *v = d->visit_count < d->config.visits_max
-                          ? calloc(1, sizeof(*v) + d->config.protocol->state_bytes)
-                          : NULL;
+    bool has_room = crowd_enter(d->config.crowd);
+    struct visit *v = has_room ? calloc(1, sizeof(*v) + d->config.protocol->state_bytes) : NULL;
 
     metric_add(d->config.metrics, M_CONNECTIONS_TOTAL, 1);
     if (!v) {
+        if (has_room)
+            crowd_leave(d->config.crowd);
         tell_refused(d, &peer->addr, REASON_OVERLOAD, "too many connections");
         close(fd);
         return;
@@ -436,7 +451,6 @@ static void on_accept(void *user, int fd, const struct endpoint *peer)
     buf_init_heap(&v->in, VISIT_IN_MAX);
     buf_init_heap(&v->out, VISIT_OUT_MAX);
     list_append(&d->visits, &v->node);
-    d->visit_count++;
     metric_add(d->config.metrics, M_CONNECTIONS, 1);
     visit_deadline(v, d->config.head_ms);
 
@@ -459,6 +473,18 @@ static void on_drain(void *user)
         listener_free(TAKE(d->listener));
 }
 
+static int make_crowd(struct door *d)
+{
+    int r;
+
+    if (d->config.crowd)
+        return 0;
+    r = crowd_new(d->config.visits_max ? d->config.visits_max : 10000,
+                  d->config.visits_per_source_max ? d->config.visits_per_source_max : 1000, &d->own);
+    d->config.crowd = d->own;
+    return r;
+}
+
 int door_open(const struct door_config *config, struct door **ret_door, struct buf *reterr)
 {
     AUTO(door_freep) struct door *d = calloc(1, sizeof(*d));
@@ -469,17 +495,16 @@ int door_open(const struct door_config *config, struct door **ret_door, struct b
     if (!d)
         return -ENOMEM;
     d->config = *config;
-    d->config.visits_max = config->visits_max ? config->visits_max : 10000;
-    d->config.visits_per_source_max = config->visits_per_source_max ? config->visits_per_source_max : 1000;
     d->config.head_ms = config->head_ms ? config->head_ms : 10000;
     list_init(&d->visits);
-    map_init(&d->sources, SOURCES_MAX);
     buf_init_fixed(&name, d->name, sizeof(d->name));
     buf_printf(&name, "%s%s", config->protocol->name, config->tls ? "s" : "");
     buf_text(&name);
 
+    r = make_crowd(d);
     listener.user = d;
-    r = listener_open(worker_loop(config->worker), &listener, &d->listener, reterr);
+    if (!r && config->at.kind != ENDPOINT_NONE)
+        r = listener_open(worker_loop(config->worker), &listener, &d->listener, reterr);
     if (r)
         return r;
     worker_on_drain(config->worker, on_drain, d);
@@ -494,7 +519,8 @@ void door_free(struct door *d)
         listener_free(d->listener);
     LIST_EACH(&d->visits, node)
         visit_reset(container_of(node, struct visit, node));
-    map_deinit(&d->sources);
+    if (d->own)
+        crowd_free(d->own);
     free(d);
 }
 

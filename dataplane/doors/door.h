@@ -1,4 +1,5 @@
 #pragma once
+#include "dataplane/doors/crowd.h"
 #include "dataplane/worker/worker.h"
 #include "lib/net/conn.h"
 /*
@@ -39,13 +40,15 @@ struct door_protocol {
 struct door_config {
     struct worker *worker;
     const struct door_protocol *protocol;
-    struct endpoint at;
+    struct endpoint at;             /* ENDPOINT_NONE: no listener; who comes here comes from a peer */
     struct tls_ctx *tls;            /* NULL: plain */
     struct cidr proxies[DOOR_PROXIES_MAX];      /* who has to bring a PROXY header */
     size_t proxy_count;
     struct metric_slot *metrics;
-    uint32_t visits_max;            /* 0: 10,000 */
+    struct crowd *crowd;            /* of this door at all workers; NULL: it has its own, */
+    uint32_t visits_max;            /* with these; 0: 10,000 */
     uint32_t visits_per_source_max; /* 0: 1,000 */
+    struct door *const *peers;      /* this door at each worker, by number; NULL: there is one only */
     uint32_t head_ms;               /* 0: 10,000 */
 };
 
@@ -77,5 +80,7 @@ uint32_t visit_head_ms(const struct visit *v);
 void visit_close(struct visit *v);
 /* RST. */
 void visit_reset(struct visit *v);
+/* For struct route_handlers.on_move, where the user is the visit: it goes along. */
+void visit_follow(void *visit, struct route *r, unsigned worker);
 /* Sends what is out, then the connection belongs to the route, with the input that is left. */
 void visit_send_and_hand_over(struct visit *v, struct route *r);

@@ -133,6 +133,7 @@ static void on_connect_refused(void *user, struct route *r, enum reason why, str
 static const struct route_handlers connect_events = {
     .on_opened = on_connected,
     .on_refused = on_connect_refused,
+    .on_move = visit_follow,
 };
 
 static void connect_start(struct visit *v, const struct http1_head *head)

@@ -378,6 +378,7 @@ static void on_ended(void *user, struct route *r, enum reason how)
 static const struct route_handlers events = {
     .on_opened = on_opened,
     .on_refused = on_refused,
+    .on_move = visit_follow,
     .on_readable = on_readable,
     .on_writable = on_writable,
     .on_ended = on_ended,

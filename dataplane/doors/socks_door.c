@@ -106,7 +106,11 @@ static void on_refused(void *user, struct route *r, enum reason why, struct span
     reply(v, reason_socks_reply(why));
 }
 
-static const struct route_handlers route_events = { .on_opened = on_opened, .on_refused = on_refused };
+static const struct route_handlers route_events = {
+    .on_opened = on_opened,
+    .on_refused = on_refused,
+    .on_move = visit_follow,
+};
 
 static void open_route(struct visit *v, const struct socks5_request *request)
 {

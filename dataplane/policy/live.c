@@ -1,63 +1,17 @@
 #include "dataplane/policy/live.h"
 #include <errno.h>
 
-struct grant_count {
-    struct map_node node;
-    struct ulid grant;
-    uint64_t streams;
-};
-
-void live_init(struct live *l, size_t streams_max,
+void live_init(struct live *l, struct tally *tally, size_t streams_max,
                void (*on_cut)(void *user, struct live_entry *entry, enum reason why), void *user)
 {
-    *l = (struct live){ .on_cut = on_cut, .user = user, .next_ms = INT64_MAX };
+    *l = (struct live){ .tally = tally, .on_cut = on_cut, .user = user, .next_ms = INT64_MAX };
     list_init(&l->entries);
     map_init(&l->by_uid, streams_max);
-    map_init(&l->grants, streams_max);
 }
 
 void live_deinit(struct live *l)
 {
-    struct map_cursor cursor = { 0 };
-    struct map_node *node;
-
-    while ((node = map_next(&l->grants, &cursor))) {
-        map_remove(&l->grants, node);
-        free(container_of(node, struct grant_count, node));
-    }
-    map_deinit(&l->grants);
     map_deinit(&l->by_uid);
-}
-
-static int count_get(struct live *l, const struct ulid *grant, struct grant_count **ret_count)
-{
-    struct map_node *node = map_find(&l->grants, ulid_span(grant));
-    struct grant_count *c;
-    int r;
-
-    if (node) {
-        *ret_count = container_of(node, struct grant_count, node);
-        return 0;
-    }
-    c = calloc(1, sizeof(*c));
-    if (!c)
-        return -ENOMEM;
-    c->grant = *grant;
-    r = map_insert(&l->grants, &c->node, ulid_span(&c->grant));
-    if (r) {
-        free(c);
-        return r;
-    }
-    *ret_count = c;
-    return 0;
-}
-
-static void count_drop(struct live *l, struct grant_count *c)
-{
-    if (c->streams)
-        return;
-    map_remove(&l->grants, &c->node);
-    free(c);
 }
 
 static void note_next(struct live *l, const struct live_entry *entry)
@@ -68,16 +22,15 @@ static void note_next(struct live *l, const struct live_entry *entry)
 
 int live_add(struct live *l, struct live_entry *entry, const struct view *v, int64_t now_ms)
 {
-    int r = count_get(l, &entry->standing.grant, &entry->count);
+    int r = tally_take_grant(l->tally, &entry->standing.grant, entry->grant_limit, &entry->count);
 
     if (r)
         return r;
     r = map_insert(&l->by_uid, &entry->by_uid, span_str(entry->standing.uid));
     if (r) {
-        count_drop(l, TAKE(entry->count));
+        tally_put_grant(l->tally, TAKE(entry->count));
         return r;
     }
-    entry->count->streams++;
     entry->swept = l->sweep;
     policy_still_allowed(v->policy, &entry->standing, now_ms, &entry->again_ms);   /* for the time */
     note_next(l, entry);
@@ -91,15 +44,7 @@ void live_remove(struct live *l, struct live_entry *entry)
         return;
     list_remove(&entry->node);
     map_remove(&l->by_uid, &entry->by_uid);
-    entry->count->streams--;
-    count_drop(l, TAKE(entry->count));
-}
-
-uint64_t live_grant_count(const struct live *l, const struct ulid *grant)
-{
-    const struct map_node *node = map_find(&l->grants, ulid_span(grant));
-
-    return node ? container_of(node, const struct grant_count, node)->streams : 0;
+    tally_put_grant(l->tally, TAKE(entry->count));
 }
 
 void live_want_sweep(struct live *l)

@@ -1,4 +1,5 @@
 #pragma once
+#include "dataplane/policy/tally.h"
 #include "dataplane/policy/view.h"
 #include "lib/base/list.h"
 #include "lib/base/map.h"
@@ -23,6 +24,7 @@ struct live_entry {
     struct policy_standing standing;
     int64_t again_ms;               /* when time alone may change the answer */
     uint64_t max_stale_ms;          /* of its profile; 0: the cluster's */
+    uint64_t grant_limit;           /* streams that its grant may have; 0: any number */
     uint64_t swept;                 /* number of the sweep that asked last */
     struct grant_count *count;
 };
@@ -30,7 +32,7 @@ struct live_entry {
 struct live {
     struct list entries;            /* those asked least lately first */
     struct map by_uid;
-    struct map grants;              /* grant id → how many streams stand on it */
+    struct tally *tally;            /* how many streams stand on each grant, on all workers */
     uint64_t sweep;                 /* number of the newest sweep wanted */
     int64_t next_ms;                /* earliest again_ms */
     void (*on_cut)(void *user, struct live_entry *entry, enum reason why);
@@ -38,14 +40,13 @@ struct live {
     uint64_t cuts;
 };
 
-void live_init(struct live *l, size_t streams_max,
+void live_init(struct live *l, struct tally *tally, size_t streams_max,
                void (*on_cut)(void *user, struct live_entry *entry, enum reason why), void *user);
 void live_deinit(struct live *l);
-/* `entry->standing` and max_stale_ms are filled in, and were decided by `v` just now.
- * -ENOSPC, -ENOMEM, -EEXIST (uid). */
+/* `entry->standing`, max_stale_ms and grant_limit are filled in, and were decided by `v` just
+ * now.  -EDQUOT: the grant has as many as it may; -ENOSPC, -ENOMEM, -EEXIST (uid). */
 MUST_CHECK int live_add(struct live *l, struct live_entry *entry, const struct view *v, int64_t now_ms);
 void live_remove(struct live *l, struct live_entry *entry);
-uint64_t live_grant_count(const struct live *l, const struct ulid *grant);
 /* A sweep is due: after a new view, when live_next_ms() has come, and every second while the
  * configuration is older than it should be. */
 void live_want_sweep(struct live *l);

@@ -11,6 +11,7 @@ struct stream {
 
 struct set {
     struct live live;
+    struct tally *tally;
     struct view *view;
     struct freshness freshness;
     struct policy *policy;
@@ -42,13 +43,15 @@ static void set_open(struct set *s)
     *s = (struct set){ .policy = base_world() };
     atomic_init(&s->freshness.heard_ms, 1000);
     atomic_init(&s->freshness.max_ms, 86400000);
-    live_init(&s->live, 10000, on_cut, s);
+    assert_int_equal(tally_new(10000, 1 << 20, &s->tally), 0);
+    live_init(&s->live, s->tally, 10000, on_cut, s);
     set_view(s);
 }
 
 static void set_close(struct set *s)
 {
     live_deinit(&s->live);
+    tally_free(s->tally);
     view_unref(s->view);
     policy_unref(s->policy);
 }
@@ -106,10 +109,9 @@ static void test_sweep(void **state)
         set_view(&s);
         sweep_all(&s, NOW_MS + 1, 2000);
         assert_int_equal(stream.cuts, rows[i].is_cut);
-        assert_int_equal(live_grant_count(&s.live, &stream.entry.standing.grant), !rows[i].is_cut);
+        assert_int_equal(tally_grant_streams(s.tally, &stream.entry.standing.grant), !rows[i].is_cut);
         live_remove(&s.live, &stream.entry);
         live_remove(&s.live, &stream.entry);        /* once more does nothing */
-        assert_int_equal(s.live.grants.count, 0);
         set_close(&s);
     }
 }
@@ -175,12 +177,12 @@ static void test_refused(void **state)
     s.live.by_uid.cap = 1;
     assert_int_equal(add(&s, &first, 1000, NOW_MS), 0);
     assert_int_equal(add(&s, &second, 1001, NOW_MS), -ENOSPC);
-    assert_int_equal(live_grant_count(&s.live, &first.entry.standing.grant), 1);
+    assert_int_equal(tally_grant_streams(s.tally, &first.entry.standing.grant), 1);
     s.live.by_uid.cap = 2;
     assert_int_equal(add(&s, &second, 1000, NOW_MS), -EEXIST);
-    assert_int_equal(live_grant_count(&s.live, &first.entry.standing.grant), 1);
+    assert_int_equal(tally_grant_streams(s.tally, &first.entry.standing.grant), 1);
     live_remove(&s.live, &second.entry);            /* never in: does nothing */
-    assert_int_equal(live_grant_count(&s.live, &first.entry.standing.grant), 1);
+    assert_int_equal(tally_grant_streams(s.tally, &first.entry.standing.grant), 1);
     live_remove(&s.live, &first.entry);
     set_close(&s);
 }
@@ -215,7 +217,7 @@ static void test_many(void **state)
             assert_int_equal(add(&s, &all[n], 10000 + n, NOW_MS), 0);
         is_in[n] = !is_in[n];
         count += is_in[n] ? 1u : (uint64_t)-1;
-        assert_int_equal(live_grant_count(&s.live, &grant), count);
+        assert_int_equal(tally_grant_streams(s.tally, &grant), count);
         if (i % 97 == 0)
             live_want_sweep(&s.live);
         if (i % 13 == 0)

@@ -26,7 +26,7 @@ static uint64_t registry_grant_streams(void *context, const struct ulid *grant)
 {
     const struct ask *ask = context;
 
-    return live_grant_count(&ask->router->live, grant);
+    return tally_grant_streams(ask->router->config.tally, grant);
 }
 
 /* The agent gets permitted ranges as they are, and resolve-to as texts in `mem`. */
@@ -70,39 +70,40 @@ static uint64_t owner_of(const struct route *r)
     return hash_bytes(ulid_span(&r->principal.user));
 }
 
-/* Once for each time that the agent came: a stream that moved is its load again. */
-void route_count_stream(struct route *r)
+/* What the relay as a whole can take, of all streams and of this grant's. */
+static enum reason take_places(struct route *r)
 {
-    struct held_agent *a = holders_find(&r->router->holders, &r->live.standing.agent);
+    struct router *router = r->router;
+    int e;
 
-    if (!a || a->serial == r->counted_on)
-        return;
-    a->streams++;
-    r->counted_on = a->serial;
+    if (!tally_take_stream(router->config.tally))
+        return REASON_OVERLOAD;
+    e = live_add(&router->live, &r->live, router->view, wall_now());
+    if (!e)
+        return REASON_NONE;
+    tally_put_stream(router->config.tally);
+    return e == -EDQUOT ? REASON_QUOTA_GRANT : REASON_OVERLOAD;
 }
 
-static void note_boot(struct route *r)
-{
-    const struct held_agent *a = holders_find(&r->router->holders, &r->live.standing.agent);
-
-    if (a)
-        memcpy(r->agent_boot, a->boot_id, sizeof(r->agent_boot));
-}
-
-static enum reason open_stream(struct route *r, const struct policy_decision *d, struct mux_link *link)
+static enum reason open_stream(struct route *r, const struct policy_decision *d, struct seat *seat,
+                               struct mux_link *link)
 {
     struct router *router = r->router;
     char mem[MUX_RESOLVE_MAX][ADDR_UNIX_MAX + 8];
+    enum reason why = take_places(r);
     struct mux_open open;
     int e;
 
-    if (live_add(&router->live, &r->live, router->view, wall_now()))
-        return REASON_OVERLOAD;
-    route_count_stream(r);
+    if (why != REASON_NONE)
+        return why;
+    route_count(r, seat);
 
     open_fill(&open, r, d, mem);
-    note_boot(r);
+    memcpy(r->agent_boot, seat->boot_id, sizeof(r->agent_boot));
     e = mux_stream_open(link, &open, owner_of(r), r, loop_now_ms(router->config.loop), &r->stream);
+    if (!e)
+        return REASON_NONE;
+    tally_put_stream(router->config.tally);
     return e < 0 ? REASON_OVERLOAD : (enum reason)e;
 }
 
@@ -112,10 +113,31 @@ static void stand_on(struct route *r, const struct policy_decision *d, const str
 
     policy_stand(d, q, credential, r->id.text, &r->live.standing);
     r->live.max_stale_ms = (uint64_t)d->max_staleness_s * 1000;
+    r->live.grant_limit = (uint64_t)d->grant->stream_limit;
     span_copy(span_str(d->agent->name), r->agent_name, sizeof(r->agent_name));
 }
 
-/* REASON_NONE: the stream is being opened.  NO_AGENT: worth waiting for. */
+static void on_move(void *arg)
+{
+    struct route *r = arg;
+
+    r->handlers->on_move(r->user, r, r->move_to);
+}
+
+/* At the turn's end, when no call for the door's connection is under way any more. */
+static enum reason move(struct route *r, const struct seat *seat, uint64_t now_ms)
+{
+    int worker = seat ? holders_elsewhere(&r->router->holders, seat, now_ms) : -1;
+
+    if (worker < 0 || r->moves >= ROUTE_MOVES_MAX || !r->handlers || !r->handlers->on_move)
+        return REASON_NO_AGENT;
+    r->move_to = (unsigned)worker;
+    loop_defer(r->router->config.loop, &r->moving, on_move, r);
+    return REASON_NONE;
+}
+
+/* REASON_NONE: the stream is being opened, or the route is about to move.  NO_AGENT: worth
+ * waiting for. */
 static enum reason decide(struct route *r)
 {
     struct router *router = r->router;
@@ -129,7 +151,7 @@ static enum reason decide(struct route *r)
         .source = r->source,
         .target = r->target,
         .now_ms = wall_now(),
-        .random = random_u64(),
+        .random = r->random,
         .registry = &registry,
     };
     struct policy_decision decision;
@@ -148,9 +170,9 @@ static enum reason decide(struct route *r)
     held = holders_find(&router->holders, &agent);
     link = held ? holders_link(held, now_ms) : NULL;
     if (!link)
-        return REASON_NO_AGENT;
+        return move(r, roster_find(&router->holders.reader, &agent), now_ms);
     stand_on(r, &decision, &question);
-    return open_stream(r, &decision, link);
+    return open_stream(r, &decision, held->seat, link);
 }
 
 /* --- waiting for an agent ------------------------------------------------------------------- */
@@ -227,7 +249,7 @@ static enum reason may_open(const struct router *router)
         return REASON_NOT_READY;
     if (freshness_is_stale(router->config.freshness, mono_ms(), 0))
         return REASON_STALE_CONFIG;
-    if (mux_stats(router->mux)->streams >= router->config.streams_max)
+    if (tally_streams(router->config.tally) >= router->config.streams_max)
         return REASON_OVERLOAD;
     return REASON_NONE;
 }

@@ -45,34 +45,23 @@ static void tell(struct gate *g, const char *type, const struct guest *v, enum r
         events_add(g->config.events, type, &id, buf_span(&data));
 }
 
-static void tell_refused(struct gate *g, const struct tunnel *t, const char *agent, enum reason why, const char *text)
-{
-    char address[ADDR_UNIX_MAX + 8];
-    struct endpoint peer = tunnel_peer_address(t);
-
-    metric_add_at(g->config.metrics, M_LINKS_REFUSED, why, 0, 1);
-    LOG(WARNING, "link.refused", S("agent", agent), R("reason", why), S("detail", text),
-        S("address", endpoint_format(&peer, address, sizeof(address))));
-}
-
-/* `agent`: NULL for strangers. */
-static void audit_refused(struct gate *g, const struct tunnel *t, const struct ulid *agent, enum reason why)
-{
-    struct endpoint peer = tunnel_peer_address(t);
-
-    if (g->config.events)
-        events_refused(g->config.events, "tunnel", why, agent, &peer.addr);
-}
-
 void guest_turn_away(struct guest *v, enum reason why, const char *text)
 {
-    tell_refused(v->gate, v->tunnel, v->who.id.text, why, text);
+    char address[ADDR_UNIX_MAX + 8];
+    struct endpoint peer = tunnel_peer_address(v->tunnel);
+
+    metric_add_at(v->gate->config.metrics, M_LINKS_REFUSED, why, 0, 1);
+    LOG(WARNING, "link.refused", S("agent", v->who.id.text), R("reason", why), S("detail", text),
+        S("address", endpoint_format(&peer, address, sizeof(address))));
     tunnel_refuse(v->tunnel, why, text);
 }
 
 void guest_refuse(struct guest *v, enum reason why, const char *text)
 {
-    audit_refused(v->gate, v->tunnel, v->who.id.text[0] ? &v->who.id : NULL, why);
+    struct endpoint peer = tunnel_peer_address(v->tunnel);
+
+    if (v->gate->config.events)
+        events_refused(v->gate->config.events, "tunnel", why, v->who.id.text[0] ? &v->who.id : NULL, &peer.addr);
     guest_turn_away(v, why, text);
 }
 
@@ -178,6 +167,7 @@ static bool may_hold(struct guest *v)
 static void announce(struct guest *v)
 {
     tell(v->gate, "agent.up", v, REASON_NONE, NULL);
+    holders_up(router_holders(v->gate->config.router), &v->who.id);
     router_agent_up(v->gate->config.router);
 }
 
@@ -214,31 +204,25 @@ static void by_signature(struct guest *v, const struct identity *shown)
         let_in(v);
 }
 
-static const struct tunnel_session *find_session(const struct held_agent *a, const struct ulid *id)
-{
-    for (size_t i = 0; a && i < a->session_count; i++) {
-        if (is_same(&a->sessions[i].id, id))
-            return &a->sessions[i];
-    }
-    return NULL;
-}
-
 /* A lane more of an agent that is here: its session's secret proves it. */
 static void by_session(struct guest *v, const struct tunnel_hello *hello, const struct identity *shown)
 {
+    struct roster *roster = router_holders(v->gate->config.router)->roster;
+    struct tunnel_session session = { 0 };
+    AUTO(seat_unrefp) struct seat *seat = NULL;
     struct ulid id;
-    struct held_agent *a = ulid_parse(span_str(hello->id), &id) ? holders_find(router_holders(v->gate->config.router), &id)
-                                                                : NULL;
-    const struct tunnel_session *session = find_session(a, &hello->session.id);
 
-    if (!session || (shown && !is_same(&shown->id, &id))) {
+    if (!ulid_parse(span_str(hello->id), &id) ||
+        !roster_session(roster, &id, &hello->session.id, &session, &seat) ||
+        (shown && !is_same(&shown->id, &id))) {
         guest_refuse(v, REASON_BAD_PROOF, "the session is not known here");
         return;
     }
-    v->who = shown ? *shown : (struct identity){ .kind = CERT_AGENT, .id = id, .generation = a->generation,
-                                                 .not_after_s = a->not_after_s };
-    if (is_admitted(v) && tunnel_accept_session(v->tunnel, session) && may_hold(v) && v->is_held)
+    v->who = shown ? *shown : (struct identity){ .kind = CERT_AGENT, .id = id, .generation = seat->generation,
+                                                 .not_after_s = seat->not_after_s };
+    if (is_admitted(v) && tunnel_accept_session(v->tunnel, &session) && may_hold(v) && v->is_held)
         announce(v);                /* on_up() came before it was held */
+    secret_wipe(&session, sizeof(session));
 }
 
 /* --- the tunnel's handlers ------------------------------------------------------------------------------- */
@@ -364,26 +348,10 @@ static struct guest *guest_of(void *user)
     return kind && *kind == USER_GUEST ? user : NULL;
 }
 
-/* It ended before it had shown who it is.  Who went by himself, or for the relay's sake, was not
- * refused. */
-static void stranger_leaves(struct gate *g, const struct tunnel *t, enum reason why, const char *text)
-{
-    static const enum reason faults[] = { REASON_HELLO_TIMEOUT, REASON_VERSION_MISMATCH, REASON_PROTOCOL_ERROR };
-
-    for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
-        if (faults[i] != why)
-            continue;
-        audit_refused(g, t, NULL, why);
-        tell_refused(g, t, "", why, text);
-    }
-}
-
 static void on_down(void *user, struct tunnel *t, enum reason why, const char *text)
 {
     struct guest *v = guest_of(user);
 
-    if (!v && user)
-        stranger_leaves(user, t, why, text);
     if (!v)
         return;
     leave(v, t, why, text);
@@ -427,7 +395,7 @@ static bool has_ended(const struct guest *v, int64_t now_s)
 {
     const struct held_agent *a = v->is_held ? holders_find(router_holders(v->gate->config.router), &v->who.id) : NULL;
 
-    return staying_has_ended(v->who.not_after_s, now_s) && (!a || staying_has_ended(a->not_after_s, now_s));
+    return staying_has_ended(v->who.not_after_s, now_s) && (!a || staying_has_ended(a->seat->not_after_s, now_s));
 }
 
 static void look_at(struct guest *v)
@@ -475,28 +443,6 @@ void gate_set_keyset(struct gate *g, struct span text, uint64_t serial)
         if (v->tunnel && !v->is_joining && tunnel_is_up(v->tunnel))
             send_keyset(v);
     }
-}
-
-void gate_write_agents(const struct gate *g, struct buf *out)
-{
-    struct map_cursor cursor = { 0 };
-    struct map_node *node;
-    struct json_writer w;
-
-    json_begin(&w, out);
-    json_open_array(&w, NULL);
-    while ((node = map_next(&router_holders(g->config.router)->agents, &cursor))) {
-        const struct held_agent *a = container_of(node, struct held_agent, node);
-
-        if (a->lane_count == 0)
-            continue;
-        json_open_object(&w, NULL);
-        json_put_str(&w, "id", ulid_span(&a->id));
-        json_put_int(&w, "rtt_us", a->lanes[0].rtt_us);
-        json_put_int(&w, "streams", a->streams);
-        json_close_object(&w);
-    }
-    json_close_array(&w);
 }
 
 int gate_new(const struct gate_config *config, struct gate **ret_gate)

@@ -44,5 +44,3 @@ void gate_view_changed(struct gate *g);
 void gate_tick(struct gate *g);
 /* The key set as signed, for agents. */
 void gate_set_keyset(struct gate *g, struct span text, uint64_t serial);
-/* What GET /internal/v1/applied wants to know: writes [{"id", "rtt_us", "streams"}]. */
-void gate_write_agents(const struct gate *g, struct buf *out);

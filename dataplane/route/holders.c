@@ -2,16 +2,19 @@
 #include <errno.h>
 #include <string.h>
 
-void holders_init(struct holders *h, size_t agents_max)
+void holders_init(struct holders *h, struct roster *roster, unsigned worker, size_t agents_max)
 {
-    *h = (struct holders){ 0 };
+    *h = (struct holders){ .roster = roster, .worker = worker };
     map_init(&h->agents, agents_max);
+    roster_reader_init(&h->reader, roster);
 }
 
 static void agent_free(struct holders *h, struct held_agent *a)
 {
+    for (size_t i = 0; i < a->lane_count; i++)
+        roster_leave(h->roster, h->worker, a->seat);
     map_remove(&h->agents, &a->node);
-    secret_wipe(a->sessions, sizeof(a->sessions));
+    seat_unref(a->seat);
     free(a);
 }
 
@@ -23,6 +26,7 @@ void holders_deinit(struct holders *h)
     while ((node = map_next(&h->agents, &cursor)))
         agent_free(h, container_of(node, struct held_agent, node));
     map_deinit(&h->agents);
+    roster_reader_deinit(&h->reader);
 }
 
 struct held_agent *holders_find(const struct holders *h, const struct ulid *agent)
@@ -32,26 +36,50 @@ struct held_agent *holders_find(const struct holders *h, const struct ulid *agen
     return node ? container_of(node, struct held_agent, node) : NULL;
 }
 
-static int agent_new(struct holders *h, const struct ulid *id, struct held_agent **ret_agent)
-{
-    struct held_agent *a = calloc(1, sizeof(*a));
-    int r;
+/* --- what the others see ------------------------------------------------------------------------ */
 
-    if (!a)
-        return -ENOMEM;
-    a->id = *id;
-    a->serial = ++h->serials;
-    r = map_insert(&h->agents, &a->node, ulid_span(&a->id));
-    if (r) {
-        free(a);
-        return r;
-    }
-    *ret_agent = a;
-    return 0;
+static void note_lane(const struct lane *lane, uint64_t *proved_ms, uint64_t *usable_ms, uint32_t *rtt_us)
+{
+    if (lane->rtt_us && (!*rtt_us || lane->rtt_us < *rtt_us))
+        *rtt_us = lane->rtt_us;
+    if (!tunnel_is_up(lane->tunnel))
+        return;
+    if (lane->proved_ms > *proved_ms)
+        *proved_ms = lane->proved_ms;
+    if (!lane->is_draining && lane->proved_ms > *usable_ms)
+        *usable_ms = lane->proved_ms;
 }
 
+static void publish(const struct holders *h, const struct held_agent *a)
+{
+    struct berth *b = &a->seat->berths[h->worker];
+    uint64_t proved_ms = 0, usable_ms = 0;
+    uint32_t rtt_us = 0, draining = 0;
+
+    for (size_t i = 0; i < a->lane_count; i++) {
+        note_lane(&a->lanes[i], &proved_ms, &usable_ms, &rtt_us);
+        draining += a->lanes[i].is_draining;
+    }
+    atomic_store(&b->proved_ms, proved_ms);
+    atomic_store(&b->usable_ms, usable_ms);
+    atomic_store(&b->rtt_us, rtt_us);
+    atomic_store(&b->draining, draining);
+}
+
+void holders_up(struct holders *h, const struct ulid *agent)
+{
+    const struct held_agent *a = holders_find(h, agent);
+
+    if (!a)
+        return;
+    publish(h, a);
+    roster_ring(h->roster, h->worker);
+}
+
+/* --- lanes that come and go ---------------------------------------------------------------------- */
+
 /* The older process' tunnels hear why and end; what they carried ends with them. */
-static void evict(struct held_agent *a)
+static void evict(struct holders *h, struct held_agent *a)
 {
     struct tunnel *old[HOLDER_LANES_MAX];
     size_t n = a->lane_count;
@@ -59,69 +87,86 @@ static void evict(struct held_agent *a)
     for (size_t i = 0; i < n; i++)
         old[i] = a->lanes[i].tunnel;
     a->lane_count = 0;
-    a->session_count = 0;
-    for (size_t i = 0; i < n; i++)
+    publish(h, a);
+    for (size_t i = 0; i < n; i++) {
+        roster_leave(h->roster, h->worker, a->seat);
         tunnel_close(old[i], REASON_REPLACED, "a newer process with this identity came");
+    }
 }
 
-static void remember_session(struct held_agent *a, const struct tunnel_session *session)
+void holders_evict_replaced(struct holders *h)
 {
-    for (size_t i = 0; i < a->session_count; i++) {
-        if (span_eq(ulid_span(&a->sessions[i].id), ulid_span(&session->id)))
-            return;
+    struct map_cursor cursor = { 0 };
+    struct map_node *node;
+
+    while ((node = map_next(&h->agents, &cursor))) {
+        struct held_agent *a = container_of(node, struct held_agent, node);
+
+        if (!seat_is_replaced(a->seat))
+            continue;
+        evict(h, a);
+        agent_free(h, a);
     }
-    if (a->session_count == HOLDER_SESSIONS_MAX) {
-        memmove(&a->sessions[0], &a->sessions[1], sizeof(a->sessions) - sizeof(a->sessions[0]));
-        a->session_count--;
-    }
-    a->sessions[a->session_count++] = *session;
 }
 
 void holders_renew(struct held_agent *a, const struct identity *who)
 {
-    a->generation = who->generation;
-    if (who->not_after_s > a->not_after_s)
-        a->not_after_s = who->not_after_s;
+    seat_renew(a->seat, who);
 }
 
-static void introduce(struct held_agent *a, const struct identity *who, const struct tunnel_hello *hello)
+static int agent_new(struct holders *h, struct seat *seat, struct held_agent **ret_agent)
 {
-    memcpy(a->boot_id, hello->boot_id, sizeof(a->boot_id));
-    memcpy(a->name, hello->name, sizeof(a->name));
-    a->starts = hello->starts;
-    if (!a->lane_count)
-        a->not_after_s = 0;         /* nobody's yet, or an older process' */
-    holders_renew(a, who);
+    struct held_agent *a = calloc(1, sizeof(*a));
+    int r;
+
+    if (!a)
+        return -ENOMEM;
+    a->id = seat->id;
+    r = map_insert(&h->agents, &a->node, ulid_span(&a->id));
+    if (r) {
+        free(a);
+        return r;
+    }
+    a->seat = seat_ref(seat);
+    *ret_agent = a;
+    return 0;
+}
+
+/* Who has this seat here: an older process makes room. */
+static int agent_get(struct holders *h, struct seat *seat, struct held_agent **ret_agent)
+{
+    struct held_agent *a = holders_find(h, &seat->id);
+
+    if (!a)
+        return agent_new(h, seat, ret_agent);
+    if (a->seat != seat) {
+        evict(h, a);
+        seat_unref(a->seat);
+        a->seat = seat_ref(seat);
+    }
+    if (a->lane_count == HOLDER_LANES_MAX)
+        return -ENOSPC;
+    *ret_agent = a;
+    return 0;
 }
 
 enum reason holders_add(struct holders *h, struct tunnel *t, const struct identity *who,
                         const struct tunnel_hello *hello, uint64_t now_ms, bool *ret_was_replaced,
                         struct held_agent **ret_agent)
 {
-    struct held_agent *a = holders_find(h, &who->id);
+    AUTO(seat_unrefp) struct seat *seat = NULL;
+    struct held_agent *a;
+    enum reason why = roster_enter(h->roster, h->worker, who, hello, tunnel_session(t), ret_was_replaced, &seat);
 
-    *ret_was_replaced = false;
-    if (!a && agent_new(h, &who->id, &a))
+    if (why != REASON_NONE)
+        return why;
+    h->replaced += *ret_was_replaced;
+    if (agent_get(h, seat, &a)) {
+        roster_leave(h->roster, h->worker, seat);
         return REASON_OVERLOAD;
-
-    if (a->lane_count) {
-        switch (hello_order(span_str(a->boot_id), a->starts, span_str(hello->boot_id), hello->starts)) {
-        case HELLO_SAME:
-            break;
-        case HELLO_OLDER:
-            return REASON_REPLACED;
-        case HELLO_NEWER:
-            *ret_was_replaced = true;
-            h->replaced++;
-            evict(a);
-        }
     }
-    if (a->lane_count == HOLDER_LANES_MAX)
-        return REASON_OVERLOAD;
-
-    introduce(a, who, hello);
     a->lanes[a->lane_count++] = (struct lane){ .tunnel = t, .proved_ms = now_ms };
-    remember_session(a, tunnel_session(t));
+    publish(h, a);
     *ret_agent = a;
     return REASON_NONE;
 }
@@ -139,38 +184,53 @@ bool holders_remove(struct holders *h, const struct ulid *agent, const struct tu
 {
     struct held_agent *a = holders_find(h, agent);
     struct lane *lane = find_lane(a, t);
+    bool has_left;
 
     if (!lane)
         return false;
     *lane = a->lanes[--a->lane_count];
-    if (a->lane_count)
-        return false;
-    agent_free(h, a);
-    return true;
+    publish(h, a);
+    has_left = roster_leave(h->roster, h->worker, a->seat);
+    if (a->lane_count == 0)
+        agent_free(h, a);
+    return has_left;
 }
 
 void holders_prove(struct holders *h, const struct ulid *agent, const struct tunnel *t, uint32_t rtt_us,
                    uint64_t now_ms)
 {
-    struct lane *lane = find_lane(holders_find(h, agent), t);
+    struct held_agent *a = holders_find(h, agent);
+    struct lane *lane = find_lane(a, t);
 
     if (!lane)
         return;
     lane->proved_ms = now_ms;
     lane->rtt_us = rtt_us;
+    publish(h, a);
 }
 
 void holders_drain(struct holders *h, const struct ulid *agent, const struct tunnel *t)
 {
-    struct lane *lane = find_lane(holders_find(h, agent), t);
+    struct held_agent *a = holders_find(h, agent);
+    struct lane *lane = find_lane(a, t);
 
-    if (lane)
-        lane->is_draining = true;
+    if (!lane)
+        return;
+    lane->is_draining = true;
+    publish(h, a);
+}
+
+/* --- choosing ------------------------------------------------------------------------------------- */
+
+/* Another worker's clock may be a little ahead of ours. */
+static bool is_recent(uint64_t proved_ms, uint64_t now_ms)
+{
+    return proved_ms && (proved_ms >= now_ms || now_ms - proved_ms < ROSTER_PROOF_REST_MS);
 }
 
 static bool is_proved(const struct lane *lane, uint64_t now_ms)
 {
-    return now_ms - lane->proved_ms < HOLDER_PROOF_REST_MS && tunnel_is_up(lane->tunnel);
+    return is_recent(lane->proved_ms, now_ms) && tunnel_is_up(lane->tunnel);
 }
 
 struct mux_link *holders_link(struct held_agent *a, uint64_t now_ms)
@@ -188,25 +248,44 @@ struct mux_link *holders_link(struct held_agent *a, uint64_t now_ms)
     return best;
 }
 
-bool holders_live(const struct holders *h, const struct ulid *agent, uint64_t now_ms,
-                  struct agent_live *ret_live)
+int holders_elsewhere(const struct holders *h, const struct seat *seat, uint64_t now_ms)
 {
-    const struct held_agent *a = holders_find(h, agent);
+    uint32_t least = UINT32_MAX;
+    int best = -1;
 
-    if (!a)
+    for (unsigned i = 0; i < seat->berth_count; i++) {
+        uint32_t streams = atomic_load(&seat->berths[i].streams);
+
+        if (i == h->worker || streams >= least || !is_recent(atomic_load(&seat->berths[i].usable_ms), now_ms))
+            continue;
+        least = streams;
+        best = (int)i;
+    }
+    return best;
+}
+
+bool holders_live(struct holders *h, const struct ulid *agent, uint64_t now_ms, struct agent_live *ret_live)
+{
+    const struct seat *seat = roster_find(&h->reader, agent);
+    uint32_t links = 0, draining = 0, streams = 0;
+
+    if (!seat)
         return false;
 
-    ret_live->is_own = true;
-    ret_live->is_held = a->lane_count > 0;
-    ret_live->is_draining = a->lane_count > 0;
-    ret_live->streams = a->streams;
-    for (size_t i = 0; i < a->lane_count; i++) {
-        const struct lane *lane = &a->lanes[i];
+    for (unsigned i = 0; i < seat->berth_count; i++) {
+        const struct berth *b = &seat->berths[i];
+        uint32_t rtt_us = atomic_load(&b->rtt_us);
 
-        ret_live->is_proved |= is_proved(lane, now_ms);
-        ret_live->is_draining &= lane->is_draining;
-        if (lane->rtt_us && (!ret_live->rtt_us || lane->rtt_us < ret_live->rtt_us))
-            ret_live->rtt_us = lane->rtt_us;
+        links += atomic_load(&b->links);
+        draining += atomic_load(&b->draining);
+        streams += atomic_load(&b->streams);
+        ret_live->is_proved |= is_recent(atomic_load(&b->proved_ms), now_ms);
+        if (rtt_us && (!ret_live->rtt_us || rtt_us < ret_live->rtt_us))
+            ret_live->rtt_us = rtt_us;
     }
+    ret_live->is_own = true;
+    ret_live->streams = streams;
+    ret_live->is_held = links > 0;
+    ret_live->is_draining = links > 0 && draining >= links;
     return true;
 }

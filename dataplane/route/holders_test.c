@@ -19,6 +19,7 @@ struct town {
     struct tunnel_self relay_self, agent_self[LINKS];
     struct end ours[LINKS], theirs[LINKS];
     struct holders holders;
+    struct roster *roster;
     uint64_t now_ms;
 };
 
@@ -92,7 +93,8 @@ static void town_open(struct town *t)
     config.is_accepting = true;
     t->relay = mux_new(&config, &on);
     t->relay_self = (struct tunnel_self){ .id = uid(1), .boot_id = uid(2), .name = "relay" };
-    holders_init(&t->holders, 4);
+    assert_int_equal(roster_new(1, 4, &t->roster), 0);
+    holders_init(&t->holders, t->roster, 0, 4);
 }
 
 static void town_close(struct town *t)
@@ -104,6 +106,8 @@ static void town_close(struct town *t)
             tunnel_ended(t->theirs[i].tunnel, REASON_SESSION_LOST, "");
     }
     holders_deinit(&t->holders);
+    assert_int_equal(roster_count(t->roster), 0);
+    roster_free(t->roster);
     mux_free(t->relay);
     mux_free(t->agent);
 }
@@ -159,7 +163,7 @@ static void test_lanes(void **state)
     }
     a = holders_find(&t.holders, &id);
     assert_int_equal(a->lane_count, 3);
-    assert_int_equal(a->generation, 3);
+    assert_int_equal(a->seat->generation, 3);
 
     check_row("forgets only what it holds");
     assert_false(holders_remove(&t.holders, &stranger, t.ours[0].tunnel));
@@ -232,7 +236,7 @@ static void test_replaced(void **state)
             assert_int_equal(t.ours[0].why, REASON_REPLACED);
             assert_int_equal(t.theirs[0].why, REASON_REPLACED);
             assert_ptr_equal(a->lanes[0].tunnel, t.ours[1].tunnel);
-            assert_int_equal(a->session_count, 1);
+            assert_int_equal(a->seat->session_count, 1);
         }
         town_close(&t);
     }
@@ -262,7 +266,7 @@ static void test_routing(void **state)
     assert_non_null(holders_link(a, t.now_ms));
 
     check_row("does not count when it was not proved for long, until it is again");
-    t.now_ms += HOLDER_PROOF_REST_MS;
+    t.now_ms += ROSTER_PROOF_REST_MS;
     live = (struct agent_live){ 0 };
     assert_true(holders_live(&t.holders, &id, t.now_ms, &live));
     assert_true(live.is_held && !live.is_proved);
@@ -302,14 +306,14 @@ static void test_sessions(void **state)
     (void)state;
     check_row("remembers the last few sessions, each once");
     town_open(&t);
-    for (unsigned i = 0; i < HOLDER_SESSIONS_MAX + 2; i++) {
+    for (unsigned i = 0; i < ROSTER_SESSIONS_MAX + 2; i++) {
         link_up(&t, i, 20, 1);
         assert_int_equal(hold(&t, i, 100, &was_replaced), REASON_NONE);
     }
     a = holders_find(&t.holders, &id);
-    assert_int_equal(a->session_count, HOLDER_SESSIONS_MAX);
-    for (unsigned i = 0; i < HOLDER_SESSIONS_MAX; i++)
-        assert_string_equal(a->sessions[i].id.text, tunnel_session(t.ours[i + 2].tunnel)->id.text);
+    assert_int_equal(a->seat->session_count, ROSTER_SESSIONS_MAX);
+    for (unsigned i = 0; i < ROSTER_SESSIONS_MAX; i++)
+        assert_string_equal(a->seat->sessions[i].id.text, tunnel_session(t.ours[i + 2].tunnel)->id.text);
     town_close(&t);
 }
 

@@ -56,30 +56,40 @@ void route_tell_door(struct route *r, enum reason why, struct span text)
 
 /* --- life of a route ------------------------------------------------------------------------- */
 
-/* The agent may have left and come back meanwhile, with a count of its own. */
-static void uncount_stream(struct route *r)
+void route_uncount(struct route *r)
 {
-    struct held_agent *a = holders_find(&r->router->holders, &r->live.standing.agent);
+    struct seat *seat = TAKE(r->seat);
 
-    if (a && a->serial == r->counted_on)
-        a->streams--;
-    r->counted_on = 0;
+    if (!seat)
+        return;
+    atomic_fetch_sub(&seat->berths[r->router->config.worker].streams, 1);
+    seat_unref(seat);
+}
+
+void route_count(struct route *r, struct seat *seat)
+{
+    if (r->seat == seat)
+        return;
+    route_uncount(r);
+    r->seat = seat_ref(seat);
+    atomic_fetch_add(&seat->berths[r->router->config.worker].streams, 1);
 }
 
 void route_leave_grant(struct route *r)
 {
-    if (!r->live.count)
-        return;
-    uncount_stream(r);
+    route_uncount(r);
     live_remove(&r->router->live, &r->live);
 }
 
 void route_free(struct route *r)
 {
     route_stop_waiting(r);
+    loop_defer_cancel(&r->moving);
     route_leave_grant(r);
-    if (r->stream)
+    if (r->stream) {
         mux_stream_set_user(r->stream, NULL);
+        tally_put_stream(r->router->config.tally);
+    }
     list_remove(&r->node);
     free(r);
 }
@@ -108,6 +118,8 @@ static void on_unanswered(void *arg)
 
 void route_await_answer(struct route *r)
 {
+    if (loop_defer_is_on(&r->moving))
+        return;
     timer_start(r->router->config.loop, &r->deadline, r->router->config.answer_ms + ANSWER_GRACE_MS, on_unanswered,
                 r);
 }
@@ -138,6 +150,7 @@ enum reason route_open(struct router *router, const struct route_request *reques
     r->user = user;
     r->door = request->door;
     r->principal = request->principal;
+    r->random = random_u64();
     r->source = request->source;
     span_copy(span_first(request->trace, sizeof(r->trace) - 1), r->trace, sizeof(r->trace));
     list_init(&r->waiting);
@@ -317,7 +330,10 @@ static void on_stream_ended(void *user, struct mux_stream *stream, enum reason h
 {
     struct route *r = user;
 
-    if (!r || try_again(r, how))
+    if (!r)
+        return;
+    tally_put_stream(r->router->config.tally);
+    if (try_again(r, how))
         return;
     if (how != REASON_NONE && r->cut != REASON_NONE)
         how = r->cut;
@@ -329,64 +345,6 @@ static void on_stream_ended(void *user, struct mux_stream *stream, enum reason h
     route_tell_door(r, how, SPAN_NONE);
     r->stream = NULL;
     route_free(r);
-}
-
-/* --- paths: the agent's link is gone, or is there again ----------------------------------------- */
-
-/* Whoever is asked again must be the process that has the stream. */
-static enum reason is_over(const struct route *r, const struct held_agent *held)
-{
-    if (held && strcmp(held->boot_id, r->agent_boot) != 0)
-        return REASON_AGENT_RESTARTED;
-    return policy_agent_admitted(r->router->view->policy, &r->live.standing.agent, UINT32_MAX, wall_now());
-}
-
-/* Before the answer another agent may do as well, when this one does not come back in a moment:
- * on_stream_ended() looks for one. */
-static bool is_late(struct route *r, uint64_t now_ms)
-{
-    if (r->opened_ms)
-        return false;
-    if (!r->lost_at_ms)
-        r->lost_at_ms = now_ms;
-    return now_ms - r->lost_at_ms >= ROUTE_WAIT_MS;
-}
-
-static void on_stream_wants_path(void *user, struct mux_stream *stream)
-{
-    struct route *r = user;
-    struct held_agent *held = r ? holders_find(&r->router->holders, &r->live.standing.agent) : NULL;
-    uint64_t now_ms = r ? loop_now_ms(r->router->config.loop) : 0;
-    struct mux_link *link = held ? holders_link(held, now_ms) : NULL;
-    enum reason why = r ? is_over(r, held) : REASON_SESSION_LOST;
-
-    if (why == REASON_NONE && !link && is_late(r, now_ms))
-        why = REASON_SESSION_LOST;
-    if (why != REASON_NONE)
-        mux_stream_abandon(stream, why);
-    else if (link && mux_stream_attach(stream, link, span_str(r->agent_boot), now_ms) == 0)
-        r->lost_at_ms = 0;                  /* else it is asked for again */
-}
-
-static void on_stream_moved(void *user, struct mux_stream *stream)
-{
-    struct route *r = user;
-
-    if (!r)
-        return;
-    route_count_stream(r);
-    metric_add(r->router->config.metrics, M_STREAMS_MOVED, 1);
-    LOG(INFO, "stream.moved", S("stream", r->id.text), U("path", mux_stream_path(stream)));
-}
-
-void router_agent_left(struct router *router, const struct ulid *agent)
-{
-    LIST_EACH(&router->routes, node) {
-        struct route *r = container_of(node, struct route, node);
-
-        if (r->stream && span_eq(ulid_span(&r->live.standing.agent), ulid_span(agent)))
-            mux_stream_abandon(r->stream, r->opened_ms ? REASON_AGENT_DRAINING : REASON_SESSION_LOST);
-    }
 }
 
 /* Agents open no streams yet: services come with their own contract. */
@@ -405,7 +363,6 @@ void route_fill_handlers(struct mux_handlers *handlers)
     handlers->on_readable = on_stream_readable;
     handlers->on_writable = on_stream_writable;
     handlers->on_reset = on_stream_reset;
-    handlers->on_want_path = on_stream_wants_path;
-    handlers->on_moved = on_stream_moved;
+    route_fill_path_handlers(handlers);
     handlers->on_ended = on_stream_ended;
 }

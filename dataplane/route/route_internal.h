@@ -2,7 +2,8 @@
 #include "dataplane/route/report.h"
 /*
  * route_internal.h - what router.c (logging in, access that ends, life), route.c (one request
- * and its stream) and choose.c (which agent, and waiting for one) share.
+ * and its stream), path.c (its way to another link or worker) and choose.c (which agent, and
+ * waiting for one) share.
  *
  * Threads    the worker's loop.
  */
@@ -16,8 +17,6 @@ struct router {
     struct list waiting;            /* those that wait for an agent */
     uint32_t waiting_count;
     struct loop_timer tick, sweep;
-    uint64_t told_s;                /* second of the last refused log-in that was told */
-    uint32_t told;
     bool is_draining;
 };
 
@@ -37,10 +36,14 @@ struct route {
     struct loop_timer deadline;     /* of waiting for an agent, then for its answer; of the end
                                      * after route_release() */
     struct live_entry live;
+    struct seat *seat;              /* of its agent, whose load it counts in; NULL: in nobody's */
+    struct loop_task moving;        /* to another worker, at the turn's end */
+    uint64_t random;                /* for the choice, at each worker the same */
+    unsigned move_to;
+    unsigned moves;                 /* so many times it went to another worker */
     struct mux_stream *stream;      /* NULL: not opened yet */
     struct pipe pipe;
     int64_t opened_ms;              /* 0: not connected */
-    uint64_t counted_on;            /* held_agent.serial whose `streams` has this one; 0: none */
     uint64_t lost_at_ms;            /* its path, before the answer; 0: it has one */
     enum reason cut;                /* why we ended it, if we did */
     bool is_waiting, is_released;
@@ -62,12 +65,17 @@ void route_tell_door(struct route *r, enum reason why, struct span text);
 void route_end(struct route *r, enum reason why, struct span text);
 /* The stream was asked for: the agent has to answer in time. */
 void route_await_answer(struct route *r);
-void route_count_stream(struct route *r);     /* in its agent's load, once */
+/* In the load of its agent, as it is here now; or not any more. */
+void route_count(struct route *r, struct seat *seat);
+void route_uncount(struct route *r);
 /* Stands on its grant no longer. */
 void route_leave_grant(struct route *r);
 void route_free(struct route *r);
 /* The stream's handlers. */
 void route_fill_handlers(struct mux_handlers *handlers);
+
+/* --- path.c -------------------------------------------------------------------------------- */
+void route_fill_path_handlers(struct mux_handlers *handlers);
 
 /* --- choose.c ------------------------------------------------------------------------------ */
 /* REASON_NONE: a stream is being opened, or the route waits for an agent. */

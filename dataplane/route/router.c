@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define TICK_MAX_MS 1000
+#define AGENTS_MAX 100000
 #define STALE_LOOK_MS 10000         /* an age from which the clock has to be watched */
 
 /* --- logging in ------------------------------------------------------------------------------ */
@@ -40,17 +41,13 @@ void router_tell_refused(struct router *router, const char *door, const struct a
 void router_tell_login_refused(struct router *router, const char *door, struct span user_name,
                                const struct addr *source, enum reason why)
 {
-    uint64_t now_s = mono_ms() / 1000;
     struct ulid id = random_ulid(wall_ms());
     struct principal who = { .user_name = "" };
     struct report report = { .id = &id, .door = door, .principal = &who, .source = source, .host = "",
                              .reason = why };
 
     metric_add_at(router->config.metrics, M_REFUSED, why, 0, 1);
-    if (now_s != router->told_s)
-        router->told = 0;
-    router->told_s = now_s;
-    if (router->told++ >= ROUTER_TOLD_PER_S) {
+    if (!tally_may_tell(router->config.tally, mono_ms() / 1000)) {
         router_tell_refused(router, door, source, why);
         return;
     }
@@ -106,6 +103,12 @@ void router_set_view(struct router *router, struct view *v)
     router->view = v;
     sweep_now(router);
     router_agent_up(router);        /* a grant or a group may have come that lets one in */
+}
+
+void router_look_at_roster(struct router *router)
+{
+    holders_evict_replaced(&router->holders);
+    router_agent_up(router);
 }
 
 const struct view *router_view(const struct router *router)
@@ -173,8 +176,8 @@ int router_new(const struct router_config *config, struct router **ret_router)
     if (e)
         return e;
 
-    holders_init(&router->holders, 100000);
-    live_init(&router->live, config->streams_max, on_cut, router);
+    holders_init(&router->holders, config->roster, config->worker, AGENTS_MAX);
+    live_init(&router->live, config->tally, config->streams_max, on_cut, router);
     timer_start(config->loop, &router->tick, TICK_MAX_MS, on_tick, router);
     *ret_router = TAKE(router);
     return 0;

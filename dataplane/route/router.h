@@ -20,7 +20,8 @@
  * Threads    the worker's loop.
  */
 #define ROUTE_WAIT_MS 2000          /* for an agent to come back */
-#define ROUTE_WAITING_MAX 10000
+#define ROUTE_WAITING_MAX 10000     /* at a worker */
+#define ROUTE_MOVES_MAX 4           /* from worker to worker, after an agent that moves too */
 
 struct router;
 struct route;
@@ -29,6 +30,9 @@ struct router_config {
     struct loop *loop;
     struct freshness *freshness;
     struct events *events;          /* NULL: nobody is told */
+    struct roster *roster;
+    struct tally *tally;
+    unsigned worker;                /* which of the roster's this is */
     struct metric_slot *metrics;
     const char *relay_id, *boot_id;
     uint32_t streams_max;
@@ -57,6 +61,9 @@ struct route_handlers {             /* called on a later turn than route_open() 
     void (*on_opened)(void *user, struct route *r);
     /* The last call.  `text`: what the agent said, or empty. */
     void (*on_refused)(void *user, struct route *r, enum reason why, struct span text);
+    /* Its agent's link is another worker's: it goes there, and whoever asked for it too.
+     * Comes at a turn's end, before on_opened; route_leave(), and route_arrive() there. */
+    void (*on_move)(void *user, struct route *r, unsigned worker);
     /* Without a pipe only: */
     void (*on_readable)(void *user, struct route *r);
     void (*on_writable)(void *user, struct route *r);
@@ -76,6 +83,8 @@ void router_set_view(struct router *r, struct view *v);
 void router_agent_up(struct router *r);
 /* The agent's last link is gone and it will not come back: its streams are over. */
 void router_agent_left(struct router *r, const struct ulid *agent);
+/* The roster has changed at another worker; to be called now and then all the same. */
+void router_look_at_roster(struct router *r);
 /* Refuses new requests (relay-draining). */
 void router_drain(struct router *r);
 uint32_t router_streams(const struct router *r);
@@ -85,9 +94,8 @@ void router_cut_all(struct router *r, enum reason why);
 /* REASON_NONE and who it is. */
 enum reason router_login(struct router *r, struct span user_name, struct span secret,
                          const struct addr *source, struct principal *ret_principal);
-/* Counts, logs and reports a log-in that failed; above ROUTER_TOLD_PER_S it counts and is told
+/* Counts, logs and reports a log-in that failed; above TALLY_TOLD_PER_S it counts and is told
  * in sum, so that strangers cannot fill logs and tables. */
-#define ROUTER_TOLD_PER_S 20
 void router_tell_login_refused(struct router *r, const char *door, struct span user_name,
                                const struct addr *source, enum reason why);
 /* Reports a request that was refused before anybody asked for a target. */
@@ -95,6 +103,11 @@ void router_tell_refused(struct router *r, const char *door, const struct addr *
 /* REASON_NONE: an answer comes by `handlers`.  Else refused, at once, and nothing follows. */
 enum reason route_open(struct router *r, const struct route_request *request,
                        const struct route_handlers *handlers, void *user, struct route **ret_route);
+/* In on_move: the route is nobody's until it arrives at the router of that worker, on its
+ * thread; `why` refuses it there.  What comes of it is told to the handlers as ever, perhaps in
+ * the call. */
+void route_leave(struct route *r);
+void route_arrive(struct route *r, struct router *router, enum reason why);
 /* In on_opened or later: the conn is the route's, and bytes flow until the end. `early`:
  * what the client sent behind its request, copied. */
 void route_pipe(struct route *r, struct conn *conn, struct span early);

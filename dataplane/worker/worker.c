@@ -6,11 +6,14 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DRAIN_LOOK_MS 20
 #define GAUGES_MS 1000
 #define DRAIN_FNS_MAX 8
-#define AGENTS_JSON_MAX ((size_t)8 << 20)
+#define HANDSHAKES_PER_S 500        /* of the relay */
+#define HANDSHAKES_MAX 1000
+#define MEMORY_STEPS 16             /* of the relay's memory; what a worker takes or gives at a time */
 
 struct worker {
     struct worker_config config;
@@ -32,6 +35,8 @@ struct worker {
     _Atomic(struct view *) coming;  /* posted and not yet taken: the newest alone counts */
     struct mux_stats counted;       /* what the counters hold already */
     struct tunnel_server_stats handshakes;  /* likewise */
+    uint32_t told_links;            /* what the tally has of ours */
+    size_t memory, memory_base;     /* what the mux may hold now, and always */
 };
 
 struct drain {
@@ -50,9 +55,6 @@ struct post {
     char *text;
     size_t n;
     uint64_t serial;
-    struct loop *answer_on;
-    void (*on_agents)(void *user, struct span json);
-    void *user;
 };
 
 static void post_free(struct post *p)
@@ -121,40 +123,6 @@ void worker_post_keyset(struct worker *w, struct span text, uint64_t serial)
     (void)post(w, p, on_keyset);    /* comes again with the next answer of the control plane */
 }
 
-static void on_agents_written(void *arg)
-{
-    struct post *p = arg;
-
-    p->on_agents(p->user, span_of(p->text, p->n));
-    post_free(p);
-}
-
-static void on_agents_wanted(void *arg)
-{
-    struct post *p = arg;
-    struct buf json;
-
-    buf_init_heap(&json, AGENTS_JSON_MAX);
-    gate_write_agents(p->worker->gate, &json);
-    p->text = buf_error(&json) ? NULL : span_dup(buf_span(&json));
-    p->n = p->text ? json.len : 0;
-    buf_deinit(&json);
-    if (loop_post(p->answer_on, on_agents_written, p))
-        post_free(p);
-}
-
-int worker_ask_agents(struct worker *w, struct loop *loop, void (*on_agents)(void *user, struct span json), void *user)
-{
-    struct post *p = calloc(1, sizeof(*p));
-
-    if (!p)
-        return -ENOMEM;
-    p->answer_on = loop;
-    p->on_agents = on_agents;
-    p->user = user;
-    return post(w, p, on_agents_wanted);
-}
-
 /* --- draining -------------------------------------------------------------------------------------- */
 
 static void on_drain_answered(void *arg)
@@ -182,7 +150,8 @@ static void on_drain_look(void *arg)
 
     if (!w->drain)
         return;
-    if (router_streams(w->router) == 0 || loop_now_ms(w->loop) >= w->drain->until_ms)
+    if ((tally_streams(w->config.tally) == 0 && router_streams(w->router) == 0) ||
+        loop_now_ms(w->loop) >= w->drain->until_ms)
         finish_drain(w);
     else
         timer_start(w->loop, &w->drain_timer, DRAIN_LOOK_MS, on_drain_look, w);
@@ -269,6 +238,45 @@ static void count_handshakes(struct worker *w)
     w->handshakes = now;
 }
 
+/* --- shares of what the relay has ------------------------------------------------------------------ */
+
+static void tell_links(struct worker *w)
+{
+    struct tunnel_server_stats now = *tunnel_server_stats(w->server);
+    uint32_t links;
+
+    if (w->plain)
+        plain_add_stats(w->plain, &now);
+    links = now.links;
+    tally_add_links(w->config.tally, (int32_t)(links - w->told_links));
+    w->told_links = links;
+}
+
+/* A worker alone has it all.  Of several each has a part, and half is for whoever needs it. */
+static void lease_first(struct worker *w)
+{
+    size_t limit = tally_memory_limit(w->config.tally);
+    unsigned workers = roster_workers(w->config.roster);
+
+    w->memory_base = workers > 1 ? limit / (2 * workers) : limit;
+    w->memory = tally_take_memory(w->config.tally, w->memory_base);
+}
+
+static void lease_memory(struct worker *w)
+{
+    const struct mux_stats *now = mux_stats(router_mux(w->router));
+    size_t step = tally_memory_limit(w->config.tally) / MEMORY_STEPS;
+    size_t need = now->held_bytes > now->promised_bytes / 4 ? now->held_bytes : now->promised_bytes / 4;
+
+    if (need > w->memory / 2) {
+        w->memory += tally_take_memory(w->config.tally, step);
+    } else if (w->memory >= w->memory_base + step && need < (w->memory - step) / 4) {
+        w->memory -= step;
+        tally_put_memory(w->config.tally, step);
+    }
+    mux_set_memory_limit(router_mux(w->router), w->memory);
+}
+
 static void on_gauges(void *arg)
 {
     struct worker *w = arg;
@@ -277,7 +285,6 @@ static void on_gauges(void *arg)
 
     metric_set(slot, M_HELD_BYTES, (int64_t)now->held_bytes);
     metric_set(slot, M_PROMISED_BYTES, (int64_t)now->promised_bytes);
-    metric_set(slot, M_AGENTS, (int64_t)router_holders(w->router)->agents.count);
     metric_add(slot, M_LATE_FRAMES, (int64_t)(now->late_frames - w->counted.late_frames));
     metric_add(slot, M_OVERLOADS, (int64_t)(now->overload_refusals - w->counted.overload_refusals));
     metric_add(slot, M_PROTOCOL_ERRORS, (int64_t)(now->protocol_errors - w->counted.protocol_errors));
@@ -287,8 +294,11 @@ static void on_gauges(void *arg)
     metric_add(slot, M_PROBES_FAILED, (int64_t)(now->probes_failed - w->counted.probes_failed));
     w->counted = *now;
     count_handshakes(w);
+    tell_links(w);
+    lease_memory(w);
     take_view(w);
     gate_tick(w->gate);
+    router_look_at_roster(w->router);
     timer_start(w->loop, &w->gauges, GAUGES_MS, on_gauges, w);
 }
 
@@ -298,7 +308,21 @@ static void on_tunnel_accept(void *user, int fd, const struct endpoint *peer)
 {
     struct worker *w = user;
 
-    tunnel_server_adopt(w->server, fd, peer);
+    tell_links(w);
+    if (tally_links(w->config.tally) < w->config.links_max) {
+        tunnel_server_adopt(w->server, fd, peer);
+        return;
+    }
+    metric_add_at(w->config.metrics, M_HANDSHAKES_TOTAL, HANDSHAKE_refused_overload, 0, 1);
+    close(fd);
+}
+
+/* Another worker changed the roster. */
+static void on_bell(void *arg)
+{
+    struct worker *w = arg;
+
+    router_look_at_roster(w->router);
 }
 
 static int make_router(struct worker *w)
@@ -308,6 +332,9 @@ static int make_router(struct worker *w)
         .loop = w->loop,
         .freshness = c->freshness,
         .events = c->events,
+        .roster = c->roster,
+        .tally = c->tally,
+        .worker = c->number,
         .metrics = c->metrics,
         .relay_id = c->self->id.text,
         .boot_id = c->self->boot_id.text,
@@ -315,7 +342,7 @@ static int make_router(struct worker *w)
         .answer_ms = c->answer_ms,
         .idle_ms = c->idle_ms,
         .grace_ms = c->grace_ms,
-        .memory_limit = c->memory_limit,
+        .memory_limit = w->memory,
     };
 
     return router_new(&config, &w->router);
@@ -340,6 +367,20 @@ static int make_gate(struct worker *w)
     return gate_new(&config, &w->gate);
 }
 
+static uint32_t share(const struct worker *w, uint32_t all)
+{
+    unsigned workers = roster_workers(w->config.roster);
+
+    return (all + workers - 1) / workers;
+}
+
+/* A Unix socket has one listener only, and so has a port that the kernel chooses; whoever comes
+ * there goes where his agent is. */
+static bool can_listen(const struct worker *w, const struct endpoint *at)
+{
+    return w->config.number == 0 || (at->kind == ENDPOINT_IP && at->port);
+}
+
 static int make_plain(struct worker *w, const struct tunnel_server_config *server, struct buf *reterr)
 {
     struct tunnel_server_config without_tls = *server;
@@ -351,7 +392,7 @@ static int make_plain(struct worker *w, const struct tunnel_server_config *serve
     };
 
     without_tls.tls = NULL;
-    return config.at.kind == ENDPOINT_NONE ? 0 : plain_open(&config, &w->plain, reterr);
+    return config.at.kind != ENDPOINT_NONE && can_listen(w, &config.at) ? plain_open(&config, &w->plain, reterr) : 0;
 }
 
 static int make_server(struct worker *w, struct buf *reterr)
@@ -365,6 +406,8 @@ static int make_server(struct worker *w, struct buf *reterr)
         .handlers = &gate_handlers,
         .user = w->gate,
         .links_max = c->links_max,
+        .handshakes_per_s = share(w, HANDSHAKES_PER_S),
+        .handshakes_max = share(w, HANDSHAKES_MAX),
     };
     const struct listener_config listener = {
         .at = c->tunnel_listen,
@@ -374,7 +417,7 @@ static int make_server(struct worker *w, struct buf *reterr)
     };
     int r = tunnel_server_new(&server, &w->server);
 
-    if (!r)
+    if (!r && can_listen(w, &c->tunnel_listen))
         r = listener_open(w->loop, &listener, &w->listener, reterr);
     return r ? r : make_plain(w, &server, reterr);
 }
@@ -389,8 +432,11 @@ int worker_new(const struct worker_config *config, struct worker **ret_worker, s
 
     w->config = *config;
     r = loop_new(&w->loop);
-    if (!r)
-        r = make_router(w);
+    if (r)
+        return r;
+    lease_first(w);
+    roster_set_bell(config->roster, config->number, w->loop, on_bell, w);
+    r = make_router(w);
     if (!r)
         r = make_gate(w);
     if (!r)
@@ -406,6 +452,7 @@ void worker_free(struct worker *w)
 {
     struct view *coming = atomic_exchange(&w->coming, NULL);
 
+    roster_set_bell(w->config.roster, w->config.number, NULL, NULL, NULL);
     if (coming)
         view_unref(coming);
     timer_stop(&w->gauges);
@@ -422,6 +469,8 @@ void worker_free(struct worker *w)
         gate_free(w->gate);
     if (w->loop)
         loop_free(w->loop);
+    tally_put_memory(w->config.tally, w->memory);
+    tally_add_links(w->config.tally, -(int32_t)w->told_links);
     free(w->drain);
     free(w);
 }
@@ -455,6 +504,11 @@ void worker_stop(struct worker *w)
     loop_stop(w->loop);
     pthread_join(w->thread, NULL);
     w->is_running = false;
+}
+
+unsigned worker_number(const struct worker *w)
+{
+    return w->config.number;
 }
 
 struct loop *worker_loop(struct worker *w)

@@ -6,7 +6,8 @@
  * worker.h - one thread of the data plane: its loop, tunnels, router, and the doors on it.
  *
  * Workers share nothing that changes on the way of a byte.  The control loop reaches a
- * worker by posts only: a new view, a key set, drain, stop.
+ * worker by posts only: a new view, a key set, drain, stop; another worker by the roster's
+ * bell, and by what moves to this one (docs/decisions/workers.md).
  *
  * Life       worker_new (not running: doors and listeners are opened on its loop),
  *            worker_start (the thread), worker_drain, worker_stop (joins), worker_free.
@@ -17,7 +18,7 @@
 struct worker;
 
 struct worker_config {
-    unsigned number;
+    unsigned number;                        /* of roster_workers() */
     struct endpoint tunnel_listen;
     struct tls_ctx *tunnel_tls;
     struct endpoint plain_listen;           /* for TLS proxies alone; ENDPOINT_NONE: none */
@@ -27,10 +28,11 @@ struct worker_config {
     struct control *control;
     struct events *events;
     struct freshness *freshness;
+    struct roster *roster;                  /* both outlive all workers */
+    struct tally *tally;
     struct metric_slot *metrics;
     uint32_t streams_max, links_max, answer_ms, idle_ms, grace_ms;
     uint32_t control_away_ms, renew_wait_ms;    /* gate.h */
-    size_t memory_limit;
 };
 
 /* How a drain went, written by the worker before it says that it is over. */
@@ -43,6 +45,7 @@ void worker_free(struct worker *w);
 DEFINE_FREEP(worker, worker_free)
 MUST_CHECK int worker_start(struct worker *w);
 void worker_stop(struct worker *w);
+unsigned worker_number(const struct worker *w);
 struct loop *worker_loop(struct worker *w);
 struct router *worker_router(struct worker *w);
 struct endpoint worker_tunnel_endpoint(const struct worker *w);
@@ -59,6 +62,3 @@ int worker_drain(struct worker *w, uint32_t drain_ms, struct loop *loop,
                  void (*on_drained)(void *user, const struct worker_receipt *receipt), void *user);
 /* What is left of a drain is cut now. */
 void worker_hurry(struct worker *w);
-/* Asks for the agents that are here: on_agents gets the JSON on `loop`.  -ENOMEM, -EAGAIN:
- * nobody will be called. */
-int worker_ask_agents(struct worker *w, struct loop *loop, void (*on_agents)(void *user, struct span json), void *user);

@@ -199,16 +199,32 @@ size_t stream_held(const struct mux_stream *s)
     return (size_t)s->tx.held + s->rx.held;
 }
 
-void mux_held_changed(struct mux *m, struct mux_stream *s, size_t before)
+static void feed_starved(struct mux *m)
 {
-    size_t after = stream_held(s);
     struct list *node;
 
-    m->stats.held_bytes = m->stats.held_bytes - before + after;
-    if (after >= before || !mux_has_memory(m, CHUNK_LARGE, MUX_SEND_PERCENT))
+    if (!mux_has_memory(m, CHUNK_LARGE, MUX_SEND_PERCENT))
         return;
     while ((node = list_first(&m->starved))) {
         list_remove(node);
         stream_writable(container_of(node, struct mux_stream, starved));
     }
+}
+
+void mux_held_changed(struct mux *m, struct mux_stream *s, size_t before)
+{
+    size_t after = stream_held(s);
+
+    m->stats.held_bytes = m->stats.held_bytes - before + after;
+    if (after < before)
+        feed_starved(m);
+}
+
+void mux_set_memory_limit(struct mux *m, size_t bytes)
+{
+    bool has_grown = bytes > m->config.memory_limit;
+
+    m->config.memory_limit = bytes;
+    if (has_grown)
+        feed_starved(m);
 }

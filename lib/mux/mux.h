@@ -140,6 +140,8 @@ struct mux_stats {                  /* since the mux was made; gauges are of now
 struct mux *mux_new(const struct mux_config *config, const struct mux_handlers *handlers);
 void mux_free(struct mux *m);       /* ends all streams (on_ended) and links first */
 const struct mux_stats *mux_stats(const struct mux *m);
+/* Another share of the program's memory.  Less than is held: nothing is dropped, no more is taken. */
+void mux_set_memory_limit(struct mux *m, size_t bytes);
 /* What no link does: streams without a path.  Needed only while the mux has no link; answers
  * when to call again (UINT64_MAX: when something happens). */
 uint64_t mux_tick(struct mux *m, uint64_t now_ms);

@@ -403,6 +403,22 @@ enum reason conn_refusal(const struct conn *c)
     return c->refusal;
 }
 
+/* What TLS holds of input is looked at again by attach(): is_drained says so. */
+void conn_detach(struct conn *c)
+{
+    timer_stop(&c->timer);
+    loop_defer_cancel(&c->task);
+    watch_detach(c->watch);
+    c->loop = NULL;
+}
+
+void conn_attach(struct conn *c, struct loop *l)
+{
+    c->loop = l;
+    watch_attach(c->watch, l);
+    update(c);
+}
+
 int conn_release_fd(struct conn *c)
 {
     int fd;

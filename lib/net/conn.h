@@ -80,5 +80,10 @@ enum reason conn_refusal(const struct conn *c);
 size_t conn_unsent(const struct conn *c);
 /* Smoothed round trip and delivery rate as the kernel has them; false: not TCP. */
 bool conn_path(const struct conn *c, uint32_t *ret_rtt_us, uint64_t *ret_bytes_per_s);
+/* Moves a ready connection, TLS and all, to another thread's loop.  detach() on the one thread,
+ * at a turn's end (loop_defer); then attach() on the other, nothing in between.  Handlers and
+ * wants stay. */
+void conn_detach(struct conn *c);
+void conn_attach(struct conn *c, struct loop *l);
 /* Takes the descriptor out of a plain conn and frees the conn; -1 under TLS (nothing done). */
 int conn_release_fd(struct conn *c);

@@ -113,6 +113,20 @@ void watch_set(struct watch *w, unsigned events)
         arm(w, events);
 }
 
+/* No event of this turn is under way any more, and the kernel gives none from here on. */
+void watch_detach(struct watch *w)
+{
+    if (w->armed)
+        arm(w, 0);
+    w->wanted = 0;
+    w->loop = NULL;
+}
+
+void watch_attach(struct watch *w, struct loop *l)
+{
+    w->loop = l;
+}
+
 static void on_reap(struct loop_reap *reap)
 {
     free(container_of(reap, struct watch, reap));

@@ -1,0 +1,323 @@
+#include "dataplane/route/roster.h"
+#include "lib/json/json.h"
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+struct bell {
+    struct loop *loop;
+    void (*fn)(void *arg);
+    void *arg;
+    atomic_bool is_rung;            /* posted and not yet heard */
+};
+
+struct roster {
+    pthread_mutex_t lock;           /* guards `agents` and what seats say of it */
+    struct pmap agents;             /* id → struct seat */
+    _Atomic uint64_t version;       /* another one for each change of `agents` */
+    size_t agents_max;
+    unsigned workers;
+    struct bell bells[];
+};
+
+/* --- seats ----------------------------------------------------------------------------------- */
+
+struct seat *seat_ref(struct seat *s)
+{
+    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    return s;
+}
+
+void seat_unref(struct seat *s)
+{
+    if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    secret_wipe(s->sessions, sizeof(s->sessions));
+    free(s);
+}
+
+static void on_value_ref(void *value)
+{
+    seat_ref(value);
+}
+
+static void on_value_unref(void *value)
+{
+    seat_unref(value);
+}
+
+static const struct pmap_values seats = { .ref = on_value_ref, .unref = on_value_unref };
+
+static struct seat *seat_new(const struct roster *r, const struct ulid *id, const struct tunnel_hello *hello)
+{
+    struct seat *s = calloc(1, sizeof(*s) + r->workers * sizeof(s->berths[0]));
+
+    if (!s)
+        return NULL;
+    atomic_init(&s->refs, 1);
+    s->id = *id;
+    memcpy(s->boot_id, hello->boot_id, sizeof(s->boot_id));
+    memcpy(s->name, hello->name, sizeof(s->name));
+    s->starts = hello->starts;
+    s->berth_count = r->workers;
+    return s;
+}
+
+void seat_renew(struct seat *s, const struct identity *who)
+{
+    int64_t before = atomic_load(&s->not_after_s);
+
+    atomic_store(&s->generation, who->generation);
+    while (who->not_after_s > before &&
+           !atomic_compare_exchange_weak(&s->not_after_s, &before, who->not_after_s))
+        ;
+}
+
+static void remember_session(struct seat *s, const struct tunnel_session *session)
+{
+    for (size_t i = 0; i < s->session_count; i++) {
+        if (span_eq(ulid_span(&s->sessions[i].id), ulid_span(&session->id)))
+            return;
+    }
+    if (s->session_count == ROSTER_SESSIONS_MAX) {
+        memmove(&s->sessions[0], &s->sessions[1], sizeof(s->sessions) - sizeof(s->sessions[0]));
+        s->session_count--;
+    }
+    s->sessions[s->session_count++] = *session;
+}
+
+/* --- links that come and go ------------------------------------------------------------------- */
+
+/* The process that has the seat, against the one that comes. */
+static enum hello_order order(const struct seat *s, const struct tunnel_hello *hello)
+{
+    return hello_order(span_str(s->boot_id), s->starts, span_str(hello->boot_id), hello->starts);
+}
+
+/* A new seat in the place of `old`, if there is one. */
+static enum reason take_seat(struct roster *r, const struct ulid *id, const struct tunnel_hello *hello,
+                             struct seat *old, struct seat **ret_seat)
+{
+    AUTO(seat_unrefp) struct seat *s = NULL;
+
+    if (!old && r->agents.count >= r->agents_max)
+        return REASON_OVERLOAD;
+    s = seat_new(r, id, hello);
+    if (!s || pmap_set(&r->agents, ulid_span(&s->id), s))
+        return REASON_OVERLOAD;
+    if (old)
+        atomic_store(&old->is_replaced, true);
+    atomic_fetch_add(&r->version, 1);
+    *ret_seat = s;                  /* the map has a reference */
+    return REASON_NONE;
+}
+
+static enum reason find_seat(struct roster *r, const struct ulid *id, const struct tunnel_hello *hello,
+                             bool *ret_was_replaced, struct seat **ret_seat)
+{
+    struct seat *s = pmap_get(&r->agents, ulid_span(id));
+    enum hello_order how = s && s->link_count ? order(s, hello) : HELLO_NEWER;
+    enum reason why;
+
+    if (how == HELLO_OLDER)
+        return REASON_REPLACED;
+    if (how == HELLO_SAME) {
+        *ret_seat = s;
+        return s->link_count < ROSTER_LINKS_MAX ? REASON_NONE : REASON_OVERLOAD;
+    }
+    why = take_seat(r, id, hello, s, ret_seat);
+    *ret_was_replaced = why == REASON_NONE && s && s->link_count;
+    return why;
+}
+
+enum reason roster_enter(struct roster *r, unsigned worker, const struct identity *who,
+                         const struct tunnel_hello *hello, const struct tunnel_session *session,
+                         bool *ret_was_replaced, struct seat **ret_seat)
+{
+    struct seat *s = NULL;
+    enum reason why;
+
+    *ret_was_replaced = false;
+    pthread_mutex_lock(&r->lock);
+    why = find_seat(r, &who->id, hello, ret_was_replaced, &s);
+    if (why == REASON_NONE) {
+        s->link_count++;
+        seat_renew(s, who);
+        atomic_fetch_add(&s->berths[worker].links, 1);
+        remember_session(s, session);
+        *ret_seat = seat_ref(s);
+    }
+    pthread_mutex_unlock(&r->lock);
+    if (*ret_was_replaced)
+        roster_ring(r, worker);
+    return why;
+}
+
+bool roster_leave(struct roster *r, unsigned worker, struct seat *s)
+{
+    bool has_left;
+
+    pthread_mutex_lock(&r->lock);
+    atomic_fetch_sub(&s->berths[worker].links, 1);
+    has_left = --s->link_count == 0 && !seat_is_replaced(s);
+    /* Without memory the seat stays, empty; whoever comes next takes its place. */
+    if (has_left && pmap_unset(&r->agents, ulid_span(&s->id)) == 0)
+        atomic_fetch_add(&r->version, 1);
+    pthread_mutex_unlock(&r->lock);
+    return has_left;
+}
+
+bool roster_session(struct roster *r, const struct ulid *agent, const struct ulid *session,
+                    struct tunnel_session *ret_session, struct seat **ret_seat)
+{
+    struct seat *s;
+    bool is_known = false;
+
+    pthread_mutex_lock(&r->lock);
+    s = pmap_get(&r->agents, ulid_span(agent));
+    for (size_t i = 0; s && i < s->session_count && !is_known; i++) {
+        if (!span_eq(ulid_span(&s->sessions[i].id), ulid_span(session)))
+            continue;
+        *ret_session = s->sessions[i];
+        *ret_seat = seat_ref(s);
+        is_known = true;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return is_known;
+}
+
+/* --- bells ------------------------------------------------------------------------------------ */
+
+void roster_set_bell(struct roster *r, unsigned worker, struct loop *loop, void (*fn)(void *arg), void *arg)
+{
+    r->bells[worker].loop = loop;
+    r->bells[worker].fn = fn;
+    r->bells[worker].arg = arg;
+}
+
+/* Before fn looks, so that what changes while it looks rings again. */
+static void on_rung(void *arg)
+{
+    struct bell *b = arg;
+
+    atomic_store(&b->is_rung, false);
+    b->fn(b->arg);
+}
+
+void roster_ring(struct roster *r, unsigned worker)
+{
+    for (unsigned i = 0; i < r->workers; i++) {
+        struct bell *b = &r->bells[i];
+
+        if (i == worker || !b->loop || atomic_exchange(&b->is_rung, true))
+            continue;
+        if (loop_post(b->loop, on_rung, b))
+            atomic_store(&b->is_rung, false);
+    }
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+void roster_reader_init(struct roster_reader *reader, struct roster *r)
+{
+    *reader = (struct roster_reader){ .roster = r };
+    pmap_init(&reader->agents, &seats);
+}
+
+void roster_reader_deinit(struct roster_reader *reader)
+{
+    pmap_deinit(&reader->agents);
+}
+
+static struct pmap share(struct roster *r, uint64_t *ret_version)
+{
+    struct pmap agents;
+
+    pthread_mutex_lock(&r->lock);
+    agents = pmap_share(&r->agents);
+    *ret_version = atomic_load(&r->version);
+    pthread_mutex_unlock(&r->lock);
+    return agents;
+}
+
+struct seat *roster_find(struct roster_reader *reader, const struct ulid *agent)
+{
+    if (atomic_load(&reader->roster->version) != reader->version) {
+        pmap_deinit(&reader->agents);
+        reader->agents = share(reader->roster, &reader->version);
+    }
+    return pmap_get(&reader->agents, ulid_span(agent));
+}
+
+static void write_seat(struct json_writer *w, const struct seat *s)
+{
+    uint32_t streams = 0, rtt_us = 0;
+
+    for (unsigned i = 0; i < s->berth_count; i++) {
+        uint32_t rtt = atomic_load(&s->berths[i].rtt_us);
+
+        streams += atomic_load(&s->berths[i].streams);
+        if (rtt && (!rtt_us || rtt < rtt_us))
+            rtt_us = rtt;
+    }
+    json_open_object(w, NULL);
+    json_put_str(w, "id", ulid_span(&s->id));
+    json_put_int(w, "rtt_us", rtt_us);
+    json_put_int(w, "streams", streams);
+    json_close_object(w);
+}
+
+void roster_write_agents(struct roster *r, struct buf *out)
+{
+    struct pmap_cursor cursor = { 0 };
+    struct json_writer w;
+    uint64_t version;
+    struct pmap agents = share(r, &version);
+    struct span key;
+    void *value;
+
+    json_begin(&w, out);
+    json_open_array(&w, NULL);
+    while (pmap_next(&agents, &cursor, &key, &value))
+        write_seat(&w, value);
+    json_close_array(&w);
+    pmap_deinit(&agents);
+}
+
+size_t roster_count(struct roster *r)
+{
+    size_t count;
+
+    pthread_mutex_lock(&r->lock);
+    count = r->agents.count;
+    pthread_mutex_unlock(&r->lock);
+    return count;
+}
+
+unsigned roster_workers(const struct roster *r)
+{
+    return r->workers;
+}
+
+/* --- making it -------------------------------------------------------------------------------- */
+
+int roster_new(unsigned workers, size_t agents_max, struct roster **ret_roster)
+{
+    struct roster *r = calloc(1, sizeof(*r) + workers * sizeof(r->bells[0]));
+
+    if (!r)
+        return -ENOMEM;
+    pthread_mutex_init(&r->lock, NULL);
+    pmap_init(&r->agents, &seats);
+    r->agents_max = agents_max;
+    r->workers = workers;
+    *ret_roster = r;
+    return 0;
+}
+
+void roster_free(struct roster *r)
+{
+    pmap_deinit(&r->agents);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}

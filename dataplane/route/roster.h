@@ -1,0 +1,100 @@
+#pragma once
+#include "lib/base/buf.h"
+#include "lib/base/pmap.h"
+#include "lib/net/loop.h"
+#include "lib/tunnel/tunnel.h"
+#include <stdatomic.h>
+/*
+ * roster.h - which agents are here and which worker has their links: what all workers of the
+ * relay have to agree on.
+ *
+ * It changes when a link comes or goes, under one short lock; then the workers' bells ring.
+ * Who asks reads a version of its own, and looks whether there is a newer one (one load).
+ * How a worker's links to an agent are (proved, draining, how many streams) stands in the
+ * agent's seat, in atomics that this worker alone writes.
+ *
+ * Of two processes with one identity the one with the higher start counter wins: it gets a new
+ * seat, and the links of the old one are for their workers to close (seat_is_replaced()).
+ *
+ * Units      milliseconds, monotonic.
+ * Ownership  seats are counted.
+ * Threads    roster_new to the last roster_set_bell(): one, before the workers run.  The rest:
+ *            any; a reader is one thread's.
+ * Limits     agents_max; ROSTER_LINKS_MAX for an agent, ROSTER_SESSIONS_MAX kept of it.
+ */
+#define ROSTER_WORKERS_MAX 64
+#define ROSTER_LINKS_MAX 64         /* of one agent, over all workers */
+#define ROSTER_SESSIONS_MAX 4       /* kept, so that a lane or a return can be proved */
+#define ROSTER_PROOF_REST_MS 25000
+
+struct roster;
+
+struct berth {                      /* one worker's links to one agent */
+    _Atomic uint32_t links, draining;
+    _Atomic uint32_t streams;
+    _Atomic uint32_t rtt_us;        /* 0: not known */
+    _Atomic uint64_t proved_ms;     /* newest of those that are up; 0: none */
+    _Atomic uint64_t usable_ms;     /* newest of those that are up and take streams; 0: none */
+};
+
+struct seat {
+    atomic_uint refs;
+    atomic_bool is_replaced;
+    struct ulid id;                 /* these four never change */
+    char boot_id[ULID_LEN + 1];
+    char name[64];
+    int64_t starts;
+    _Atomic uint32_t generation;
+    _Atomic int64_t not_after_s;    /* of the newest certificate it showed here; Unix time */
+    uint32_t link_count;            /* under the roster's lock, as the next two */
+    size_t session_count;
+    struct tunnel_session sessions[ROSTER_SESSIONS_MAX];
+    unsigned berth_count;
+    struct berth berths[];          /* by worker */
+};
+
+MUST_CHECK int roster_new(unsigned workers, size_t agents_max, struct roster **ret_roster);
+void roster_free(struct roster *r);
+DEFINE_FREEP(roster, roster_free)
+unsigned roster_workers(const struct roster *r);
+size_t roster_count(struct roster *r);
+/* {"id", "rtt_us", "streams"} of each, for GET /internal/v1/applied. */
+void roster_write_agents(struct roster *r, struct buf *out);
+
+/* `fn` is called on the worker's loop after something changed; many changes may be one call.
+ * A bell that cannot be rung (no memory) is not heard: look now and then all the same. */
+void roster_set_bell(struct roster *r, unsigned worker, struct loop *loop, void (*fn)(void *arg), void *arg);
+/* Others than `worker` are told that something changed. */
+void roster_ring(struct roster *r, unsigned worker);
+
+/* A link that was judged good comes to a worker.  REASON_NONE and a reference on its seat;
+ * REPLACED: of an older process (refuse it); OVERLOAD.  *ret_was_replaced: an older process was
+ * here. */
+enum reason roster_enter(struct roster *r, unsigned worker, const struct identity *who,
+                         const struct tunnel_hello *hello, const struct tunnel_session *session,
+                         bool *ret_was_replaced, struct seat **ret_seat);
+/* It goes; true when the agent has left with it. */
+bool roster_leave(struct roster *r, unsigned worker, struct seat *seat);
+/* The session of an agent that is here, and its seat; false: not known. */
+bool roster_session(struct roster *r, const struct ulid *agent, const struct ulid *session,
+                    struct tunnel_session *ret_session, struct seat **ret_seat);
+
+struct seat *seat_ref(struct seat *s);
+void seat_unref(struct seat *s);
+DEFINE_FREEP(seat, seat_unref)
+
+/* It has a newer certificate. */
+void seat_renew(struct seat *s, const struct identity *who);
+static inline bool seat_is_replaced(const struct seat *s) { return atomic_load(&s->is_replaced); }
+
+/* A thread's view of the roster. */
+struct roster_reader {
+    struct roster *roster;
+    uint64_t version;
+    struct pmap agents;
+};
+
+void roster_reader_init(struct roster_reader *reader, struct roster *r);
+void roster_reader_deinit(struct roster_reader *reader);
+/* As it is now; the seat is borrowed until the reader is asked again.  NULL: not here. */
+struct seat *roster_find(struct roster_reader *reader, const struct ulid *agent);
