@@ -45,23 +45,34 @@ static void tell(struct gate *g, const char *type, const struct guest *v, enum r
         events_add(g->config.events, type, &id, buf_span(&data));
 }
 
-void guest_turn_away(struct guest *v, enum reason why, const char *text)
+static void tell_refused(struct gate *g, const struct tunnel *t, const char *agent, enum reason why, const char *text)
 {
     char address[ADDR_UNIX_MAX + 8];
-    struct endpoint peer = tunnel_peer_address(v->tunnel);
+    struct endpoint peer = tunnel_peer_address(t);
 
-    metric_add_at(v->gate->config.metrics, M_LINKS_REFUSED, why, 0, 1);
-    LOG(WARNING, "link.refused", S("agent", v->who.id.text), R("reason", why), S("detail", text),
+    metric_add_at(g->config.metrics, M_LINKS_REFUSED, why, 0, 1);
+    LOG(WARNING, "link.refused", S("agent", agent), R("reason", why), S("detail", text),
         S("address", endpoint_format(&peer, address, sizeof(address))));
+}
+
+/* `agent`: NULL for strangers. */
+static void audit_refused(struct gate *g, const struct tunnel *t, const struct ulid *agent, enum reason why)
+{
+    struct endpoint peer = tunnel_peer_address(t);
+
+    if (g->config.events)
+        events_refused(g->config.events, "tunnel", why, agent, &peer.addr);
+}
+
+void guest_turn_away(struct guest *v, enum reason why, const char *text)
+{
+    tell_refused(v->gate, v->tunnel, v->who.id.text, why, text);
     tunnel_refuse(v->tunnel, why, text);
 }
 
 void guest_refuse(struct guest *v, enum reason why, const char *text)
 {
-    struct endpoint peer = tunnel_peer_address(v->tunnel);
-
-    if (v->gate->config.events)
-        events_refused(v->gate->config.events, "tunnel", why, v->who.id.text[0] ? &v->who.id : NULL, &peer.addr);
+    audit_refused(v->gate, v->tunnel, v->who.id.text[0] ? &v->who.id : NULL, why);
     guest_turn_away(v, why, text);
 }
 
@@ -348,10 +359,26 @@ static struct guest *guest_of(void *user)
     return kind && *kind == USER_GUEST ? user : NULL;
 }
 
+/* It ended before it had shown who it is.  Who went by himself, or for the relay's sake, was not
+ * refused. */
+static void stranger_leaves(struct gate *g, const struct tunnel *t, enum reason why, const char *text)
+{
+    static const enum reason faults[] = { REASON_HELLO_TIMEOUT, REASON_VERSION_MISMATCH, REASON_PROTOCOL_ERROR };
+
+    for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
+        if (faults[i] != why)
+            continue;
+        audit_refused(g, t, NULL, why);
+        tell_refused(g, t, "", why, text);
+    }
+}
+
 static void on_down(void *user, struct tunnel *t, enum reason why, const char *text)
 {
     struct guest *v = guest_of(user);
 
+    if (!v && user)
+        stranger_leaves(user, t, why, text);
     if (!v)
         return;
     leave(v, t, why, text);

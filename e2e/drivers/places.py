@@ -58,8 +58,8 @@ def has_refusal(up, reason, trace_id=None, **fields):
 SOON = {"ADIT_CONTROLPLANE_AUDIT_REFUSALS_MS": "200ms", "ADIT_RELAY_REFUSED_MS": "200ms"}
 
 
-def audited(up, reason, **fields):
-    wait_until(lambda: has_refusal(up, reason, **fields), 5,
+def audited(up, reason, seconds=10, **fields):
+    wait_until(lambda: has_refusal(up, reason, **fields), seconds,
                lambda: f"no audit event: {reason} {fields}: {up.api('GET', f'/audit-events?outcome={reason}').text[:3000]}")
 
 

@@ -10,7 +10,7 @@ from places import explained, in_places
 from up import Up, closed_network
 
 PORT = 7000
-NAMES = {"files.corp.test": [THERE_IP], "far.corp.test": ["10.77.0.1"]}
+NAMES = {"files.corp.test": [THERE_IP], "far.corp.test": ["10.77.0.1"], "barred.corp.test": ["10.78.0.1"]}
 NOW = datetime.datetime.now(datetime.timezone.utc)
 YESTERDAY = (NOW - datetime.timedelta(days=1)).strftime("%a").lower()
 
@@ -50,6 +50,7 @@ CAUSES = [
     ("acl-denied", denied_by_list, "listed.corp.test", True),
     ("acl-denied", lambda up, who: grant(up, who, "strict"), "denied.corp.test", False),
     ("dial-unreachable", grant, "far.corp.test", False),
+    ("dial-failed", grant, "barred.corp.test", False),
 ]
 
 
@@ -67,6 +68,7 @@ with Up() as up:
     up.api.make("destination-profiles", name="strict", hosts=["denied.corp.test", "listed.corp.test"],
                 ports=["1-65535"], agent_group="strict")
     ip("route", "add", "unreachable", "10.77.0.0/16")
+    ip("route", "add", "prohibit", "10.78.0.0/16")      # EACCES
     for number, (reason, make, host, is_known) in enumerate(CAUSES):
         name, secret = up.add_user(f"p{number}")
         make(up, name)

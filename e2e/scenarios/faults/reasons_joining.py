@@ -3,7 +3,9 @@
 import base64
 import glob
 import json
+import os
 import shutil
+import signal
 import subprocess
 
 from harness import check, wait_until
@@ -67,6 +69,16 @@ def refused_by_relay(up, agent, reason, seconds=20):
             actor__id=up.api("GET", "/agents/one").body["id"])
 
 
+def join_without_control_plane(up, token):
+    """adit up is held, or it would start another at once."""
+    os.kill(up.process.pid, signal.SIGSTOP)
+    os.kill(up.pid("adit-controlplane"), signal.SIGKILL)
+    try:
+        return join(token, "/tmp/none")
+    finally:
+        os.kill(up.process.pid, signal.SIGCONT)
+
+
 with Up(env=SOON) as up:
     spent = token_of(up, "one")
     check(join(spent, "/tmp/one")[0] == 0)
@@ -107,3 +119,12 @@ with Up(env=SOON) as up:
     check(up.api("PATCH", "/agents/one?wait=applied", {"status": "disabled"}).status == 200)
     refused_by_relay(up, locked, "agent-revoked", 40)
     stop(locked)
+
+    # Nobody there to ask: the token is not spent, and the audit hears of it later.
+    code, text = join_without_control_plane(up, fresh)
+    check(code != 0 and "control-unreachable" in text, text)
+    meaning("control-unreachable")
+    check(logged(up, "link.refused", "control-unreachable") and counted(LINKS, "control-unreachable") == 1)
+    wait_until(up.is_answering, 30, "the control plane is started again")
+    audited(up, "control-unreachable", 30, action="relay.tunnel", actor={"kind": "anonymous", "address": "127.0.0.1"})
+    wait_until(lambda: join(fresh, "/tmp/two")[0] == 0, 30, "the token is good once the control plane is back")
