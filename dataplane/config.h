@@ -36,6 +36,7 @@
     X(MSEC, max_staleness_ms, "24h", 1000, 2592000000, 0, "serve that long without a word of the control plane") \
     X(MSEC, control_away_ms, "15s", 6000, 3600000, 0, "the control plane counts as away after that long a silence; it speaks every 5 s") \
     X(MSEC, renew_wait_ms, "90s", 1000, 86400000, 0, "once it is back, for agents to renew certificates that ended meanwhile") \
+    X(SIZE, events_spool, "256M", 4194304, 1099511627776, 0, "disk for what the control plane is to be told while it is away; beyond, the oldest goes") \
     X(MSEC, drain_ms, "30s", 0, 3600000, OPTION_RELOAD, "how long living streams may finish at stop") \
     X(STR, log_level, "info", 0, 0, OPTION_RELOAD, "error, warning, info or debug")                 \
     X(STR, log_format, "auto", 0, 0, 0, "text, json, or auto: text on a terminal")

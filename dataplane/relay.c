@@ -119,6 +119,7 @@ static void write_metrics(void *arg, struct buf *out)
     metric_set(slot, M_CONFIG_EPOCH, (int64_t)status.position.epoch);
     metric_set(slot, M_AGENTS, (int64_t)roster_count(crew_roster(relay->crew)));
     metric_set(slot, M_EVENTS_WAITING, (int64_t)events_waiting(relay->events));
+    metric_set(slot, M_EVENTS_SPOOLED, (int64_t)events_spooled_bytes(relay->events));
     metric_add(slot, M_STATE_REFUSED, (int64_t)(status.refused - relay->state_refused));
     metric_set(slot, M_REFUSED_OTHERS, (int64_t)events_refused_others(relay->events));
     metric_add(slot, M_EVENTS_DROPPED, (int64_t)(dropped - relay->events_dropped));
@@ -244,15 +245,24 @@ static int make_member(struct relay *relay, struct buf *reterr)
     return 0;
 }
 
-static int make_events(struct relay *relay)
+static int make_events(struct relay *relay, struct buf *reterr)
 {
+    char dir[4096];
     const struct events_config config = {
         .control = relay->control,
+        .dir = dir,
+        .spool_bytes = (size_t)relay->config->events_spool,
+        .boot_id = relay->self.boot_id,
         .refused_max = (unsigned)relay->config->refused_max,
         .refused_ms = (uint64_t)relay->config->refused_ms,
     };
+    int r;
 
-    return events_new(&config, &relay->events);
+    snprintf(dir, sizeof(dir), "%s/events", relay->config->data_dir);
+    r = events_new(&config, &relay->events);
+    if (r)
+        buf_printf(reterr, "cannot keep events in %s: %s", dir, strerror(-r));
+    return r;
 }
 
 static int make_sync(struct relay *relay, struct buf *reterr)
@@ -267,8 +277,8 @@ static int make_sync(struct relay *relay, struct buf *reterr)
     if (!r)
         r = control_new(&control, &relay->control);
     if (!r)
-        r = make_events(relay);
-    if (r)
+        r = make_events(relay, reterr);
+    if (r && reterr->len == 0)
         buf_printf(reterr, "cannot prepare the line to the control plane %s: %s", control.url, strerror(-r));
     atomic_init(&relay->freshness.max_ms, (uint64_t)relay->config->max_staleness_ms);
     return r;

@@ -18,8 +18,10 @@ struct incoming {
     struct store_tx *tx;
     const struct request *req;
     struct ulid id;
-    struct span type, data;             /* data: an object as it came */
+    struct span type, boot, data;       /* data: an object as it came */
     int64_t at_ms;
+    char newest_boot[64];               /* of the relay; "": not known */
+    bool is_boot_read;
     bool has_refused;                   /* of any event so far */
 };
 
@@ -39,6 +41,7 @@ static const struct naming stream_names[] = {
     { SPAN_INIT("port"), LEFT_OUT },
     { SPAN_INIT("stream"), LEFT_OUT },
     { SPAN_INIT("relay"), LEFT_OUT },
+    { SPAN_INIT("boot_id"), LEFT_OUT },
     { SPAN_INIT("state"), LEFT_OUT },
     { SPAN_INIT("at_ms"), LEFT_OUT },
     { SPAN_INIT("bytes_out"), LEFT_OUT },
@@ -167,12 +170,21 @@ static int put_data(struct draft *drafts, size_t count, struct span data)
 
 typedef int (*record_fn)(struct store_tx *tx, enum store_source source, const struct ulid *id, struct span doc);
 
-static void stream_begin(struct draft *stream, const struct incoming *e, const char *state)
+/* How a stream is kept. */
+enum stream_state { STREAM_OPEN, STREAM_CLOSED, STREAM_LOST };
+
+static void stream_begin(struct draft *stream, const struct incoming *e, enum stream_state state)
 {
     draft_begin(stream, e);
-    json_put_text(&stream->w, "state", state);
+    json_put_text(&stream->w, "state", state == STREAM_OPEN ? "open" : "closed");
     json_put_str(&stream->w, "stream", ulid_span(&e->id));
     json_put_int(&stream->w, "at_ms", e->at_ms);
+    if (e->boot.n)
+        json_put_str(&stream->w, "boot_id", e->boot);
+    if (state != STREAM_LOST)
+        return;
+    json_put_int(&stream->w, "closed_at_ms", e->at_ms);
+    json_put_text(&stream->w, "reason", reason_text(REASON_SESSION_LOST));
 }
 
 /* The stream was allowed: the decision has its id. */
@@ -191,7 +203,7 @@ static int keep(const struct incoming *e, enum store_source source, struct draft
     return doc.n ? fn(e->tx, source, &e->id, doc) : 0;
 }
 
-static int keep_allowed(const struct incoming *e, const char *state, record_fn fn)
+static int keep_allowed(const struct incoming *e, enum stream_state state, record_fn fn)
 {
     enum { STREAM, DECISION, COUNT };
     struct draft drafts[COUNT] = { DRAFT(stream_names), DRAFT(allowed_names) };
@@ -209,15 +221,51 @@ static int keep_allowed(const struct incoming *e, const char *state, record_fn f
     return r;
 }
 
+/* Which start of the relay runs now; "": it has not said. */
+static int read_boot(struct store_tx *tx, const struct ulid *relay, char dst[64])
+{
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    AUTO(buf_deinit) struct buf text;
+    struct json_error error;
+    int64_t at_ms;
+    int r;
+
+    dst[0] = 0;
+    buf_init_heap(&text, 1024);
+    r = store_report_get(tx, relay, "relay.boot", &text, &at_ms);
+    if (!r)
+        r = json_parse(buf_span(&text), &doc, &error);
+    if (!r && !span_copy(doc_text(doc, "boot_id"), dst, 64))
+        dst[0] = 0;
+    return r == STORE_E_NOT_FOUND ? 0 : r;
+}
+
+/* Ids of starts rise.  What a relay had to tell when it was killed comes after it started anew. */
+static int is_of_dead_boot(struct incoming *e, bool *ret_is_dead)
+{
+    struct ulid relay;
+    int r = 0;
+
+    if (e->boot.n && !e->is_boot_read && ulid_parse(span_str(e->req->principal.id), &relay)) {
+        r = read_boot(e->tx, &relay, e->newest_boot);
+        e->is_boot_read = !r;
+    }
+    *ret_is_dead = e->boot.n && e->newest_boot[0] && span_cmp(e->boot, span_str(e->newest_boot)) < 0;
+    return r;
+}
+
 /* Events may come twice and, after a lost answer, late: an end is not undone by a beginning. */
 static int on_stream_opened(struct incoming *e)
 {
-    return keep_allowed(e, "open", store_record_add);
+    bool is_dead;
+    int r = is_of_dead_boot(e, &is_dead);
+
+    return r ? r : keep_allowed(e, is_dead ? STREAM_LOST : STREAM_OPEN, store_record_add);
 }
 
 static int on_stream_passed(struct incoming *e)
 {
-    return keep_allowed(e, "closed", store_record_merge);
+    return keep_allowed(e, STREAM_CLOSED, store_record_merge);
 }
 
 static int on_stream_closed(struct incoming *e)
@@ -225,7 +273,7 @@ static int on_stream_closed(struct incoming *e)
     AUTO(draft_deinit) struct draft stream = DRAFT(stream_names);
     int r;
 
-    stream_begin(&stream, e, "closed");
+    stream_begin(&stream, e, STREAM_CLOSED);
     r = put_data(&stream, 1, e->data);
     return r ? r : keep(e, STORE_STREAMS, &stream, store_record_merge);
 }
@@ -299,7 +347,7 @@ static int read_event(struct incoming *e, struct span event)
     int r;
 
     e->id = (struct ulid){ 0 };
-    e->type = e->data = SPAN_NONE;
+    e->type = e->boot = e->data = SPAN_NONE;
     e->at_ms = 0;
     r = json_walk_begin(event, &w);
     while (!r && !(r = json_walk_next(&w, &key, &value))) {
@@ -309,6 +357,8 @@ static int read_event(struct incoming *e, struct span event)
             e->type = json_raw_str(value);
         else if (span_eq(key, SPAN("at_ms")))
             e->at_ms = json_raw_int(value);
+        else if (span_eq(key, SPAN("boot_id")))
+            e->boot = json_raw_str(value);
         else if (span_eq(key, SPAN("data")))
             e->data = value;
     }
@@ -440,12 +490,14 @@ static int close_stream(struct store_tx *tx, const struct ulid *id, int64_t now_
     return buf_error(&text) ? buf_error(&text) : store_record_put(tx, STORE_STREAMS, id, buf_span(&text));
 }
 
-/* A relay that started anew holds none of the streams that it had. */
-static int close_orphans(struct store_tx *tx, const char *relay, int64_t now_ms)
+/* A relay that started anew holds none of the streams that it had; what it told of its own
+ * before it said that it had started is its own. */
+static int close_orphans(struct store_tx *tx, const char *relay, const char *boot, int64_t now_ms)
 {
-    struct store_query q = { .source = STORE_STREAMS, .filter_count = 2, .limit = STORE_LIMIT_MAX,
+    struct store_query q = { .source = STORE_STREAMS, .filter_count = 3, .limit = STORE_LIMIT_MAX,
         .filters = { { .field = "relay", .op = STORE_EQ, .text = span_str(relay) },
-                     { .field = "state", .op = STORE_EQ, .text = SPAN("open") } } };
+                     { .field = "state", .op = STORE_EQ, .text = SPAN("open") },
+                     { .field = "boot_id", .op = STORE_NE, .text = span_str(boot) } } };
     AUTO(freep) struct orphans *o = calloc(1, sizeof(*o));
     AUTO(buf_deinit) struct buf next;
     int r;
@@ -463,21 +515,27 @@ static int close_orphans(struct store_tx *tx, const char *relay, int64_t now_ms)
     return r;
 }
 
-static int was_same_boot(struct store_tx *tx, const struct ulid *relay, struct span boot_id, bool *ret_is_same)
+static int note_boot(struct store_tx *tx, const struct ulid *relay, struct span boot, int64_t now_ms)
 {
-    AUTO(json_value_freep) struct json_value *old = NULL;
-    AUTO(buf_deinit) struct buf text;
-    struct json_error error;
-    int64_t at_ms;
+    AUTO(buf_deinit) struct buf doc;
+    char before[64], now[64];
+    struct json_writer w;
     int r;
 
-    buf_init_heap(&text, STORE_DOC_MAX);
-    r = store_report_get(tx, relay, "relay.applied", &text, &at_ms);
-    if (r && r != STORE_E_NOT_FOUND)
+    buf_init_heap(&doc, 1024);
+    if (!span_copy(boot, now, sizeof(now)))
+        return -EINVAL;
+    r = read_boot(tx, relay, before);
+    if (r || strcmp(before, now) == 0)
         return r;
-    *ret_is_same = !r && !json_parse(buf_span(&text), &old, &error) &&
-                   span_eq(doc_text(old, "boot_id"), boot_id);
-    return 0;
+    r = close_orphans(tx, relay->text, now, now_ms);
+    if (r)
+        return r;
+    json_begin(&w, &doc);
+    json_open_object(&w, NULL);
+    json_put_text(&w, "boot_id", now);
+    json_close_object(&w);
+    return buf_error(&doc) ? buf_error(&doc) : store_report_put(tx, relay, "relay.boot", buf_span(&doc));
 }
 
 static int keep_applied(struct internal *in, const struct request *req, const struct json_value *body)
@@ -485,7 +543,6 @@ static int keep_applied(struct internal *in, const struct request *req, const st
     AUTO(store_rollbackp) struct store_tx *tx = NULL;
     AUTO(buf_deinit) struct buf doc;
     struct ulid relay;
-    bool is_same = false;
     int r;
 
     buf_init_heap(&doc, STORE_DOC_MAX);
@@ -494,9 +551,7 @@ static int keep_applied(struct internal *in, const struct request *req, const st
         return -EINVAL;
     r = store_begin(in->enrol.store, STORE_WRITE, &tx);
     if (!r)
-        r = was_same_boot(tx, &relay, doc_text(body, "boot_id"), &is_same);
-    if (!r && !is_same)
-        r = close_orphans(tx, relay.text, (int64_t)store_now_ms(in->enrol.store));
+        r = note_boot(tx, &relay, doc_text(body, "boot_id"), (int64_t)store_now_ms(in->enrol.store));
     if (!r)
         r = store_report_put(tx, &relay, "relay.applied", buf_span(&doc));
     return r ? r : store_commit(&tx, NULL);

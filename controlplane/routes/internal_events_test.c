@@ -10,8 +10,13 @@
 #define OTHER "01ARZ3NDEKTSV4RRFFQ69G5FR2"
 #define STREAM "01ARZ3NDEKTSV4RRFFQ69G5FS1"
 #define SECOND "01ARZ3NDEKTSV4RRFFQ69G5FS2"
+#define THIRD "01ARZ3NDEKTSV4RRFFQ69G5FS3"
+#define FOURTH "01ARZ3NDEKTSV4RRFFQ69G5FS4"
+#define FIFTH "01ARZ3NDEKTSV4RRFFQ69G5FS5"
 #define OPENED(id_) "{\"events\":[{\"id\":\"" id_ "\",\"type\":\"stream.opened\",\"at_ms\":5,\"data\":" \
     "{\"user_name\":\"ann\",\"target\":\"[2001:db8::1]:443\",\"state\":\"mine\",\"opened_at_ms\":5}}]}"
+#define OPENED_BY(boot_, id_) "{\"events\":[{\"id\":\"" id_ "\",\"type\":\"stream.opened\",\"at_ms\":5,\"boot_id\":\"" boot_ \
+    "\",\"data\":{\"target\":\"a.example:80\",\"opened_at_ms\":5}}]}"
 #define CLOSED(id_) "{\"events\":[{\"id\":\"" id_ "\",\"type\":\"stream.closed\",\"at_ms\":9,\"data\":" \
     "{\"target\":\"a.example:80\",\"sent_bytes\":3,\"received_bytes\":4,\"closed_at_ms\":9}}]}"
 
@@ -222,11 +227,22 @@ static void test_applied(void **state)
     assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "state", text), "closed");
     assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "reason", text), "session-lost");
     assert_string_equal(row_text(w, STORE_STREAMS, SECOND, "state", text), "open");
+    /* What the new one told of itself before it said that it had started, it holds. */
+    assert_int_equal(post(w, on_relay_events, RELAY, OPENED_BY("b3", THIRD)), 204);
+    assert_int_equal(post(w, on_relay_applied, RELAY, "{\"boot_id\":\"b3\",\"revision\":4}"), 204);
+    assert_string_equal(row_text(w, STORE_STREAMS, THIRD, "state", text), "open");
+    /* What a dead one told, and what came only now, nobody holds. */
+    assert_int_equal(post(w, on_relay_events, RELAY, OPENED_BY("b2", FOURTH)), 204);
+    assert_string_equal(row_text(w, STORE_STREAMS, FOURTH, "state", text), "closed");
+    assert_string_equal(row_text(w, STORE_STREAMS, FOURTH, "reason", text), "session-lost");
+    assert_string_equal(row_text(w, STORE_STREAMS, FOURTH, "closed_at_ms", text), "5");
+    assert_int_equal(post(w, on_relay_events, RELAY, OPENED_BY("b3", FIFTH)), 204);
+    assert_string_equal(row_text(w, STORE_STREAMS, FIFTH, "state", text), "open");
     assert_true(ulid_parse(SPAN(RELAY), &relay));
     assert_int_equal(store_begin(w->store, STORE_READ, &tx), 0);
     assert_int_equal(store_report_get(tx, &relay, "relay.applied", &doc, &at_ms), 0);
     store_rollback(tx);
-    assert_non_null(strstr(buf_text(&doc), "\"b2\""));
+    assert_non_null(strstr(buf_text(&doc), "\"b3\""));
 }
 
 /* ---- whom a relay refused ---- */

@@ -130,6 +130,7 @@ static int add_relay(void *ctx, const struct ulid *subject, struct span doc, int
         .streams = doc_int(v, "streams"),
         .agents = (int64_t)(agents ? json_count(agents) : 0),
         .is_connected = counts && at_ms + LIVE_FRESH_MS > live->now_ms,
+        .is_admitted = counts,
     };
     if (!span_copy(doc_text(v, "software"), relay->version, sizeof(relay->version)))
         relay->version[0] = 0;
@@ -185,14 +186,25 @@ const struct live_agent *live_agent_find(const struct live *live, const struct u
     return found;
 }
 
+static bool is_any_connected(const struct live *live)
+{
+    for (size_t i = 0; i < live->relay_count; i++) {
+        if (live->relays[i].is_connected)
+            return true;
+    }
+    return false;
+}
+
 bool live_has_applied(const struct live *live, const struct store_position *position)
 {
+    bool waits_for_all = !is_any_connected(live);
+
     for (size_t i = 0; i < live->relay_count; i++) {
         const struct live_relay *r = &live->relays[i];
         bool is_behind = r->epoch < position->epoch ||
             (r->epoch == position->epoch && r->revision < position->revision);
 
-        if (r->is_connected && is_behind)
+        if (is_behind && (r->is_connected || (waits_for_all && r->is_admitted)))
             return false;
     }
     return true;

@@ -21,6 +21,7 @@ struct live_relay {
     int64_t at_ms, streams, agents;
     char version[64];
     bool is_connected;
+    bool is_admitted;                   /* neither deleted nor disabled */
 };
 
 struct live_agent {                     /* one row for each relay that holds it */
@@ -42,5 +43,6 @@ const struct live_relay *live_relay_find(const struct live *live,
                                          const struct ulid *relay); /* NULL */
 /* The first row of the agent, connected ones before others; NULL. */
 const struct live_agent *live_agent_find(const struct live *live, const struct ulid *agent);
-/* Whether every connected relay runs the position, or a later one. */
+/* Whether every connected relay runs the position, or a later one.  While none is connected,
+ * every one that ever reported: what nobody runs is not in force. */
 bool live_has_applied(const struct live *live, const struct store_position *position);

@@ -51,9 +51,11 @@
     X(EVENTS_WAITING, "adit_relay_events_waiting", GAUGE, NULL, NULL,                             \
       "Events that wait for the control plane.")                                                  \
     X(EVENTS_DROPPED, "adit_relay_events_dropped_total", COUNTER, NULL, NULL,                     \
-      "Events that were dropped because too many waited.")                                        \
+      "Events that were dropped: too many waited, or the control plane refused them.")            \
     X(REFUSED_OTHERS, "adit_relay_refused_others_total", COUNTER, NULL, NULL,                     \
       "Refusals that the control plane hears of by their code alone: too many callers.")      \
+    X(EVENTS_SPOOLED, "adit_relay_events_spooled_bytes", GAUGE, NULL, NULL,                       \
+      "Disk that events take which wait for the control plane.")                                  \
     X(HELD_BYTES, "adit_relay_held_bytes", GAUGE, NULL, NULL,                                     \
       "Bytes held in streams: replay copies and what was not yet delivered.")                     \
     X(PROMISED_BYTES, "adit_relay_promised_bytes", GAUGE, NULL, NULL,                             \

@@ -1,5 +1,6 @@
 #include "dataplane/sync/events.h"
 #include "dataplane/sync/refused.h"
+#include "dataplane/sync/spool.h"
 #include "lib/base/list.h"
 #include "lib/crypto/random.h"
 #include "lib/json/json.h"
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #define BATCH_BYTES_MAX ((size_t)900 << 10)
+#define LINES_BYTES_MAX (BATCH_BYTES_MAX + EVENTS_DATA_MAX + 1024)
 #define GATHER_MS 50                /* many streams are over by then, and are one event */
 #define RETRY_FIRST_MS 200
 #define RETRY_MAX_MS 5000
@@ -31,6 +33,7 @@ struct event {
 
 struct events {
     struct control *control;
+    struct ulid boot_id;
     struct refused *refused;
     uint64_t refused_ms;
     pthread_mutex_t lock;           /* guards the five below */
@@ -40,10 +43,14 @@ struct events {
     size_t bytes;
     _Atomic uint64_t dropped;
     bool is_woken;
-    struct list sending;            /* control loop only, as all below */
-    struct loop_timer timer, telling;
+    struct spool *spool;            /* control loop only, as all below */
+    struct buf lines;               /* gathered; the disk did not take them yet */
+    size_t line_count;
+    struct buf body;                /* of the batch under way */
+    struct spool_mark mark;         /* where it ends; lines 0: it is `lines` */
+    struct loop_timer gather, retry, telling;
     uint32_t failures;
-    bool is_sending;
+    bool is_sending, is_disk_bad;
 };
 
 static struct event **young_of(struct events *e, const struct ulid *id)
@@ -74,14 +81,14 @@ static void drop_oldest(struct events *e)
     free(oldest);
 }
 
-static void send_batch(void *arg);
+static void on_gather(void *arg);
 
 static void on_woken(void *arg)
 {
     struct events *e = arg;
 
-    if (!e->is_sending && !timer_is_on(&e->timer))
-        timer_start(control_loop(e->control), &e->timer, GATHER_MS, send_batch, e);
+    if (!timer_is_on(&e->gather))
+        timer_start(control_loop(e->control), &e->gather, GATHER_MS, on_gather, e);
 }
 
 static void enqueue(struct events *e, struct event *event)
@@ -109,12 +116,10 @@ static bool append(struct events *e, struct event *event)
 
 static void add(struct events *e, const char *type, const struct ulid *id, struct span data)
 {
-    struct event *event = malloc(sizeof(*event) + data.n);
+    struct event *event = data.n <= EVENTS_DATA_MAX ? malloc(sizeof(*event) + data.n) : NULL;
 
     if (!event) {
-        pthread_mutex_lock(&e->lock);
-        e->dropped++;
-        pthread_mutex_unlock(&e->lock);
+        atomic_fetch_add(&e->dropped, 1);
         return;
     }
     event->type = type;
@@ -122,7 +127,7 @@ static void add(struct events *e, const char *type, const struct ulid *id, struc
     event->at_ms = wall_ms();
     event->n = data.n;
     memcpy(event->data, data.p, data.n);
-    /* A full post queue means that the loop is awake: its next batch takes this one along. */
+    /* A full post queue means that the loop is awake: whoever comes next wakes it again. */
     if (append(e, event) && loop_post(control_loop(e->control), on_woken, e)) {
         pthread_mutex_lock(&e->lock);
         e->is_woken = false;
@@ -180,95 +185,205 @@ bool events_stream_passed(struct events *e, const struct ulid *id, struct span d
     return joined != NULL;
 }
 
-/* --- the control loop's side ----------------------------------------------------------------- */
+/* --- from memory to disk ------------------------------------------------------------------------- */
 
-static void take_batch(struct events *e)
+static void write_line(struct events *e, const struct event *event)
 {
-    size_t bytes = 0;
+    struct json_writer w;
 
-    pthread_mutex_lock(&e->lock);
-    for (size_t n = 0; n < EVENTS_BATCH_MAX && bytes < BATCH_BYTES_MAX && e->count; n++) {
-        struct event *event = container_of(list_first(&e->waiting), struct event, node);
-
-        leave_queue(e, event);
-        list_append(&e->sending, &event->node);
-        bytes += event->n + 128;
-    }
-    e->is_woken = e->count > 0;
-    pthread_mutex_unlock(&e->lock);
+    json_begin(&w, &e->lines);
+    json_open_object(&w, NULL);
+    json_put_str(&w, "id", ulid_span(&event->id));
+    json_put_text(&w, "type", event->type);
+    json_put_int(&w, "at_ms", (int64_t)event->at_ms);
+    json_put_str(&w, "boot_id", ulid_span(&e->boot_id));
+    json_put_raw(&w, "data", span_of(event->data, event->n));
+    json_close_object(&w);
+    buf_put_u8(&e->lines, '\n');
 }
 
-static void free_sent(struct events *e)
+static bool take_event(struct events *e, struct event **ret_event)
 {
     struct list *first;
 
-    while ((first = list_first(&e->sending))) {
-        list_remove(first);
-        free(container_of(first, struct event, node));
+    pthread_mutex_lock(&e->lock);
+    first = list_first(&e->waiting);
+    if (first) {
+        *ret_event = container_of(first, struct event, node);
+        leave_queue(e, *ret_event);
     }
+    e->is_woken = first != NULL;
+    pthread_mutex_unlock(&e->lock);
+    return first != NULL;
+}
+
+/* What waits is made lines, as much as a batch holds. */
+static void make_lines(struct events *e)
+{
+    while (e->line_count < EVENTS_BATCH_MAX && e->lines.len < BATCH_BYTES_MAX) {
+        struct event *event;
+
+        if (!take_event(e, &event))
+            return;
+        write_line(e, event);
+        e->line_count++;
+        free(event);
+    }
+}
+
+static void forget_lines(struct events *e)
+{
+    buf_clear(&e->lines);
+    e->line_count = 0;
+}
+
+/* Once for each change of mind. */
+static void note_disk(struct events *e, int r)
+{
+    if (r && !e->is_disk_bad)
+        LOG(ERROR, "events.not_kept", E(r), S("detail", "they wait in memory until the disk takes them"));
+    if (!r && e->is_disk_bad)
+        LOG(INFO, "events.kept", U("events", e->line_count));
+    e->is_disk_bad = r != 0;
+}
+
+static bool are_lines_on_their_way(const struct events *e)
+{
+    return e->is_sending && !e->mark.lines;
+}
+
+static void keep(struct events *e)
+{
+    int r = 0;
+
+    while (!r && !are_lines_on_their_way(e)) {
+        make_lines(e);
+        if (buf_error(&e->lines)) {             /* no memory */
+            e->dropped += e->line_count;
+            forget_lines(e);
+        }
+        if (!e->line_count)
+            return;
+        r = spool_append(e->spool, buf_span(&e->lines), e->line_count);
+        note_disk(e, r);
+        if (!r)
+            forget_lines(e);
+    }
+}
+
+/* --- from disk to the control plane -------------------------------------------------------------- */
+
+static void on_sent(void *user, const struct control_answer *answer);
+
+/* Lines become the members of a list. */
+static void close_body(struct buf *body, size_t from)
+{
+    for (size_t i = from; i + 1 < body->len; i++) {
+        if (body->data[i] == '\n')
+            body->data[i] = ',';
+    }
+    buf_put_str(body, "]}");
+}
+
+enum { NOTHING_TO_SEND = 1 };
+
+static int make_body(struct events *e)
+{
+    size_t from;
+    int r;
+
+    buf_clear(&e->body);
+    buf_put_str(&e->body, "{\"events\":[");
+    from = e->body.len;
+    r = spool_read(e->spool, EVENTS_BATCH_MAX, BATCH_BYTES_MAX, &e->body, &e->mark);
+    if (r)
+        return r;
+    if (!e->mark.lines)
+        buf_put_span(&e->body, buf_span(&e->lines));
+    if (e->body.len == from)
+        return NOTHING_TO_SEND;
+    close_body(&e->body, from);
+    return buf_error(&e->body);
+}
+
+static void retry_later(struct events *e)
+{
+    uint32_t wait_ms = RETRY_FIRST_MS;
+
+    for (uint32_t i = 0; i < e->failures && wait_ms < RETRY_MAX_MS; i++)
+        wait_ms *= 2;
+    e->failures++;
+    timer_start(control_loop(e->control), &e->retry, wait_ms / 2 + random_u64() % wait_ms, on_gather, e);
+}
+
+static void send_next(struct events *e)
+{
+    int r;
+
+    if (e->is_sending || timer_is_on(&e->retry))
+        return;
+    r = make_body(e);
+    if (r == NOTHING_TO_SEND)
+        return;
+    if (r || control_send(e->control, "/internal/v1/events", buf_span(&e->body), 65536, 10000, on_sent, e))
+        retry_later(e);
+    else
+        e->is_sending = true;
+}
+
+static void on_gather(void *arg)
+{
+    struct events *e = arg;
+
+    keep(e);
+    send_next(e);
+}
+
+static void forget_batch(struct events *e)
+{
+    if (e->mark.lines)
+        spool_forget(e->spool, &e->mark);
+    else
+        forget_lines(e);
+}
+
+/* For its content: sent again it would be refused again.  Any other refusal may pass. */
+static bool is_refused_for_good(unsigned status)
+{
+    return status == 400 || status == 413 || status == 422;
+}
+
+/* It may take long: from now on what waits is to outlive the machine's power as well. */
+static void note_delay(struct events *e, const struct control_answer *answer)
+{
+    int r = spool_sync(e->spool);
+
+    if (r)
+        note_disk(e, r);
+    if (!e->failures)
+        LOG(WARNING, "events.delayed", U("status", answer->status), R("reason", answer->reason),
+            U("waiting", events_waiting(e)));
 }
 
 static void on_sent(void *user, const struct control_answer *answer)
 {
     struct events *e = user;
-    uint32_t wait_ms = RETRY_FIRST_MS;
 
     e->is_sending = false;
     if (answer->status >= 200 && answer->status < 300) {
         e->failures = 0;
-        free_sent(e);
-        timer_start(control_loop(e->control), &e->timer, 0, send_batch, e);
+        forget_batch(e);
+        timer_start(control_loop(e->control), &e->gather, 0, on_gather, e);
         return;
     }
-    if (answer->status >= 400 && answer->status < 500 && answer->status != 429) {
+    if (is_refused_for_good(answer->status)) {
         LOG(ERROR, "events.refused", U("status", answer->status), R("reason", answer->reason));
-        free_sent(e);               /* sent again it would be refused again */
+        e->dropped += e->mark.lines ? e->mark.lines : e->line_count;
+        forget_batch(e);
+    } else {
+        note_delay(e, answer);
     }
-    for (uint32_t i = 0; i < e->failures && wait_ms < RETRY_MAX_MS; i++)
-        wait_ms *= 2;
-    e->failures++;
-    timer_start(control_loop(e->control), &e->timer, wait_ms / 2 + random_u64() % wait_ms, send_batch, e);
-}
-
-static void write_batch(struct events *e, struct buf *out)
-{
-    struct json_writer w;
-
-    json_begin(&w, out);
-    json_open_object(&w, NULL);
-    json_open_array(&w, "events");
-    LIST_EACH(&e->sending, node) {
-        const struct event *event = container_of(node, struct event, node);
-
-        json_open_object(&w, NULL);
-        json_put_str(&w, "id", ulid_span(&event->id));
-        json_put_text(&w, "type", event->type);
-        json_put_int(&w, "at_ms", (int64_t)event->at_ms);
-        json_put_raw(&w, "data", span_of(event->data, event->n));
-        json_close_object(&w);
-    }
-    json_close_array(&w);
-    json_close_object(&w);
-}
-
-static void send_batch(void *arg)
-{
-    struct events *e = arg;
-    AUTO(buf_deinit) struct buf body = { 0 };
-
-    if (list_is_empty(&e->sending))
-        take_batch(e);
-    if (list_is_empty(&e->sending))
-        return;
-
-    buf_init_heap(&body, (size_t)4 << 20);
-    write_batch(e, &body);
-    if (!buf_error(&body) && !control_send(e->control, "/internal/v1/events", buf_span(&body), 65536, 10000,
-                                           on_sent, e)) {
-        e->is_sending = true;
-        return;
-    }
-    timer_start(control_loop(e->control), &e->timer, RETRY_MAX_MS, send_batch, e);
+    retry_later(e);
 }
 
 /* --- refusals ---------------------------------------------------------------------------------- */
@@ -312,46 +427,65 @@ uint64_t events_refused_others(const struct events *e)
     return refused_others(e->refused);
 }
 
+/* --- making it ------------------------------------------------------------------------------------- */
+
 int events_new(const struct events_config *config, struct events **ret_events)
 {
-    struct events *e = calloc(1, sizeof(*e));
+    AUTO(events_freep) struct events *e = calloc(1, sizeof(*e));
     int r;
 
     if (!e)
         return -ENOMEM;
-
-    r = refused_new(config->refused_max ? config->refused_max : 256, &e->refused);
-    if (r) {
-        free(e);
-        return r;
-    }
     e->control = config->control;
+    e->boot_id = config->boot_id;
     e->refused_ms = config->refused_ms ? config->refused_ms : 2000;
     pthread_mutex_init(&e->lock, NULL);
     list_init(&e->waiting);
-    list_init(&e->sending);
-    *ret_events = e;
+    buf_init_heap(&e->lines, LINES_BYTES_MAX);
+    buf_init_heap(&e->body, LINES_BYTES_MAX + 1024);
+    r = refused_new(config->refused_max ? config->refused_max : 256, &e->refused);
+    if (!r)
+        r = spool_open(config->dir, config->spool_bytes, &e->spool);
+    if (r)
+        return r;
+    if (spool_lines(e->spool))
+        LOG(INFO, "events.found", U("events", spool_lines(e->spool)));
+    timer_start(control_loop(e->control), &e->gather, 0, on_gather, e);
+    *ret_events = TAKE(e);
     return 0;
 }
 
 void events_free(struct events *e)
 {
-    timer_stop(&e->timer);
+    timer_stop(&e->gather);
+    timer_stop(&e->retry);
     timer_stop(&e->telling);
-    refused_free(e->refused);
-    free_sent(e);
+    e->is_sending = false;          /* nobody will answer */
+    if (e->spool) {
+        keep(e);
+        spool_free(e->spool);
+    }
     while (e->count)
         drop_oldest(e);
+    if (e->refused)
+        refused_free(e->refused);
+    buf_deinit(&e->lines);
+    buf_deinit(&e->body);
     pthread_mutex_destroy(&e->lock);
     free(e);
 }
 
 uint64_t events_dropped(const struct events *e)
 {
-    return atomic_load_explicit(&e->dropped, memory_order_relaxed);
+    return atomic_load_explicit(&e->dropped, memory_order_relaxed) + spool_dropped(e->spool);
 }
 
 size_t events_waiting(const struct events *e)
 {
-    return atomic_load_explicit(&e->count, memory_order_relaxed);
+    return atomic_load_explicit(&e->count, memory_order_relaxed) + e->line_count + spool_lines(e->spool);
+}
+
+size_t events_spooled_bytes(const struct events *e)
+{
+    return spool_bytes(e->spool);
 }

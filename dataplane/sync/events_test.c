@@ -2,9 +2,14 @@
 #include "dataplane/sync/events.h"
 #include "lib/crypto/random.h"
 #include "lib/log/log.h"
+#include <dirent.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 struct world {
+    char dir[64];
     struct loop *loop;
     struct plane *plane;
     struct member *member;
@@ -13,20 +18,43 @@ struct world {
     size_t want;
 };
 
+static void open_events(struct world *w)
+{
+    const struct control_config control = { .loop = w->loop, .url = w->plane->url, .member = w->member };
+    struct events_config config = { .dir = w->dir, .spool_bytes = 64 << 20,
+                                    .boot_id = { "01ARZ3NDEKTSV4RRFFQ69G5FAV" }, .refused_max = 3,
+                                    .refused_ms = 50 };
+
+    assert_int_equal(control_new(&control, &w->control), 0);
+    config.control = w->control;
+    assert_int_equal(events_new(&config, &w->events), 0);
+}
+
 static void world_open(struct world *w)
 {
-    struct control_config control;
-
     memset(w, 0, sizeof(*w));
     log_set_level((enum log_level)-1);          /* refusals are what is tested here */
     assert_int_equal(loop_new(&w->loop), 0);
     w->plane = malloc(sizeof(*w->plane));
     plane_open(w->plane, w->loop);
     w->member = realm_member(&w->plane->realm, CERT_RELAY);
-    control = (struct control_config){ .loop = w->loop, .url = w->plane->url, .member = w->member };
-    assert_int_equal(control_new(&control, &w->control), 0);
-    assert_int_equal(events_new(&(struct events_config){ .control = w->control, .refused_max = 3, .refused_ms = 50 },
-                                &w->events), 0);
+    snprintf(w->dir, sizeof(w->dir), "/tmp/adit-events-XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    open_events(w);
+}
+
+static void remove_dir(const char *path)
+{
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+
+    assert_non_null(dir);
+    while ((entry = readdir(dir))) {
+        if (entry->d_name[0] != '.')
+            assert_int_equal(unlinkat(dirfd(dir), entry->d_name, 0), 0);
+    }
+    closedir(dir);
+    assert_int_equal(rmdir(path), 0);
 }
 
 static void world_close(struct world *w)
@@ -37,6 +65,7 @@ static void world_close(struct world *w)
     plane_close(w->plane);
     free(w->plane);
     loop_free(w->loop);
+    remove_dir(w->dir);
 }
 
 static void add(struct world *w, unsigned n)
@@ -72,6 +101,16 @@ static void wait_posts(struct world *w, unsigned posts)
     assert_true(loop_run_until(w->loop, has_posted, w, 8000));
 }
 
+static bool is_all_delivered(void *arg)
+{
+    return events_waiting(((const struct world *)arg)->events) == 0;
+}
+
+static void wait_delivered(struct world *w)
+{
+    assert_true(loop_run_until(w->loop, is_all_delivered, w, 8000));
+}
+
 static bool never(void *arg) { return arg == NULL; }
 
 static void test_sent(void **state)
@@ -87,8 +126,9 @@ static void test_sent(void **state)
     assert_int_equal(events_waiting(w.events), 3);
     wait_posts(&w, 1);
     assert_int_equal(count_of(w.plane->body, "\"type\":\"decision\""), 3);
-    assert_non_null(strstr(w.plane->body, "\"data\":{\"n\":2}"));
-    assert_int_equal(events_waiting(w.events), 0);
+    assert_non_null(strstr(w.plane->body, "\"boot_id\":\"01ARZ3NDEKTSV4RRFFQ69G5FAV\",\"data\":{\"n\":2}"));
+    wait_delivered(&w);
+    assert_int_equal(events_spooled_bytes(w.events), 0);
 
     check_row("sends the next when they come");
     add(&w, 7);
@@ -109,18 +149,21 @@ static void test_sent(void **state)
     assert_false(loop_run_until(w.loop, never, &w, 400));
     assert_int_equal(w.plane->posted, 5);
 
-    check_row("waits through a rate limit, and goes on behind what is refused for good");
+    check_row("waits through a rate limit and while it is not let in, and goes on behind what is refused for good");
     w.plane->status = 429;
     add(&w, 9);
     wait_posts(&w, 6);
-    w.plane->status = 400;
+    w.plane->status = 403;
     wait_posts(&w, 7);
+    w.plane->status = 400;
+    wait_posts(&w, 8);
     assert_non_null(strstr(w.plane->body, "{\"n\":9}"));
     w.plane->status = 204;
     add(&w, 10);
-    wait_posts(&w, 8);
+    wait_posts(&w, 9);
     assert_null(strstr(w.plane->body, "{\"n\":9}"));
     assert_non_null(strstr(w.plane->body, "{\"n\":10}"));
+    assert_int_equal(events_dropped(w.events), 1);
     world_close(&w);
 }
 
@@ -148,7 +191,7 @@ static void test_batches(void **state)
 
 static void test_bounds(void **state)
 {
-    enum { EVENTS = EVENTS_MAX + 1500, LARGE = 1 << 20 };
+    enum { EVENTS = EVENTS_MAX + 1500, LARGE = EVENTS_DATA_MAX, MORE = EVENTS_BYTES_MAX / LARGE + 40 };
     struct ulid id = random_ulid(1);
     struct world w;
     char *large;
@@ -167,12 +210,17 @@ static void test_bounds(void **state)
 
     check_row("drops the oldest beyond so many bytes");
     world_open(&w);
-    large = calloc(1, LARGE);
-    memset(large, ' ', LARGE);
-    for (unsigned i = 0; i < 40; i++)
+    large = calloc(1, LARGE + 1);
+    memset(large, ' ', LARGE + 1);
+    for (unsigned i = 0; i < MORE; i++)
         events_add(w.events, "decision", &id, span_of(large, LARGE));
     assert_int_equal(events_waiting(w.events), EVENTS_BYTES_MAX / LARGE);
-    assert_int_equal(events_dropped(w.events), 40 - EVENTS_BYTES_MAX / LARGE);
+    assert_int_equal(events_dropped(w.events), 40);
+
+    check_row("drops one that is too long");
+    events_add(w.events, "decision", &id, span_of(large, LARGE + 1));
+    assert_int_equal(events_waiting(w.events), EVENTS_BYTES_MAX / LARGE);
+    assert_int_equal(events_dropped(w.events), 41);
     free(large);
     world_close(&w);
 }
@@ -193,6 +241,7 @@ static void test_refused(void **state)
     assert_non_null(strstr(w.plane->body, "\"count\":9"));
     events_refused(w.events, "http", REASON_BAD_REQUEST, NULL, &here);
     wait_posts(&w, 2);
+    wait_delivered(&w);
 
     check_row("tells of them at once when the relay stops");
     events_refused(w.events, "tunnel", REASON_LOCKED, NULL, &here);
@@ -287,8 +336,85 @@ static void test_threads(void **state)
     assert_true(loop_run_until(w.loop, are_all_sent, &w, 10000));
     for (size_t i = 0; i < ARRAY_LEN(threads); i++)
         pthread_join(threads[i], NULL);
+    wait_delivered(&w);
     assert_int_equal(w.want, 2000);
     assert_int_equal(events_dropped(w.events), 0);
+    world_close(&w);
+}
+
+static void reopen(struct world *w)
+{
+    events_free(w->events);
+    control_free(w->control);
+    open_events(w);
+}
+
+static void test_restart(void **state)
+{
+    struct world w;
+
+    (void)state;
+    check_row("sends after a restart what was not delivered, and what nobody had written down at a stop");
+    world_open(&w);
+    w.plane->status = 500;
+    add(&w, 1);
+    wait_posts(&w, 1);
+    add(&w, 2);
+    assert_false(loop_run_until(w.loop, never, &w, 1));     /* the post of it is run */
+    reopen(&w);
+    assert_int_equal(events_waiting(w.events), 2);
+    w.plane->status = 204;
+    add(&w, 3);
+    wait_delivered(&w);
+    assert_non_null(strstr(w.plane->body, "{\"n\":3}"));
+
+    check_row("sends nothing twice that was delivered");
+    w.want = w.plane->posted;
+    reopen(&w);
+    assert_int_equal(events_waiting(w.events), 0);
+    assert_false(loop_run_until(w.loop, never, &w, 100));
+    assert_int_equal(w.plane->posted, w.want);
+    world_close(&w);
+}
+
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void test_full(void **state)
+{
+    struct world w;
+
+    (void)state;
+    check_row("sends from memory while the disk is full");
+    signal(SIGXFSZ, SIG_IGN);
+    world_open(&w);
+    limit_files(0);
+    w.plane->status = 500;
+    add(&w, 1);
+    wait_posts(&w, 1);
+    add(&w, 2);
+    assert_int_equal(events_spooled_bytes(w.events), 0);
+    w.plane->status = 204;
+    wait_delivered(&w);
+    assert_non_null(strstr(w.plane->body, "{\"n\":2}"));
+    assert_int_equal(events_dropped(w.events), 0);
+
+    check_row("keeps them on disk when there is room again");
+    w.plane->status = 500;
+    add(&w, 3);
+    wait_posts(&w, w.plane->posted + 1);
+    limit_files(RLIM_INFINITY);
+    reopen(&w);
+    assert_int_equal(events_waiting(w.events), 1);
+    w.plane->status = 204;
+    wait_delivered(&w);
+    assert_non_null(strstr(w.plane->body, "{\"n\":3}"));
     world_close(&w);
 }
 
@@ -298,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_sent), cmocka_unit_test(test_batches), cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_threads), cmocka_unit_test(test_streams), cmocka_unit_test(test_many_streams),
+        cmocka_unit_test(test_restart), cmocka_unit_test(test_full),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
