@@ -394,8 +394,9 @@ static void test_newcomers_wait_their_turn(void **state)
 
 static void test_frames_are_cut_to_the_rate(void **state)
 {
-    static const struct { uint64_t rate; size_t most; } rows[] = {
-        { 0, FRAME_DATA_MAX }, { 100000000, FRAME_DATA_MAX }, { 500000, 5000 }, { 1000, 2048 },
+    static const struct { uint64_t rate; size_t most, message; } rows[] = {
+        { 0, FRAME_DATA_MAX, MUX_MESSAGE_MAX }, { 100000000, FRAME_DATA_MAX, MUX_MESSAGE_MAX },
+        { 500000, 5000, 10000 }, { 1000, 2048, 4096 },
     };
 
     (void)state;
@@ -414,6 +415,7 @@ static void test_frames_are_cut_to_the_rate(void **state)
         assert_int_equal(frame_read(span_of(mem, n), &f), 0);
         assert_int_equal(f.type, FRAME_DATA);
         assert_int_equal(f.payload.n - FRAME_OFFSET_LEN, rows[i].most);
+        assert_in_range(n, rows[i].message / 2, rows[i].message);
         finish();
     }
 }

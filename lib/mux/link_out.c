@@ -103,17 +103,27 @@ static void put_owed(struct mux_link *l, struct buf *out, size_t limit)
     }
 }
 
+/* How full the message may get: what follows it into the socket waits for all of it. */
+static size_t message_end(const struct mux_link *l, const struct buf *out)
+{
+    uint64_t most = l->rate / MUX_MESSAGE_PER_S;
+
+    if (most < MUX_MESSAGE_LEAST)
+        most = MUX_MESSAGE_LEAST;
+    return l->rate && most < room(out) ? out->len + (size_t)most : out->cap;
+}
+
 /* What goes first may fill half of the message while bulk waits, all of it otherwise. */
 static void put_streams(struct mux_link *l, struct buf *out)
 {
-    size_t first = sched_has_bulk(l) ? out->cap / 2 : out->cap;
+    size_t end = message_end(l, out), first = sched_has_bulk(l) ? out->len + (end - out->len) / 2 : end;
 
     put_refusals(l, out, first);
     put_owed(l, out, first);
     sched_produce_quick(l, out, first);
-    sched_produce_bulk(l, out);
+    sched_produce_bulk(l, out, end);
     put_owed(l, out, out->cap);             /* FINs of what has just gone out */
-    sched_produce_quick(l, out, out->cap);
+    sched_produce_quick(l, out, end);
 }
 
 static void put_message(struct mux_link *l, struct buf *out)

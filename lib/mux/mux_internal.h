@@ -42,6 +42,8 @@
 #define MUX_QUICK_MS 250
 #define MUX_FRAME_LEAST 2048        /* frames are not cut below this for a slow link */
 #define MUX_FRAME_PER_S 100         /* a frame takes 1/100 s of the link */
+#define MUX_MESSAGE_LEAST 4096      /* the same for a message's frames of streams */
+#define MUX_MESSAGE_PER_S 50
 #define MUX_TEXT_MAX OPEN_TEXT_MAX
 #define MUX_NOTICE_PART 8192
 #define MUX_NOTICE_QUEUE_MAX (4u << 20)
@@ -273,7 +275,7 @@ void sched_add(struct mux_stream *s);       /* has bytes and credit; may be in a
 void sched_remove(struct mux_stream *s);
 bool sched_has_bulk(const struct mux_link *l);
 void sched_produce_quick(struct mux_link *l, struct buf *out, size_t limit);
-void sched_produce_bulk(struct mux_link *l, struct buf *out);
+void sched_produce_bulk(struct mux_link *l, struct buf *out, size_t limit);
 
 /* --- stream.c ------------------------------------------------------------------------- */
 struct mux_stream *stream_new(struct mux_link *l, uint32_t id, uint64_t owner, bool is_entry,

@@ -176,10 +176,10 @@ static int32_t spend(struct list *ring, struct list *node, int32_t deficit, size
     return deficit + (int32_t)quantum;
 }
 
-static bool serve_bulk(struct mux_link *l, struct owner *o, struct buf *out)
+static bool serve_bulk(struct mux_link *l, struct owner *o, struct buf *out, size_t limit)
 {
     struct mux_stream *s = container_of(list_first(&o->streams), struct mux_stream, send);
-    size_t quantum = frame_cap(l), n = fit(s, out, out->cap, quantum);
+    size_t quantum = frame_cap(l), n = fit(s, out, limit, quantum);
 
     if (n == 0)
         return false;
@@ -190,12 +190,12 @@ static bool serve_bulk(struct mux_link *l, struct owner *o, struct buf *out)
     return true;
 }
 
-void sched_produce_bulk(struct mux_link *l, struct buf *out)
+void sched_produce_bulk(struct mux_link *l, struct buf *out, size_t limit)
 {
     struct list *node;
 
     while ((node = list_first(&l->busy))) {
-        if (!serve_bulk(l, container_of(node, struct owner, busy), out))
+        if (!serve_bulk(l, container_of(node, struct owner, busy), out, limit))
             return;
     }
 }

@@ -78,8 +78,8 @@ const struct identity *conn_tls_peer(const struct conn *c);
 enum reason conn_refusal(const struct conn *c);
 /* Bytes given and not yet acknowledged by the peer's kernel. */
 size_t conn_unsent(const struct conn *c);
-/* Smoothed round trip and delivery rate as the kernel has them; false: not TCP. */
-bool conn_path(const struct conn *c, uint32_t *ret_rtt_us, uint64_t *ret_bytes_per_s);
+struct socket_path;                             /* lib/net/socket.h */
+bool conn_path(const struct conn *c, struct socket_path *ret_path);
 /* Moves a ready connection, TLS and all, to another thread's loop.  detach() on the one thread,
  * at a turn's end (loop_defer); then attach() on the other, nothing in between.  Handlers and
  * wants stay. */

@@ -125,7 +125,7 @@ size_t conn_unsent(const struct conn *c)
     return c->kept_len + socket_unsent(c->fd);
 }
 
-bool conn_path(const struct conn *c, uint32_t *ret_rtt_us, uint64_t *ret_bytes_per_s)
+bool conn_path(const struct conn *c, struct socket_path *ret_path)
 {
-    return socket_path(c->fd, ret_rtt_us, ret_bytes_per_s);
+    return socket_path(c->fd, ret_path);
 }

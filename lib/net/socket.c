@@ -123,7 +123,12 @@ void socket_bound_input(int fd, int bytes)
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
 }
 
-bool socket_path(int fd, uint32_t *ret_rtt_us, uint64_t *ret_bytes_per_s)
+void socket_bound_output(int fd, int bytes)
+{
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+}
+
+bool socket_path(int fd, struct socket_path *ret_path)
 {
     struct tcp_info info = { 0 };
     socklen_t len = sizeof(info);
@@ -132,8 +137,11 @@ bool socket_path(int fd, uint32_t *ret_rtt_us, uint64_t *ret_bytes_per_s)
         return false;
     if (len < offsetof(struct tcp_info, tcpi_delivery_rate) + sizeof(info.tcpi_delivery_rate))
         return false;
-    *ret_rtt_us =
-        info.tcpi_min_rtt && info.tcpi_min_rtt != UINT32_MAX ? info.tcpi_min_rtt : info.tcpi_rtt;
-    *ret_bytes_per_s = info.tcpi_delivery_rate;
+    *ret_path = (struct socket_path){
+        .lowest_rtt_us =
+            info.tcpi_min_rtt && info.tcpi_min_rtt != UINT32_MAX ? info.tcpi_min_rtt : info.tcpi_rtt,
+        .rtt_us = info.tcpi_rtt,
+        .bytes_per_s = info.tcpi_delivery_rate,
+    };
     return info.tcpi_delivery_rate != 0;
 }

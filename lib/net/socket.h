@@ -19,5 +19,9 @@ void socket_set_abortive(int fd, bool is_on);
 size_t socket_unsent(int fd);
 /* The kernel holds about twice that many bytes that we have not read, and no longer tunes it. */
 void socket_bound_input(int fd, int bytes);
-/* Lowest recent round trip and delivery rate; false: not TCP, or not known yet. */
-bool socket_path(int fd, uint32_t *ret_rtt_us, uint64_t *ret_bytes_per_s);
+/* The kernel takes about so many bytes beyond what it may send at once: what a slow reader would
+ * otherwise make it hold is megabytes. */
+void socket_bound_output(int fd, int bytes);
+/* What the kernel measures of a TCP path. */
+struct socket_path { uint32_t lowest_rtt_us, rtt_us /* smoothed */; uint64_t bytes_per_s; };
+bool socket_path(int fd, struct socket_path *ret_path);     /* false: not TCP, or not known yet */

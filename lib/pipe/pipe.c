@@ -1,4 +1,7 @@
 #include "lib/pipe/pipe.h"
+
+#include "lib/net/socket.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -187,6 +190,7 @@ void pipe_start(struct pipe *p, struct conn *conn, struct mux_stream *stream, en
         .active_ms = loop_now_ms(conn_loop(conn)),
     };
     conn_set_handlers(conn, &handlers, p);
+    socket_bound_output(conn_fd(conn), PIPE_UNSENT_MAX);
     if (!keep_early(p, early)) {
         pipe_cut(p, REASON_OVERLOAD, SPAN_NONE);
         return;

@@ -17,6 +17,7 @@
  * Threads    the loop's thread.
  */
 #define PIPE_TURN (128 * 1024)
+#define PIPE_UNSENT_MAX (128 * 1024)    /* of the kernel's, for a socket whose reader is slow */
 
 struct pipe {
     struct conn *conn;              /* NULL: over, or never started */

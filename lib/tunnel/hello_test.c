@@ -195,12 +195,19 @@ static void test_order(void **state)
 
 static void test_pace(void **state)
 {
-    static const struct { const char *it; uint32_t rtt_us; uint64_t rate; size_t want; } rows[] = {
-        { "starts wide while nothing is known", 0, 0, PACE_UNKNOWN_BYTES },
-        { "keeps a slow link at the least", 50000, 100000, PACE_MIN_BYTES },
-        { "covers the path and 20 ms", 30000, 10000000, 500000 },
-        { "ends at the most", 200000, 10000000000, PACE_MAX_BYTES },
-        { "does not wrap", UINT32_MAX - 30000, UINT64_MAX, PACE_MAX_BYTES },
+    static const struct {
+        const char *it;
+        uint32_t rtt_us, now_us;
+        uint64_t rate;
+        size_t want;
+    } rows[] = {
+        { "starts wide while nothing is known", 0, 0, 0, PACE_UNKNOWN_BYTES },
+        { "keeps a slow link at the least", 50000, 50000, 50000, PACE_MIN_BYTES },
+        { "covers the path and 20 ms where something waits", 30000, 44000, 10000000, 500000 },
+        { "asks for twice that where nothing does", 30000, 43000, 10000000, 1000000 },
+        { "takes some jitter of a long path for no queue", 160000, 190000, 1000000, 360000 },
+        { "ends at the most", 200000, 300000, 10000000000, PACE_MAX_BYTES },
+        { "does not wrap", UINT32_MAX - 30000, UINT32_MAX, UINT64_MAX, PACE_MAX_BYTES },
     };
 
     (void)state;
@@ -208,7 +215,7 @@ static void test_pace(void **state)
         struct pace p = { 0 };
 
         check_row(rows[i].it);
-        pace_measure(&p, rows[i].rtt_us, rows[i].rate, 1000);
+        pace_measure(&p, rows[i].rtt_us, rows[i].now_us, rows[i].rate, 1000);
         assert_int_equal(pace_budget(&p), rows[i].want);
     }
 }
@@ -218,10 +225,10 @@ static void test_pace_forgets_after_two_windows(void **state)
     struct pace p = { 0 };
 
     (void)state;
-    pace_measure(&p, 1000, 100000000, 1000);
-    pace_measure(&p, 90000, 1000000, 11500);
+    pace_measure(&p, 1000, 1000, 100000000, 1000);
+    pace_measure(&p, 90000, 90000, 1000000, 11500);
     assert_int_equal(p.rate, 100000000);
-    pace_measure(&p, 90000, 1000000, 22000);
+    pace_measure(&p, 90000, 90000, 1000000, 22000);
     assert_int_equal(p.rate, 1000000);
     assert_int_equal(p.rtt_us, 90000);
 }

@@ -2,8 +2,10 @@
 
 #define WINDOW_MS 10000
 
-void pace_measure(struct pace *p, uint32_t rtt_us, uint64_t bytes_per_s, uint64_t now_ms)
+void pace_measure(struct pace *p, uint32_t lowest_rtt_us, uint32_t rtt_us, uint64_t bytes_per_s,
+                  uint64_t now_ms)
 {
+    p->now_rtt_us = rtt_us;
     if (now_ms >= p->window_ends_ms) {
         p->rtt_us = p->next_rtt_us;
         p->rate = p->next_rate;
@@ -11,8 +13,8 @@ void pace_measure(struct pace *p, uint32_t rtt_us, uint64_t bytes_per_s, uint64_
         p->next_rate = 0;
         p->window_ends_ms = now_ms + WINDOW_MS;
     }
-    if (rtt_us && (!p->next_rtt_us || rtt_us < p->next_rtt_us))
-        p->next_rtt_us = rtt_us;
+    if (lowest_rtt_us && (!p->next_rtt_us || lowest_rtt_us < p->next_rtt_us))
+        p->next_rtt_us = lowest_rtt_us;
     if (bytes_per_s > p->next_rate)
         p->next_rate = bytes_per_s;
     if (p->next_rtt_us && (!p->rtt_us || p->next_rtt_us < p->rtt_us))
@@ -31,9 +33,14 @@ static size_t most(const struct pace *p)
     return pace_is_near(p) ? PACE_NEAR_BUDGET_BYTES : PACE_MAX_BYTES;
 }
 
+static bool has_queue(const struct pace *p)
+{
+    return p->now_rtt_us > (uint64_t)p->rtt_us + p->rtt_us / 8 + PACE_QUEUE_US;
+}
+
 size_t pace_budget(const struct pace *p)
 {
-    uint64_t us = (uint64_t)p->rtt_us + PACE_EXTRA_US, bytes;
+    uint64_t us = ((uint64_t)p->rtt_us + PACE_EXTRA_US) * (has_queue(p) ? 1 : 2), bytes;
 
     if (!p->rate)
         return PACE_UNKNOWN_BYTES;

@@ -102,13 +102,13 @@ static void close_politely(struct client *c)
 static bool has_budget(struct client *c)
 {
     const struct conn *conn = ws_client_conn(c->ws);
-    uint64_t now_ms = loop_now_ms(c->loop), rate;
+    uint64_t now_ms = loop_now_ms(c->loop);
     size_t unsent = conn_unsent(conn), budget;
-    uint32_t rtt_us;
+    struct socket_path path;
 
-    if (now_ms - c->measured_ms >= MEASURE_MS && conn_path(conn, &rtt_us, &rate)) {
+    if (now_ms - c->measured_ms >= MEASURE_MS && conn_path(conn, &path)) {
         c->measured_ms = now_ms;
-        pace_measure(&c->pace, rtt_us, rate, now_ms);
+        pace_measure(&c->pace, path.lowest_rtt_us, path.rtt_us, path.bytes_per_s, now_ms);
         mux_link_set_rate(tunnel_link(c->tunnel), c->pace.rate);
         if (pace_is_near(&c->pace) && !c->is_bounded) {
             c->is_bounded = true;

@@ -110,13 +110,13 @@ void server_link_adopted(struct server_link *k, struct lws *wsi)
 static bool has_budget(struct server_link *k)
 {
     int fd = lws_get_socket_fd(k->wsi);
-    uint64_t now_ms = loop_now_ms(k->server->config.loop), rate;
+    uint64_t now_ms = loop_now_ms(k->server->config.loop);
     size_t unsent = socket_unsent(fd), budget;
-    uint32_t rtt_us;
+    struct socket_path path;
 
-    if (now_ms - k->measured_ms >= MEASURE_MS && socket_path(fd, &rtt_us, &rate)) {
+    if (now_ms - k->measured_ms >= MEASURE_MS && socket_path(fd, &path)) {
         k->measured_ms = now_ms;
-        pace_measure(&k->pace, rtt_us, rate, now_ms);
+        pace_measure(&k->pace, path.lowest_rtt_us, path.rtt_us, path.bytes_per_s, now_ms);
         mux_link_set_rate(tunnel_link(k->tunnel), k->pace.rate);
         if (pace_is_near(&k->pace) && !k->is_bounded) {
             k->is_bounded = true;
