@@ -2,6 +2,7 @@
  * adit-agent - inside the closed network: dials relays, resolves names, connects to targets.
  */
 #include "agent/dial/dial.h"
+#include "agent/metrics/agent_metrics.h"
 #include "agent/resolve/resolve.h"
 #include "agent/uplink/join.h"
 #include "agent/uplink/uplink.h"
@@ -10,6 +11,7 @@
 #include "lib/log/log.h"
 #include "lib/net/loop.h"
 #include "lib/net/proxy.h"
+#include "lib/obs/admin.h"
 #include "lib/program/program.h"
 #include <errno.h>
 #include <signal.h>
@@ -32,11 +34,16 @@
     X(LIST, allow_special, "", 0, 0, 0,                                                             \
       "loopback, link-local, own or metadata addresses (CIDR:port) and sockets (unix:/path) that may be reached") \
     X(LIST, dns_servers, "", 0, 0, 0, "DNS servers (address or address:port); empty: the system's") \
+    X(MSEC, dns_fresh_ms, "30s", 1000, 86400000, 0, "an answer of the DNS counts for its TTL, at most so long") \
+    X(MSEC, dns_stale_ms, "1h", 0, 604800000, 0, "and so much longer while the DNS does not answer; 0: not")    \
+    X(MSEC, dns_negative_ms, "5s", 1000, 3600000, 0, "that a name is not there counts so long")     \
+    X(INT, dns_names_max, "4096", 1, 1000000, 0, "names that are kept; the one unused longest goes first")      \
     X(MSEC, dial_ms, "10s", 100, 120000, 0, "time to resolve and connect in")                       \
     X(MSEC, idle_ms, "0", 0, 604800000, 0, "end a stream on which nothing moves for that long; 0: never") \
     X(MSEC, drain_ms, "30s", 0, 3600000, OPTION_RELOAD, "how long living streams may finish at stop")           \
     X(INT, streams_max, "20000", 1, 1000000, 0, "streams at a time; beyond: overload")              \
     X(SIZE, memory_limit, "256M", 1048576, 68719476736, 0, "bytes held in all streams")             \
+    X(STR, admin_listen, "", 0, 0, 0, "address:port of /healthz, /readyz, /metrics; empty: none")   \
     X(STR, log_level, "info", 0, 0, OPTION_RELOAD, "error, warning, info or debug")                             \
     X(STR, log_format, "auto", 0, 0, 0, "text, json, or auto: text on a terminal")
 
@@ -80,6 +87,8 @@ struct agent {
     struct resolve *resolve;
     struct dialer *dialer;
     struct uplink *uplink;
+    struct metrics *metrics;
+    struct admin *admin;            /* NULL: nobody watches */
     char host_name[64], boot_id_text[ULID_LEN + 1];
     struct ulid boot_id;
     bool is_draining;
@@ -93,6 +102,10 @@ static int say(const struct buf *text, int code)
 
 static void agent_deinit(struct agent *a)
 {
+    if (a->admin)
+        admin_free(a->admin);
+    if (a->metrics)
+        metrics_free(a->metrics);
     if (a->uplink)
         uplink_free(a->uplink);
     if (a->dialer)
@@ -266,7 +279,14 @@ static void servers_text(const char *list, char *dst, size_t size)
 static int make_dialer(struct agent *a)
 {
     char servers[1024];
-    struct resolve_config resolve = { .resolver = { .servers = NULL } };
+    struct resolve_config resolve = {
+        .names_max = (uint32_t)a->config.dns_names_max,
+        .life = {
+            .fresh_max_s = (uint32_t)(a->config.dns_fresh_ms / 1000),
+            .stale_max_s = (uint32_t)(a->config.dns_stale_ms / 1000),
+            .negative_s = (uint32_t)(a->config.dns_negative_ms / 1000),
+        },
+    };
     struct dialer_config dial = {
         .loop = a->loop,
         .acl = &a->acl,
@@ -322,6 +342,42 @@ static int make_uplink(struct agent *a, struct buf *reterr)
     return uplink_new(&config, &a->uplink, reterr);
 }
 
+/* --- watching it --------------------------------------------------------------------------------- */
+
+static bool is_ready(void *arg, struct buf *ret_why)
+{
+    const struct agent *a = arg;
+
+    if (uplink_links_up(a->uplink))
+        return true;
+    buf_put_str(ret_why, "no link to a relay is up\n");
+    return false;
+}
+
+static void write_metrics(void *arg, struct buf *out)
+{
+    const struct agent *a = arg;
+
+    agent_metrics_take(a->metrics, resolve_stats(a->resolve), dialer_stats(a->dialer), a->uplink);
+    metrics_print(a->metrics, out);
+    metrics_print_process("adit-agent", out);
+}
+
+static int make_admin(struct agent *a, struct buf *reterr)
+{
+    struct admin_config config = { .is_ready = is_ready, .write_metrics = write_metrics, .arg = a };
+    int r;
+
+    if (!a->config.admin_listen[0])
+        return 0;
+    if (!endpoint_parse(span_str(a->config.admin_listen), &config.at)) {
+        buf_printf(reterr, "admin_listen: \"%s\" is not address:port (e.g. 127.0.0.1:9102)", a->config.admin_listen);
+        return -EINVAL;
+    }
+    r = agent_metrics_new(&a->metrics);
+    return r ? r : admin_open(a->loop, &config, &a->admin, reterr);
+}
+
 static int start(struct agent *a, struct buf *reterr)
 {
     int r = member_open(CERT_AGENT, a->config.data_dir, &a->member, reterr);
@@ -338,6 +394,8 @@ static int start(struct agent *a, struct buf *reterr)
     r = make_dialer(a);
     if (!r)
         r = make_uplink(a, reterr);
+    if (!r)
+        r = make_admin(a, reterr);
     if (!r)
         r = loop_on_signal(a->loop, SIGTERM, on_stop, a);
     if (!r)

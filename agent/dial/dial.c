@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 
 #define OWN_ADDRS_MAX 1024
@@ -32,6 +33,7 @@ struct session {
     uint32_t answer_ms;
     uint64_t began_ms;
     const char *resolved_by;
+    struct endpoint dns;            /* the server that said so; ENDPOINT_NONE: none did */
     struct resolve_request *resolving;
     struct race *race;
     struct pipe pipe;
@@ -142,18 +144,33 @@ static bool still_permitted(const struct session *s)
 
 static void refuse(struct session *s, enum reason why, const char *text, const struct mux_opened *tries)
 {
+    stop_dialling(s);
     s->dialer->stats.refused[why]++;
     LOG(INFO, "stream.refused", SP("target", target_span(s)), N("port", s->target.port), R("reason", why),
         S("detail", text));
     mux_stream_refuse(s->stream, why, span_str(text), tries);
 }
 
-static void opened_from(const struct session *s, const struct race_result *result, struct mux_opened *ret)
+#define RESOLVED_MAX (ADDR_TEXT_MAX + 16)
+
+/* "dns-cache 10.0.0.53:53", "override". */
+static const char *how_resolved(const struct session *s, char dst[RESOLVED_MAX])
+{
+    char server[ADDR_TEXT_MAX] = "";
+    bool is_known = s->dns.kind != ENDPOINT_NONE;
+
+    snprintf(dst, RESOLVED_MAX, "%s%s%s", s->resolved_by, is_known ? " " : "",
+             is_known ? endpoint_format(&s->dns, server, sizeof(server)) : "");
+    return dst;
+}
+
+static void opened_from(const struct session *s, const struct race_result *result, const char *how,
+                        struct mux_opened *ret)
 {
     *ret = (struct mux_opened){
         .boot_id = s->dialer->config.boot_id,
         .used = result->used,
-        .resolved_by = span_str(s->resolved_by),
+        .resolved_by = span_str(how),
         .try_count = result->try_count,
     };
     memcpy(ret->tries, result->tries, sizeof(ret->tries));
@@ -163,10 +180,10 @@ static void on_raced(void *user, const struct race_result *result)
 {
     struct session *s = user;
     struct mux_opened opened;
-    char text[ADDR_UNIX_MAX + 8];
+    char text[ADDR_UNIX_MAX + 8], how[RESOLVED_MAX];
 
-    race_free(TAKE(s->race));
-    opened_from(s, result, &opened);
+    stop_dialling(s);               /* the other family, if it is still being asked for */
+    opened_from(s, result, how_resolved(s, how), &opened);
     if (!result->conn) {
         refuse(s, result->reason, "no address of the target took the connection", &opened);
         return;
@@ -180,7 +197,7 @@ static void on_raced(void *user, const struct race_result *result)
     }
     s->dialer->stats.opened++;
     LOG(DEBUG, "stream.connected", SP("target", target_span(s)),
-        S("address", endpoint_format(&result->used, text, sizeof(text))), S("resolved_by", s->resolved_by));
+        S("address", endpoint_format(&result->used, text, sizeof(text))), S("resolved_by", how));
     mux_stream_accept(s->stream, &opened);
     pipe_start(&s->pipe, result->conn, s->stream, REASON_TARGET_RESET, s->dialer->config.idle_ms,
                SPAN_NONE);
@@ -193,9 +210,9 @@ static uint32_t time_left_ms(const struct session *s)
     return spent_ms < s->answer_ms ? (uint32_t)(s->answer_ms - spent_ms) : 1;
 }
 
-static void dial_endpoints(struct session *s, const struct endpoint *to, size_t count)
+static void dial_endpoints(struct session *s, const struct endpoint *to, size_t count, bool is_open)
 {
-    if (race_start(s->dialer->config.loop, to, count, time_left_ms(s), on_raced, s, &s->race))
+    if (race_start(s->dialer->config.loop, to, count, is_open, time_left_ms(s), on_raced, s, &s->race))
         refuse(s, REASON_OVERLOAD, "out of memory", NULL);
 }
 
@@ -221,42 +238,60 @@ static size_t interleave(struct endpoint *list, size_t count)
     return n;
 }
 
-/* Drops what may not be dialled, and dials the rest. */
-static void dial_permitted(struct session *s, const struct addr *addrs, size_t count)
+#define PERMITTED_MAX (RACE_ADDRS_MAX * 4)
+
+/* What may be dialled of the addresses, in the order to try; 0: why not. */
+static size_t permitted(const struct session *s, const struct addr *addrs, size_t count,
+                        struct endpoint to[PERMITTED_MAX], enum reason *ret_why)
 {
-    struct endpoint to[RACE_ADDRS_MAX * 4];
-    enum reason why = REASON_RESOLVE_FAILED;
     size_t n = 0;
 
-    if (own_refresh(s->dialer)) {
-        refuse(s, REASON_OVERLOAD, "the machine's own addresses cannot be read", NULL);
-        return;
-    }
-    for (size_t i = 0; i < count && n < ARRAY_LEN(to); i++) {
+    *ret_why = REASON_RESOLVE_FAILED;
+    for (size_t i = 0; i < count && n < PERMITTED_MAX; i++) {
         enum reason verdict = may_dial(s, &addrs[i]);
 
         if (verdict == REASON_NONE)
             to[n++] = (struct endpoint){ .kind = ENDPOINT_IP, .addr = addrs[i], .port = s->target.port };
         else
-            why = verdict;
+            *ret_why = verdict;
     }
-    if (n == 0) {
-        refuse(s, why, "no address of the target may be dialled from here", NULL);
+    return interleave(to, n);
+}
+
+/* Drops what may not be dialled, and dials the rest.  is_part: the other family may still come. */
+static void dial_permitted(struct session *s, const struct addr *addrs, size_t count, bool is_part)
+{
+    struct endpoint to[PERMITTED_MAX];
+    enum reason why;
+    size_t n;
+
+    if (own_refresh(s->dialer)) {
+        refuse(s, REASON_OVERLOAD, "the machine's own addresses cannot be read", NULL);
         return;
     }
-    dial_endpoints(s, to, interleave(to, n));
+    n = permitted(s, addrs, count, to, &why);
+    if (n && !s->race)
+        dial_endpoints(s, to, n, is_part);
+    else if (s->race && !is_part)
+        race_close(s->race, to, n);
+    else if (!is_part)
+        refuse(s, why, "no address of the target may be dialled from here", NULL);
 }
 
 static void on_name(void *user, const struct resolve_answer *answer)
 {
     struct session *s = user;
 
-    s->resolving = NULL;
+    if (!answer->is_part)
+        s->resolving = NULL;
     s->resolved_by = answer->source;
-    if (answer->reason != REASON_NONE)
-        refuse(s, answer->reason, answer->text, NULL);
+    s->dns = answer->server;
+    if (answer->reason == REASON_NONE)
+        dial_permitted(s, answer->addrs, answer->count, answer->is_part);
+    else if (s->race)
+        race_close(s->race, NULL, 0);       /* what came first is all there is */
     else
-        dial_permitted(s, answer->addrs, answer->count);
+        refuse(s, answer->reason, answer->text, NULL);
 }
 
 /* --- opening --------------------------------------------------------------------------------- */
@@ -272,7 +307,7 @@ static void open_unix(struct session *s, struct span path)
     if (why != REASON_NONE)
         refuse(s, why, "the socket may not be dialled from here", NULL);
     else
-        dial_endpoints(s, &to, 1);
+        dial_endpoints(s, &to, 1, false);
 }
 
 static void open_override(struct session *s, const struct mux_open *open)
@@ -286,7 +321,7 @@ static void open_override(struct session *s, const struct mux_open *open)
             return;
         }
     }
-    dial_permitted(s, addrs, open->resolve_count);
+    dial_permitted(s, addrs, open->resolve_count, false);
 }
 
 static void open_name(struct session *s)
@@ -315,7 +350,7 @@ static void open_target(struct session *s, const struct mux_open *open)
     else if (open->resolve_count)
         open_override(s, open);
     else if (s->target.is_literal)
-        (s->resolved_by = "literal", dial_permitted(s, &s->target.addr, 1));
+        (s->resolved_by = "literal", dial_permitted(s, &s->target.addr, 1, false));
     else
         open_name(s);
 }

@@ -12,7 +12,7 @@ struct caller {
     bool is_opened, is_refused, is_fin, is_ended, is_wrong, is_reset;
     enum reason why, how;
     struct endpoint used;
-    char resolved_by[16];
+    char resolved_by[96];
     size_t try_count;
 };
 

@@ -6,6 +6,8 @@ struct runner {
     struct race *race;
     struct conn *conn;              /* NULL: not begun, or failed */
     uint64_t began_ms;
+    uint32_t took_ms;               /* once it has failed */
+    enum reason why;                /* likewise */
     struct endpoint to;
 };
 
@@ -15,6 +17,7 @@ struct race {
     uint32_t deadline_ms;
     race_fn *on_done;
     void *user;
+    bool is_open;
     size_t count, begun, failed;
     struct runner runners[RACE_ADDRS_MAX];
     struct race_result result;
@@ -60,17 +63,26 @@ void race_free(struct race *r)
     free(r);
 }
 
-static void note_try(struct runner *runner, enum reason why)
+static uint32_t time_of(const struct runner *runner)
 {
-    struct race *r = runner->race;
-    struct mux_try *t;
+    return (uint32_t)(loop_now_ms(runner->race->loop) - runner->began_ms);
+}
 
-    if (r->result.try_count == MUX_TRIES_MAX)
-        return;
-    t = &r->result.tries[r->result.try_count++];
-    t->to = runner->to;
-    t->took_ms = (uint32_t)(loop_now_ms(r->loop) - runner->began_ms);
-    t->result = why;
+/* Those that are still running end now, for that reason. */
+static void note_tries(struct race *r, enum reason why_running)
+{
+    _Static_assert(RACE_ADDRS_MAX <= MUX_TRIES_MAX, "each has its place");
+
+    for (size_t i = 0; i < r->begun; i++) {
+        const struct runner *runner = &r->runners[i];
+
+        r->result.tries[i] = (struct mux_try){
+            .to = runner->to,
+            .took_ms = runner->conn ? time_of(runner) : runner->took_ms,
+            .result = runner->conn ? why_running : runner->why,
+        };
+    }
+    r->result.try_count = r->begun;
 }
 
 static void finish(struct race *r)
@@ -90,25 +102,41 @@ static void on_runner_ready(void *user)
     struct runner *runner = user;
     struct race *r = runner->race;
 
-    note_try(runner, REASON_NONE);
-    r->result.reason = REASON_NONE;
+    r->result.reason = runner->why = REASON_NONE;
+    runner->took_ms = time_of(runner);
     r->result.used = runner->to;
     r->result.conn = TAKE(runner->conn);
+    note_tries(r, REASON_DIAL_OVERTAKEN);
     finish(r);
+}
+
+/* All have failed. */
+static void on_all_failed(void *arg)
+{
+    struct race *r = arg;
+
+    note_tries(r, REASON_DIAL_TIMEOUT);
+    finish(r);
+}
+
+static void go_on(struct race *r)
+{
+    if (r->begun < r->count)
+        timer_start(r->loop, &r->next, 0, begin_next, r);
+    else if (r->failed == r->count && !r->is_open)
+        timer_start(r->loop, &r->next, 0, on_all_failed, r);
 }
 
 static void fail_runner(struct runner *runner, int error)
 {
     struct race *r = runner->race;
 
-    note_try(runner, race_reason(error));
-    r->result.reason = race_reason(error);
+    runner->took_ms = time_of(runner);
+    runner->why = r->result.reason = race_reason(error);
     if (runner->conn)
         conn_free(TAKE(runner->conn));
-    if (++r->failed == r->count)
-        finish(r);
-    else if (r->begun < r->count)
-        timer_start(r->loop, &r->next, 0, begin_next, r);
+    r->failed++;
+    go_on(r);
 }
 
 static void on_runner_failed(void *user, int error)
@@ -141,15 +169,12 @@ static void on_deadline(void *arg)
 {
     struct race *r = arg;
 
-    for (size_t i = 0; i < r->begun; i++) {
-        if (r->runners[i].conn)
-            note_try(&r->runners[i], REASON_DIAL_TIMEOUT);
-    }
+    note_tries(r, REASON_DIAL_TIMEOUT);
     r->result.reason = REASON_DIAL_TIMEOUT;
     finish(r);
 }
 
-int race_start(struct loop *l, const struct endpoint *to, size_t count, uint32_t deadline_ms,
+int race_start(struct loop *l, const struct endpoint *to, size_t count, bool is_open, uint32_t deadline_ms,
                race_fn *on_done, void *user, struct race **ret_race)
 {
     struct race *r;
@@ -165,6 +190,7 @@ int race_start(struct loop *l, const struct endpoint *to, size_t count, uint32_t
     r->on_done = on_done;
     r->user = user;
     r->count = count;
+    r->is_open = is_open;
     r->deadline_ms = deadline_ms;
     for (size_t i = 0; i < count; i++) {
         r->runners[i].race = r;
@@ -174,4 +200,42 @@ int race_start(struct loop *l, const struct endpoint *to, size_t count, uint32_t
     timer_start(l, &r->deadline, deadline_ms, on_deadline, r);
     *ret_race = r;
     return 0;
+}
+
+static bool is_in(const struct race *r, const struct endpoint *to)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->runners[i].to.port == to->port && addr_eq(&r->runners[i].to.addr, &to->addr))
+            return true;
+    }
+    return false;
+}
+
+/* Behind what has begun, by turns with what waits. */
+static void insert(struct race *r, size_t at, const struct endpoint *to)
+{
+    if (at > r->count)
+        at = r->count;
+    if (r->count == RACE_ADDRS_MAX)
+        r->count--;                 /* the last of those that wait */
+    memmove(&r->runners[at + 1], &r->runners[at], (r->count - at) * sizeof(r->runners[0]));
+    r->runners[at] = (struct runner){ .race = r, .to = *to };
+    r->count++;
+}
+
+void race_close(struct race *r, const struct endpoint *to, size_t count)
+{
+    size_t at = r->begun;
+
+    for (size_t i = 0; i < count; i++) {
+        if (is_in(r, &to[i]) || at >= RACE_ADDRS_MAX)
+            continue;
+        insert(r, at, &to[i]);
+        at += 2;
+    }
+    r->is_open = false;
+    if (r->failed == r->begun)
+        go_on(r);
+    else if (r->begun < r->count && !timer_is_on(&r->next))
+        timer_start(r->loop, &r->next, RACE_DELAY_MS, begin_next, r);
 }

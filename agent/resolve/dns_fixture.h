@@ -9,8 +9,8 @@
  * dns_fixture.h - for tests: a DNS server on loopback, on the loop of the test.
  *
  * The first label says what it answers: "a-N" one IPv4 address 192.0.2.N; "many" three;
- * "both" IPv4 and IPv6; "none" no data; "silent" nothing; any other: NXDOMAIN.  The TTL is
- * dns.ttl_s.
+ * "both" IPv4 and IPv6; "only4", "only6" the same, but says nothing about the other family;
+ * "broken" SERVFAIL; "none" no data; "silent" nothing; any other: NXDOMAIN.  The TTL is dns.ttl_s.
  */
 struct dns {
     struct loop *loop;
@@ -19,8 +19,13 @@ struct dns {
     char at[32];                /* "127.0.0.1:port" for resolver_config.servers */
     uint32_t ttl_s;
     unsigned queries;           /* for A; each look-up asks for AAAA too */
-    bool is_silent;
+    bool is_silent, is_broken;
 };
+
+static inline bool dns_is(const char *name, const char *label)
+{
+    return strncmp(name, label, strlen(label)) == 0 && name[strlen(label)] == '.';
+}
 
 static inline void dns_put_record(struct buf *out, uint16_t type, uint32_t ttl_s, const void *addr, uint16_t n)
 {
@@ -38,7 +43,7 @@ static inline unsigned dns_put_a(struct buf *out, const struct dns *d, const cha
     unsigned count = 1, n = 1;
 
     if (sscanf(name, "a-%u.", &n) != 1)
-        count = strncmp(name, "many.", 5) == 0 ? 3 : strncmp(name, "both.", 5) == 0 ? 1 : 0;
+        count = strncmp(name, "many.", 5) == 0 ? 3 : dns_is(name, "both") || dns_is(name, "only4");
     for (unsigned i = 0; i < count; i++) {
         v4[3] = (unsigned char)(n + i);
         dns_put_record(out, 1, d->ttl_s, v4, sizeof(v4));
@@ -50,7 +55,7 @@ static inline unsigned dns_put_aaaa(struct buf *out, const struct dns *d, const 
 {
     static const unsigned char v6[16] = { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 };
 
-    if (strncmp(name, "both.", 5) != 0)
+    if (!dns_is(name, "both") && !dns_is(name, "only6"))
         return 0;
     dns_put_record(out, 28, d->ttl_s, v6, sizeof(v6));
     return 1;
@@ -59,7 +64,20 @@ static inline unsigned dns_put_aaaa(struct buf *out, const struct dns *d, const 
 static inline bool dns_knows(const char *name)
 {
     return strncmp(name, "a-", 2) == 0 || strncmp(name, "many.", 5) == 0 || strncmp(name, "both.", 5) == 0 ||
-           strncmp(name, "none.", 5) == 0;
+           strncmp(name, "none.", 5) == 0 || dns_is(name, "only4") || dns_is(name, "only6");
+}
+
+static inline bool dns_says_nothing(const struct dns *d, const char *name, bool is_a)
+{
+    return d->is_silent || dns_is(name, "silent") || (dns_is(name, "only4") && !is_a) ||
+           (dns_is(name, "only6") && is_a);
+}
+
+static inline uint16_t dns_flags(const struct dns *d, const char *name)
+{
+    if (d->is_broken || dns_is(name, "broken"))
+        return 0x8582;
+    return dns_knows(name) ? 0x8580 : 0x8583;
 }
 
 /* The question's name as text, and its length on the wire. */
@@ -96,16 +114,16 @@ static inline void dns_on_query(void *arg, unsigned events)
     name_n = dns_name(in + 12, name);
     is_a = in[12 + name_n + 1] == 1;
     d->queries += is_a;
-    if (d->is_silent || strncmp(name, "silent.", 7) == 0)
+    if (dns_says_nothing(d, name, is_a))
         return;
     buf_init_fixed(&out, mem, sizeof(mem));
     buf_put(&out, in, 2);
-    buf_put_u16(&out, dns_knows(name) ? 0x8580 : 0x8583);
+    buf_put_u16(&out, dns_flags(d, name));
     buf_put_u16(&out, 1);
     buf_put_u16(&out, 0);               /* answers: below */
     buf_put_u32(&out, 0);
     buf_put(&out, in + 12, name_n + 4);
-    count = is_a ? dns_put_a(&out, d, name) : dns_put_aaaa(&out, d, name);
+    count = d->is_broken ? 0 : is_a ? dns_put_a(&out, d, name) : dns_put_aaaa(&out, d, name);
     mem[7] = (unsigned char)count;
     (void)!sendto(d->fd, mem, out.len, 0, (struct sockaddr *)&from, len);
 }

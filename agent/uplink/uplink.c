@@ -500,3 +500,12 @@ uint32_t uplink_streams(const struct uplink *u)
 {
     return mux_stats(u->mux)->streams;
 }
+
+unsigned uplink_links_up(const struct uplink *u)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < u->path_count; i++)
+        n += u->paths[i].tunnel && tunnel_is_up(u->paths[i].tunnel);
+    return n;
+}

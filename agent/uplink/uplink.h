@@ -56,3 +56,4 @@ void uplink_hurry(struct uplink *u);
 size_t uplink_status(const struct uplink *u, struct uplink_status *ret_status, size_t max);
 const struct mux_stats *uplink_mux_stats(const struct uplink *u);
 uint32_t uplink_streams(const struct uplink *u);
+unsigned uplink_links_up(const struct uplink *u);

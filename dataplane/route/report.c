@@ -47,7 +47,8 @@ static void put_tries(struct json_writer *w, const struct mux_opened *o)
 {
     char text[ADDR_UNIX_MAX + 8];
 
-    json_put_text(w, "address", endpoint_format(&o->used, text, sizeof(text)));
+    if (o->used.kind != ENDPOINT_NONE)
+        json_put_text(w, "address", endpoint_format(&o->used, text, sizeof(text)));
     json_put_str(w, "resolved_by", o->resolved_by);
     json_open_array(w, "tries");
     for (size_t i = 0; i < o->try_count; i++) {
@@ -87,6 +88,8 @@ void report_decision(struct events *e, const struct report *r)
     put_common(&w, r);
     json_put_text(&w, "reason", reason_text(r->reason));
     json_put_str(&w, "stream", ulid_span(r->id));
+    if (r->opened)
+        put_tries(&w, r->opened);
     json_close_object(&w);
     send(e, "decision", &id, &data);
 }

@@ -14,7 +14,7 @@ struct report {                     /* as far as it is known */
     uint16_t port;
     const struct policy_standing *standing;     /* NULL: refused before it was decided */
     const char *agent_name;
-    const struct mux_opened *opened;            /* NULL: not yet */
+    const struct mux_opened *opened;            /* what the agent dialled; NULL: it has not said */
     enum reason reason;
     struct span text;
     uint64_t sent_bytes, received_bytes;        /* to and from the target */

@@ -25,6 +25,7 @@ static struct report report_of(const struct route *r, enum reason why)
         .port = r->target.port,
         .standing = r->live.standing.grant.text[0] ? &r->live.standing : NULL,
         .agent_name = r->agent_name[0] ? r->agent_name : NULL,
+        .opened = r->tried,
         .reason = why,
         .opened_ms = r->opened_ms,
     };
@@ -241,6 +242,16 @@ static void on_stream_opened(void *user, struct mux_stream *stream, const struct
         handlers_of(r)->on_opened(r->user, r);
 }
 
+/* Comes just before on_stream_refused(). */
+static void on_stream_tries(void *user, struct mux_stream *stream, const struct mux_opened *tries)
+{
+    struct route *r = user;
+
+    (void)stream;
+    if (r)
+        r->tried = tries;
+}
+
 static void on_stream_refused(void *user, struct mux_stream *stream, enum reason why, struct span text)
 {
     struct route *r = user;
@@ -250,6 +261,7 @@ static void on_stream_refused(void *user, struct mux_stream *stream, enum reason
         return;
     r->cut = why;
     route_tell_door(r, why, text);  /* on_stream_ended() frees */
+    r->tried = NULL;
 }
 
 static void on_stream_readable(void *user, struct mux_stream *stream)
@@ -359,6 +371,7 @@ void route_fill_handlers(struct mux_handlers *handlers)
 {
     handlers->on_open = on_stream_open;
     handlers->on_opened = on_stream_opened;
+    handlers->on_tries = on_stream_tries;
     handlers->on_refused = on_stream_refused;
     handlers->on_readable = on_stream_readable;
     handlers->on_writable = on_stream_writable;

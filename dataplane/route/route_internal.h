@@ -43,6 +43,7 @@ struct route {
     unsigned moves;                 /* so many times it went to another worker */
     struct mux_stream *stream;      /* NULL: not opened yet */
     struct pipe pipe;
+    const struct mux_opened *tried; /* what the agent dialled in vain, while it is told; else NULL */
     int64_t opened_ms;              /* 0: not connected */
     uint64_t lost_at_ms;            /* its path, before the answer; 0: it has one */
     enum reason cut;                /* why we ended it, if we did */

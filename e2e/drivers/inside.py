@@ -159,13 +159,16 @@ class Dns:
 
     def __init__(self, inside, names, address=THERE_IP, port=53):
         self.names, self.queries, self.sources, self.ttl_s = names, [], set(), 1
+        self.silent = ()                    # of the kinds 1 (A) and 28 (AAAA): not answered
         self.socket = inside.socket(socket.SOCK_DGRAM, port, address)
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self):
         while True:
             query, source = self.socket.recvfrom(4096)
-            self.socket.sendto(self._answer(query, source), source)
+            answer = self._answer(query, source)
+            if answer:
+                self.socket.sendto(answer, source)
 
     def _answer(self, query, source):
         labels, at = [], 12
@@ -175,6 +178,8 @@ class Dns:
         name, (kind,) = ".".join(labels), struct.unpack_from(">H", query, at + 1)
         self.queries.append((name, kind))
         self.sources.add(source[0])
+        if kind in self.silent:
+            return None
         known = name in self.names
         addresses = [a for a in self.names.get(name, []) if (":" in a) == (kind == 28)]
         records = b"".join(

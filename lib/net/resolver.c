@@ -1,5 +1,7 @@
 #include "lib/net/resolver.h"
 
+#include "lib/net/socket.h"
+
 #include <ares.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -9,17 +11,33 @@
 #define TRY_MS 2000
 #define TRIES 2
 
+#define FAMILY_ADDRS_MAX (RESOLVER_ADDRS_MAX / 2)
+
+enum { V6, V4, FAMILIES };
+
+struct family {                 /* what one of the two has answered */
+    struct resolver_query *query;
+    bool is_in_ares, is_done;
+    int status;
+    uint32_t ttl_s;
+    size_t count;
+    struct addr addrs[FAMILY_ADDRS_MAX];
+};
+
 /* A query ends twice: once for its owner (answer, deadline, cancel) and once for c-ares. */
 struct resolver_query {
     struct resolver *resolver;
     struct list node;
-    struct loop_timer timer;
+    struct loop_timer timer, delay;
     struct loop_task task;
-    struct resolver_answer answer;
+    struct family families[FAMILIES];
+    struct endpoint server;
+    struct addr literal;
     void (*on_answer)(void *user, const struct resolver_answer *answer);
     void *user;
+    bool is_literal;
     bool is_over;               /* the owner knows or does not care */
-    bool is_in_ares;
+    bool is_giving;             /* the owner is being told: stay */
 };
 
 struct socket_watch {
@@ -35,6 +53,8 @@ struct resolver {
     struct loop_timer timer;
     struct list queries, sockets;
     size_t count;
+    bool gives_parts;
+    struct endpoint answering;  /* whose answer c-ares reads at this moment */
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -74,9 +94,11 @@ static void on_socket(void *arg, unsigned events)
     struct resolver *r = s->resolver;
     ares_socket_t fd = s->fd;
 
+    r->answering = socket_peer(fd);
     /* `s` may be gone after this. */
     ares_process_fd(r->channel, events & WATCH_READ ? fd : ARES_SOCKET_BAD,
                     events & WATCH_WRITE ? fd : ARES_SOCKET_BAD);
+    r->answering.kind = ENDPOINT_NONE;
     arm(r);
 }
 
@@ -126,32 +148,14 @@ static void on_socket_state(void *arg, ares_socket_t fd, int is_reading, int is_
 /* --- queries ------------------------------------------------------------------------- */
 static void free_query_if_over(struct resolver_query *q)
 {
-    if (!q->is_over || q->is_in_ares)
+    if (!q->is_over || q->is_giving || q->families[V6].is_in_ares || q->families[V4].is_in_ares)
         return;
     timer_stop(&q->timer);
+    timer_stop(&q->delay);
     loop_defer_cancel(&q->task);
     list_remove(&q->node);
     q->resolver->count--;
     free(q);
-}
-
-static void on_give_answer(void *arg)
-{
-    struct resolver_query *q = arg;
-
-    timer_stop(&q->timer);
-    q->is_over = true;
-    q->on_answer(q->user, &q->answer);
-    free_query_if_over(q);
-}
-
-static void on_deadline(void *arg)
-{
-    struct resolver_query *q = arg;
-
-    loop_defer_cancel(&q->task);
-    q->answer = (struct resolver_answer){ .result = RESOLVER_TIMEOUT, .text = "no answer in time" };
-    on_give_answer(q);
 }
 
 static enum resolver_result result_of(int status)
@@ -177,6 +181,103 @@ static enum resolver_result result_of(int status)
     }
 }
 
+/* What was said of the name counts less than that somebody said nothing of it. */
+static bool is_no(int status)
+{
+    enum resolver_result result = result_of(status);
+
+    return result == RESOLVER_NO_NAME || result == RESOLVER_NO_DATA;
+}
+
+static int worst(const struct resolver_query *q)
+{
+    int v6 = q->families[V6].status, v4 = q->families[V4].status;
+
+    if (!is_no(v6))
+        return v6;
+    return v4 == ARES_ENODATA ? v6 : v4;
+}
+
+static void add(struct resolver_answer *a, const struct family *f)
+{
+    memcpy(a->addrs + a->count, f->addrs, f->count * sizeof(f->addrs[0]));
+    a->count += f->count;
+    if (f->count && f->ttl_s < a->ttl_s)
+        a->ttl_s = f->ttl_s;
+}
+
+/* IPv6 first, where there is a way to it. */
+static void compile(const struct resolver_query *q, struct resolver_answer *ret)
+{
+    const struct family *v6 = &q->families[V6], *v4 = &q->families[V4];
+    bool is_v6_first = v6->count && (!v4->count || socket_has_route(&v6->addrs[0]));
+    int status;
+
+    *ret = (struct resolver_answer){ .ttl_s = UINT32_MAX, .server = q->server };
+    if (q->is_literal) {
+        ret->addrs[ret->count++] = q->literal;
+        ret->text = "literal";
+        ret->ttl_s = 0;
+        return;
+    }
+    add(ret, is_v6_first ? v6 : v4);
+    add(ret, is_v6_first ? v4 : v6);
+    status = ret->count ? ARES_SUCCESS : worst(q);
+    ret->result = result_of(status);
+    ret->text = ares_strerror(status);
+    if (ret->count)
+        return;
+    ret->ttl_s = 0;
+    if (!v6->is_done || !v4->is_done) {
+        ret->result = RESOLVER_TIMEOUT;
+        ret->text = "no answer in time";
+    }
+}
+
+static void give(struct resolver_query *q, bool is_part)
+{
+    struct resolver_answer answer;
+
+    compile(q, &answer);
+    answer.is_part = is_part;
+    if (!is_part) {
+        timer_stop(&q->timer);
+        timer_stop(&q->delay);
+        q->is_over = true;
+    }
+    q->is_giving = true;
+    q->on_answer(q->user, &answer);
+    q->is_giving = false;
+    free_query_if_over(q);
+}
+
+static bool is_whole(const struct resolver_query *q)
+{
+    return q->is_literal || (q->families[V6].is_done && q->families[V4].is_done);
+}
+
+static void on_give(void *arg)
+{
+    struct resolver_query *q = arg;
+
+    give(q, !is_whole(q));
+}
+
+static void on_delay(void *arg)
+{
+    struct resolver_query *q = arg;
+
+    give(q, q->resolver->gives_parts);
+}
+
+static void on_deadline(void *arg)
+{
+    struct resolver_query *q = arg;
+
+    loop_defer_cancel(&q->task);
+    give(q, false);
+}
+
 static bool address_of(const struct ares_addrinfo_node *node, struct addr *ret_addr)
 {
     if (node->ai_family == AF_INET) {
@@ -195,49 +296,64 @@ static bool address_of(const struct ares_addrinfo_node *node, struct addr *ret_a
     return false;
 }
 
-static void collect(struct resolver_answer *a, const struct ares_addrinfo *info)
+static void collect(struct family *f, const struct ares_addrinfo *info)
 {
-    uint32_t ttl_s = UINT32_MAX;
-
-    for (const struct ares_addrinfo_node *n = info->nodes; n && a->count < RESOLVER_ADDRS_MAX;
+    f->ttl_s = UINT32_MAX;
+    for (const struct ares_addrinfo_node *n = info->nodes; n && f->count < FAMILY_ADDRS_MAX;
          n = n->ai_next) {
-        if (!address_of(n, &a->addrs[a->count]))
+        if (!address_of(n, &f->addrs[f->count]))
             continue;
-        a->count++;
-        if (n->ai_ttl >= 0 && (uint32_t)n->ai_ttl < ttl_s)
-            ttl_s = (uint32_t)n->ai_ttl;
+        f->count++;
+        if (n->ai_ttl >= 0 && (uint32_t)n->ai_ttl < f->ttl_s)
+            f->ttl_s = (uint32_t)n->ai_ttl;
     }
-    a->ttl_s = a->count ? ttl_s : 0;
-    if (!a->count)
-        a->result = RESOLVER_NO_DATA;
+    if (!f->count)
+        f->status = ARES_ENODATA;
+}
+
+/* One family is in.  Handlers are not called within c-ares. */
+static void settle(struct resolver_query *q, const struct family *f)
+{
+    struct loop *loop = q->resolver->loop;
+
+    if (is_whole(q) || (f->count && q->resolver->gives_parts && f == &q->families[V6]))
+        loop_defer(loop, &q->task, on_give, q);
+    else if (f->count)
+        timer_start(loop, &q->delay, RESOLVER_DELAY_MS, on_delay, q);
 }
 
 static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 {
-    struct resolver_query *q = arg;
+    struct family *f = arg;
+    struct resolver_query *q = f->query;
 
     (void)timeouts;
-    q->is_in_ares = false;
-    if (q->is_over) {
-        ares_freeaddrinfo(info);
-        free_query_if_over(q);
-        return;
+    f->is_in_ares = false;
+    if (!q->is_over) {
+        f->is_done = true;
+        f->status = status;
+        if (info)
+            collect(f, info);
+        if (q->resolver->answering.kind != ENDPOINT_NONE)
+            q->server = q->resolver->answering;
+        settle(q, f);
     }
-    q->answer =
-        (struct resolver_answer){ .result = result_of(status), .text = ares_strerror(status) };
-    if (info)
-        collect(&q->answer, info);
     ares_freeaddrinfo(info);
-    loop_defer(q->resolver->loop, &q->task, on_give_answer, q);
+    free_query_if_over(q);
 }
 
+/* c-ares may answer within the call; a name that is over by then must stay for the second. */
 static void ask(struct resolver *r, struct resolver_query *q, const char *name)
 {
-    static const struct ares_addrinfo_hints hints = { .ai_family = AF_UNSPEC,
-                                                      .ai_socktype = SOCK_STREAM };
+    static const int family_of[FAMILIES] = { [V6] = AF_INET6, [V4] = AF_INET };
 
-    q->is_in_ares = true;
-    ares_getaddrinfo(r->channel, name, NULL, &hints, on_addrinfo, q);
+    q->families[V6].is_in_ares = q->families[V4].is_in_ares = true;
+    for (unsigned i = 0; i < FAMILIES; i++) {
+        const struct ares_addrinfo_hints hints = { .ai_family = family_of[i], .ai_socktype = SOCK_STREAM };
+
+        q->families[i].query = q;
+        ares_getaddrinfo(r->channel, name, NULL, &hints, on_addrinfo, &q->families[i]);
+    }
     arm(r);
 }
 
@@ -258,13 +374,11 @@ int resolver_query(struct resolver *r, const char *name, uint32_t deadline_ms,
     list_append(&r->queries, &q->node);
     r->count++;
     timer_start(r->loop, &q->timer, deadline_ms, on_deadline, q);
-    if (addr_parse(span_str(name), &q->answer.addrs[0])) {
-        q->answer.count = 1;
-        q->answer.text = "literal";
-        loop_defer(r->loop, &q->task, on_give_answer, q);
-    } else {
+    q->is_literal = addr_parse(span_str(name), &q->literal);
+    if (q->is_literal)
+        loop_defer(r->loop, &q->task, on_give, q);
+    else
         ask(r, q, name);
-    }
     *ret_query = q;
     return 0;
 }
@@ -275,6 +389,7 @@ void resolver_cancel(struct resolver_query *q)
         return;
     q->is_over = true;
     timer_stop(&q->timer);
+    timer_stop(&q->delay);
     loop_defer_cancel(&q->task);
     free_query_if_over(q);
 }
@@ -321,6 +436,7 @@ int resolver_new(struct loop *l, const struct resolver_config *config,
     if (!r)
         return -ENOMEM;
     r->loop = l;
+    r->gives_parts = config->gives_parts;
     list_init(&r->queries);
     list_init(&r->sockets);
     e = open_channel(r, config);

@@ -145,3 +145,13 @@ bool socket_path(int fd, struct socket_path *ret_path)
     };
     return info.tcpi_delivery_rate != 0;
 }
+
+bool socket_has_route(const struct addr *a)
+{
+    const struct endpoint to = { .kind = ENDPOINT_IP, .addr = *a, .port = 9 };
+    struct sockaddr_storage sa;
+    socklen_t len = sockaddr_from_endpoint(&to, &sa);
+    AUTO(fd_closep) int fd = socket(sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    return fd >= 0 && connect(fd, (struct sockaddr *)&sa, len) == 0;
+}

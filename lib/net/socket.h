@@ -25,3 +25,5 @@ void socket_bound_output(int fd, int bytes);
 /* What the kernel measures of a TCP path. */
 struct socket_path { uint32_t lowest_rtt_us, rtt_us /* smoothed */; uint64_t bytes_per_s; };
 bool socket_path(int fd, struct socket_path *ret_path);     /* false: not TCP, or not known yet */
+/* Whether the machine has a route to the address.  Nothing is sent. */
+bool socket_has_route(const struct addr *a);

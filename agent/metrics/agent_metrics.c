@@ -1,0 +1,48 @@
+#include "agent/metrics/agent_metrics.h"
+
+static const char *const outcomes[OUTCOME_COUNT] = {
+#define RESOLVE_OUTCOME(name) [OUTCOME_##name] = #name,
+    RESOLVE_OUTCOMES(RESOLVE_OUTCOME)
+#undef RESOLVE_OUTCOME
+};
+
+static const char *outcome_text(unsigned i)
+{
+    return outcomes[i];
+}
+
+const struct metric_label metric_by_outcome = { "outcome", OUTCOME_COUNT, outcome_text };
+
+static const struct metric_row rows[] = { AGENT_METRICS(METRIC_ROW) };
+
+int agent_metrics_new(struct metrics **ret_metrics)
+{
+    return metrics_new(rows, AGENT_METRIC_COUNT, 1, ret_metrics);
+}
+
+static void take_resolve(struct metric_slot *slot, const struct resolve_stats *s)
+{
+    metric_set(slot, M_NAMES, (int64_t)s->names);
+    metric_set(slot, M_NAMES_WAITING, (int64_t)s->waiting);
+#define RESOLVE_OUTCOME(name) metric_set_at(slot, M_LOOKUPS, OUTCOME_##name, 0, (int64_t)s->name);
+    RESOLVE_OUTCOMES(RESOLVE_OUTCOME)
+#undef RESOLVE_OUTCOME
+    metric_set(slot, M_DNS_QUERIES, (int64_t)s->queries);
+    metric_set(slot, M_DNS_AHEAD, (int64_t)s->ahead);
+    metric_set(slot, M_DNS_FAILURES, (int64_t)s->failures);
+    metric_set(slot, M_NAMES_EVICTED, (int64_t)s->evicted);
+    metric_set(slot, M_NAMES_REFUSED, (int64_t)s->refused);
+}
+
+void agent_metrics_take(struct metrics *m, const struct resolve_stats *resolve, const struct dialer_stats *dial,
+                        const struct uplink *uplink)
+{
+    struct metric_slot *slot = metrics_slot(m, 0);
+
+    take_resolve(slot, resolve);
+    metric_set(slot, M_LINKS, uplink_links_up(uplink));
+    metric_set(slot, M_STREAMS, dial->live);
+    metric_set(slot, M_OPENED, (int64_t)dial->opened);
+    for (unsigned i = 0; i < REASON_COUNT; i++)
+        metric_set_at(slot, M_REFUSED, i, 0, (int64_t)dial->refused[i]);
+}

@@ -1,0 +1,43 @@
+#pragma once
+#include "agent/dial/dial.h"
+#include "agent/uplink/uplink.h"
+#include "lib/obs/metrics.h"
+/*
+ * agent_metrics.h - the agent's metrics: rows, and where their values come from.
+ *
+ * The agent counts in plain structs on its one thread; they are copied when somebody asks.
+ *
+ * Threads    the loop's thread.
+ */
+#define AGENT_METRICS(X)                                                                          \
+    X(LINKS, "adit_agent_links", GAUGE, NULL, NULL, "Links to relays that are up.")               \
+    X(STREAMS, "adit_agent_streams", GAUGE, NULL, NULL, "Streams that are open or being opened.") \
+    X(OPENED, "adit_agent_streams_opened_total", COUNTER, NULL, NULL, "Targets that were connected to.") \
+    X(REFUSED, "adit_agent_refused_total", COUNTER, &metric_by_reason, NULL, "Streams that were refused here.") \
+    X(NAMES, "adit_agent_names", GAUGE, NULL, NULL, "Names in the resolver's cache.")             \
+    X(NAMES_WAITING, "adit_agent_names_waiting", GAUGE, NULL, NULL, "Requests that wait for the DNS.") \
+    X(LOOKUPS, "adit_agent_lookups_total", COUNTER, &metric_by_outcome, NULL,                     \
+      "Names that were asked for, by what the cache had: a fresh, stale or negative answer, or none.") \
+    X(DNS_QUERIES, "adit_agent_dns_queries_total", COUNTER, NULL, NULL, "Names that the DNS was asked for.") \
+    X(DNS_AHEAD, "adit_agent_dns_ahead_total", COUNTER, NULL, NULL,                               \
+      "Of them, those that nobody had to wait for: refreshed while in use.")                      \
+    X(DNS_FAILURES, "adit_agent_dns_failures_total", COUNTER, NULL, NULL, "Of them, those without an address.") \
+    X(NAMES_EVICTED, "adit_agent_names_evicted_total", COUNTER, NULL, NULL,                       \
+      "Names that were dropped from the cache to make room.")                                     \
+    X(NAMES_REFUSED, "adit_agent_names_refused_total", COUNTER, NULL, NULL,                       \
+      "Requests refused because too many wait for the DNS.")
+
+enum {
+#define RESOLVE_OUTCOME(name) OUTCOME_##name,
+    RESOLVE_OUTCOMES(RESOLVE_OUTCOME)
+#undef RESOLVE_OUTCOME
+    OUTCOME_COUNT
+};
+extern const struct metric_label metric_by_outcome;
+
+enum { AGENT_METRICS(METRIC_ENUM) AGENT_METRIC_COUNT };
+
+MUST_CHECK int agent_metrics_new(struct metrics **ret_metrics);
+/* Copies what was counted. */
+void agent_metrics_take(struct metrics *m, const struct resolve_stats *resolve, const struct dialer_stats *dial,
+                        const struct uplink *uplink);
