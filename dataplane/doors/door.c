@@ -488,7 +488,8 @@ static int make_crowd(struct door *d)
 int door_open(const struct door_config *config, struct door **ret_door, struct buf *reterr)
 {
     AUTO(door_freep) struct door *d = calloc(1, sizeof(*d));
-    struct listener_config listener = { .at = config->at, .is_shared = true, .on_accept = on_accept };
+    struct listener_config listener = { .at = config->at, .is_shared = true, .is_abortive = true,
+                                        .on_accept = on_accept };
     struct buf name;
     int r;
 

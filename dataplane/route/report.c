@@ -3,7 +3,6 @@
 #include "lib/json/json.h"
 #include "lib/log/log.h"
 #include "lib/net/loop.h"
-#include <stdio.h>
 
 #define DATA_MAX 4096
 #define TARGET_TEXT_MAX 272
@@ -11,9 +10,14 @@
 static const char *target_text(const struct report *r, char dst[TARGET_TEXT_MAX])
 {
     bool is_v6 = span_find(span_str(r->host), ':') < span_str(r->host).n;
+    struct buf out;
 
-    snprintf(dst, TARGET_TEXT_MAX, is_v6 ? "[%s]:%u" : "%s:%u", r->host, r->port);
-    return dst;
+    buf_init_fixed(&out, dst, TARGET_TEXT_MAX);
+    buf_put_str(&out, is_v6 ? "[" : "");
+    buf_put_str(&out, r->host);
+    buf_put_str(&out, is_v6 ? "]:" : ":");
+    buf_put_decimal(&out, r->port);
+    return buf_text(&out);
 }
 
 static void put_id(struct json_writer *w, const char *key, const struct ulid *id)

@@ -179,12 +179,19 @@ static void v6_print(const struct addr *a, struct buf *out)
     }
 }
 
+static void v4_print(const unsigned char v4[4], struct buf *out)
+{
+    for (int i = 0; i < 4; i++) {
+        if (i)
+            buf_put_u8(out, '.');
+        buf_put_decimal(out, v4[i]);
+    }
+}
+
 static void addr_print(const struct addr *a, struct buf *out)
 {
-    const unsigned char *v4 = a->ip + V4_OFFSET;
-
     if (addr_is_v4(a))
-        buf_printf(out, "%u.%u.%u.%u", v4[0], v4[1], v4[2], v4[3]);
+        v4_print(a->ip + V4_OFFSET, out);
     else
         v6_print(a, out);
 }

@@ -108,19 +108,40 @@ void buf_put_u64(struct buf *b, uint64_t v)
     buf_put_u32(b, (uint32_t)v);
 }
 
+void buf_put_decimal(struct buf *b, int64_t v)
+{
+    char text[20];
+    size_t at = sizeof(text);
+    uint64_t rest = v < 0 ? -(uint64_t)v : (uint64_t)v;
+
+    do {
+        text[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (v < 0)
+        text[--at] = '-';
+    buf_put(b, text + at, sizeof(text) - at);
+}
+
+/* Mostly there is room already, and once is enough. */
 void buf_vprintf(struct buf *b, const char *format, va_list args)
 {
+    size_t room = b->error ? 0 : b->room - b->len;
     va_list again;
     unsigned char *at;
     int n;
 
     va_copy(again, args);
-    n = vsnprintf(NULL, 0, format, again);
+    n = vsnprintf(room ? (char *)b->data + b->len : NULL, room, format, again);
     va_end(again);
     if (n < 0 && !b->error)
         b->error = -EINVAL;
     if (n <= 0)
         return;
+    if ((size_t)n < room) {
+        b->len += (size_t)n;
+        return;
+    }
 
     at = buf_extend(b, (size_t)n + 1);      /* vsnprintf wants room for its NUL */
     if (!at)

@@ -69,6 +69,15 @@ bool endpoint_parse(struct span text, struct endpoint *ret_endpoint)
     return true;
 }
 
+static void authority_put(struct buf *out, const char *host, bool has_brackets, uint16_t port)
+{
+    if (has_brackets)
+        buf_put_u8(out, '[');
+    buf_put_str(out, host);
+    buf_put_str(out, has_brackets ? "]:" : ":");
+    buf_put_decimal(out, port);
+}
+
 const char *endpoint_format(const struct endpoint *e, char *dst, size_t dst_size)
 {
     char text[ADDR_TEXT_MAX];
@@ -81,8 +90,7 @@ const char *endpoint_format(const struct endpoint *e, char *dst, size_t dst_size
     if (e->kind == ENDPOINT_UNIX)
         buf_printf(&out, "unix:%s", e->path);
     else if (e->kind == ENDPOINT_IP)
-        buf_printf(&out, addr_is_v4(&e->addr) ? "%s:%u" : "[%s]:%u", addr_format(&e->addr, text),
-                   e->port);
+        authority_put(&out, addr_format(&e->addr, text), !addr_is_v4(&e->addr), e->port);
     return buf_text(&out);
 }
 

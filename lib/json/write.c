@@ -68,18 +68,8 @@ void json_put_text(struct json_writer *w, const char *key, const char *value)
 
 void json_put_int(struct json_writer *w, const char *key, int64_t value)
 {
-    char text[20];
-    size_t at = sizeof(text);
-    uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
-
     put_key(w, key);
-    do {
-        text[--at] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest);
-    if (value < 0)
-        text[--at] = '-';
-    buf_put(w->out, text + at, sizeof(text) - at);
+    buf_put_decimal(w->out, value);
 }
 
 void json_put_bool(struct json_writer *w, const char *key, bool value)

@@ -1,27 +1,48 @@
 #include "lib/log/render_internal.h"
 #include "lib/base/buf.h"
 #include "lib/base/utf8.h"
+#include <stdio.h>
 #include <time.h>
 
 #define CUT_TEXT " cut=true\n"
 #define CUT_JSON ",\"cut\":true}\n"
 #define EVENT_WIDTH 24          /* columns, on a terminal */
 
-static void put_time(struct buf *out, const struct log_record *record)
+/* The text of a second, which many lines share. */
+static const char *second_text(int64_t unix_s)
 {
-    time_t when = (time_t)record->unix_s;
+    static _Thread_local struct {
+        int64_t unix_s;
+        char text[40];          /* "": none yet */
+    } last;
+    time_t when = (time_t)unix_s;
     struct tm tm;
 
+    if (last.text[0] && last.unix_s == unix_s)
+        return last.text;
     if (!gmtime_r(&when, &tm))
         tm = (struct tm){ .tm_mday = 1 };
-    buf_printf(out, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ", tm.tm_year + 1900, tm.tm_mon + 1,
-               tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, record->ms);
+    snprintf(last.text, sizeof(last.text), "%04d-%02d-%02dT%02d:%02d:%02d.", (tm.tm_year + 1900) % 10000,
+             tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    last.unix_s = unix_s;
+    return last.text;
+}
+
+static void put_time(struct buf *out, const struct log_record *record)
+{
+    const char ms[] = { (char)('0' + record->ms / 100 % 10), (char)('0' + record->ms / 10 % 10),
+                        (char)('0' + record->ms % 10), 'Z' };
+
+    buf_put_str(out, second_text(record->unix_s));
+    buf_put(out, ms, sizeof(ms));
 }
 
 static void put_number(struct buf *out, const struct log_field *f)
 {
     if (f->type == LOG_FIELD_INT)
-        buf_printf(out, "%lld", (long long)f->i);
+        buf_put_decimal(out, f->i);
+    else if (f->type == LOG_FIELD_UINT && f->u <= INT64_MAX)
+        buf_put_decimal(out, (int64_t)f->u);
     else if (f->type == LOG_FIELD_UINT)
         buf_printf(out, "%llu", (unsigned long long)f->u);
     else
@@ -99,7 +120,9 @@ struct span log_render_json(const struct log_record *record, char *mem)
     buf_init_fixed(&out, mem, LOG_LINE_MAX);
     buf_put_str(&out, "{\"time\":\"");
     put_time(&out, record);
-    buf_printf(&out, "\",\"level\":\"%s\",\"program\":", record->level);
+    buf_put_str(&out, "\",\"level\":\"");
+    buf_put_str(&out, record->level);
+    buf_put_str(&out, "\",\"program\":");
     utf8_put_quoted(&out, span_str(record->program));
     buf_put_str(&out, ",\"event\":");
     utf8_put_quoted(&out, span_first(span_str(record->event), 200));

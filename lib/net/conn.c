@@ -42,6 +42,8 @@ static void update(struct conn *c)
         return;
     }
     watch_set(c->watch, events);
+    if (c->has_ended)
+        watch_settle(c->watch);
 }
 
 static void on_reap(struct loop_reap *reap)
@@ -101,18 +103,23 @@ static void shake_hands(struct conn *c)
         fail(c, r);
 }
 
-static void on_connected(struct conn *c)
+static int connect_error(const struct conn *c)
 {
     int error = 0;
     socklen_t len = sizeof(error);
 
-    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len))
-        error = errno;
+    return getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) ? -errno : -error;
+}
+
+static void on_connected(struct conn *c)
+{
+    int error = c->is_accepted ? 0 : connect_error(c);
+
     if (error) {
-        fail(c, -error);
+        fail(c, error);
         return;
     }
-    if (c->is_abortive)
+    if (c->is_abortive && !c->is_accepted)
         socket_set_abortive(c->fd, true);
     if (!c->ssl) {
         become_ready(c);
@@ -242,6 +249,7 @@ static int make(struct loop *l, int fd, const struct conn_options *options,
     c->loop = l;
     c->handlers = handlers;
     c->user = user;
+    c->is_accepted = options->is_accepted;
     c->is_abortive = options->is_abortive;
     c->fd = TAKE_FD(owned);
     r = watch_new(l, c->fd, on_event, c, &c->watch);
@@ -265,7 +273,6 @@ int conn_adopt(struct loop *l, int fd, const struct conn_options *options,
     r = make(l, fd, options, handlers, user, &c);
     if (r)
         return r;
-    c->peer_address = socket_peer(c->fd);
     loop_defer(l, &c->task, on_begin, c);
     *ret_conn = c;
     return 0;
@@ -284,11 +291,10 @@ int conn_dial(struct loop *l, const struct endpoint *to, const struct conn_optio
     fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    socket_tune(fd);
+    socket_set_options(fd);
     r = make(l, fd, options, handlers, user, &c);
     if (r)
         return r;
-    c->peer_address = *to;
     if (connect(fd, (struct sockaddr *)&sa, len) && errno != EINPROGRESS) {
         c->error = -errno;
         loop_defer(l, &c->task, on_begin, c);
@@ -339,9 +345,10 @@ void conn_close(struct conn *c)
     c->handlers = &nobody;
     c->wanted = 0;
     loop_defer_cancel(&c->task);
-    socket_set_abortive(c->fd, false);
+    if (c->is_abortive)
+        socket_set_abortive(c->fd, false);
     /* Closing over input that nobody read would send an RST, and take away what we wrote. */
-    if (c->is_fin_sent && recv(c->fd, &byte, 1, MSG_PEEK) == 0) {
+    if (c->is_fin_sent && (c->has_ended || recv(c->fd, &byte, 1, MSG_PEEK) == 0)) {
         dispose(c);
         return;
     }
@@ -385,7 +392,7 @@ struct loop *conn_loop(const struct conn *c)
 
 struct endpoint conn_peer(const struct conn *c)
 {
-    return c->peer_address;
+    return socket_peer(c->fd);
 }
 
 struct endpoint conn_local(const struct conn *c)

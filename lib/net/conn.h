@@ -32,7 +32,7 @@ struct conn_options {
     struct tls_ctx *tls;        /* NULL: plain */
     const char *server_name;    /* TLS client: the name (SNI), or the address, dialled; NULL: none */
     uint32_t ready_ms;          /* to connect and shake hands in; 0: 10,000 */
-    bool is_accepted;           /* by a listener of lib/net: non-blocking, its options set */
+    bool is_accepted;           /* by a listener of lib/net, as is_abortive as this: its options are set */
     bool is_abortive;           /* if we die or drop it, the peer sees an RST, not a clean end */
 };
 

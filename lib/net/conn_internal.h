@@ -28,14 +28,14 @@ struct conn {
     const struct conn_handlers *handlers;
     void *user;
     unsigned wanted;
-    bool is_abortive;
+    bool is_accepted, is_abortive;
     bool is_fin_wanted, is_fin_sent;
+    bool has_ended;             /* plain: the peer's FIN was read */
     int error;                  /* sticks */
     struct loop_timer timer;
     struct loop_task task;      /* on_ready or on_failed of a later turn, input that TLS holds */
     struct loop_reap reap;
     struct loop_owned owned;    /* while it is flushed for nobody */
-    struct endpoint peer_address;
 
     unsigned char *kept;        /* cipher bytes that the kernel did not take */
     size_t kept_at, kept_len;

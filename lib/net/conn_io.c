@@ -54,6 +54,8 @@ static ssize_t plain_read(struct conn *c, void *dst, size_t n)
 {
     ssize_t r = recv(c->fd, dst, n, 0);
 
+    if (r == 0 && n)
+        c->has_ended = true;
     if (r >= 0)
         return r;
     return errno == EINTR ? -EAGAIN : -errno;

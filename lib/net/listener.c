@@ -167,6 +167,8 @@ static int open_socket(const struct listener_config *config, struct buf *reterr)
     fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0)
         socket_tune(fd);        /* what it accepts inherits it */
+    if (fd >= 0 && config->is_abortive)
+        socket_set_abortive(fd, true);
     r = fd < 0 ? -errno : bind_and_listen(config, fd);
     if (!r)
         return fd;

@@ -18,6 +18,7 @@ struct listener;
 struct listener_config {
     struct endpoint at;             /* port 0: any (see listener_endpoint) */
     bool is_shared;                 /* SO_REUSEPORT: one listener for each worker */
+    bool is_abortive;               /* what it accepts, as conn_options says */
     int backlog;                    /* 0: 1024 */
     uint32_t turn_max;              /* connections taken in one turn; 0: 32 */
     mode_t mode;                    /* of a Unix socket's file; 0: 0600 */

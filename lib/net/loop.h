@@ -92,6 +92,8 @@ struct watch;
 MUST_CHECK int watch_new(struct loop *l, int fd, void (*fn)(void *arg, unsigned events), void *arg,
                          struct watch **ret_watch);
 void watch_set(struct watch *w, unsigned events);   /* level-triggered; 0: none */
+/* Interest that was taken away is told to the kernel now: it would wake us for what is known to come. */
+void watch_settle(struct watch *w);
 /* From one thread's loop to another's: detach() at a turn's end, then attach() there and set(). */
 void watch_detach(struct watch *w);
 void watch_attach(struct watch *w, struct loop *l);

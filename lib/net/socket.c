@@ -86,7 +86,7 @@ struct endpoint socket_local(int fd)
     return endpoint_from_sockaddr(&sa, len);
 }
 
-void socket_tune(int fd)
+void socket_set_options(int fd)
 {
     static const struct { int level, name, value; } rows[] = {
         { IPPROTO_TCP, TCP_NODELAY, 1 },
@@ -95,13 +95,19 @@ void socket_tune(int fd)
         { IPPROTO_TCP, TCP_KEEPINTVL, 15 },
         { IPPROTO_TCP, TCP_KEEPCNT, 3 },
     };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (setsockopt(fd, rows[i].level, rows[i].name, &rows[i].value, sizeof(int)))
+            return;             /* a Unix socket has none of these */
+}
+
+void socket_tune(int fd)
+{
     int flags = fcntl(fd, F_GETFL);
 
     if (flags >= 0 && !(flags & O_NONBLOCK))
         fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        if (setsockopt(fd, rows[i].level, rows[i].name, &rows[i].value, sizeof(int)))
-            return;             /* a Unix socket has none of these */
+    socket_set_options(fd);
 }
 
 void socket_set_abortive(int fd, bool is_on)

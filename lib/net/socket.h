@@ -13,6 +13,7 @@ struct endpoint socket_peer(int fd);            /* ENDPOINT_NONE if unknown */
 struct endpoint socket_local(int fd);
 /* Non-blocking; TCP: no delay, keep-alive (45 s, 3 x 15 s).  What fails is left as it is. */
 void socket_tune(int fd);
+void socket_set_options(int fd);                /* the same for one that does not block already */
 /* Closing sends an RST from now on, or no longer. */
 void socket_set_abortive(int fd, bool is_on);
 /* Bytes written and not yet acknowledged by the peer's kernel; 0 if unknown. */

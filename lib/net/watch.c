@@ -127,6 +127,12 @@ void watch_attach(struct watch *w, struct loop *l)
     w->loop = l;
 }
 
+void watch_settle(struct watch *w)
+{
+    if (w->armed & ~w->wanted)
+        arm(w, w->wanted);
+}
+
 static void on_reap(struct loop_reap *reap)
 {
     free(container_of(reap, struct watch, reap));

@@ -52,6 +52,22 @@ size_t pace_budget(const struct pace *p)
     return bytes < PACE_MIN_BYTES ? PACE_MIN_BYTES : (size_t)bytes;
 }
 
+bool pace_has_room(const struct pace *p)
+{
+    return p->unsent < pace_budget(p);
+}
+
+void pace_unsent(struct pace *p, size_t bytes)
+{
+    p->unsent = bytes;
+}
+
+/* With what TLS adds to each record. */
+void pace_sent(struct pace *p, size_t bytes)
+{
+    p->unsent += bytes + bytes / 256 + 64;
+}
+
 uint32_t pace_wait_ms(const struct pace *p, size_t over)
 {
     uint64_t ms = p->rate ? (uint64_t)over * 1000 / p->rate : 1;

@@ -28,6 +28,7 @@ struct pace {
     uint32_t next_rtt_us;       /* of the window under way */
     uint64_t next_rate;
     uint64_t window_ends_ms;
+    size_t unsent;              /* in our kernel at the most: as it said last, and given since */
 };
 
 /* What the kernel says now. */
@@ -38,5 +39,9 @@ size_t pace_budget(const struct pace *p);
 /* A peer so near needs no more than 512 KiB in our kernel (PACE_NEAR_INPUT_BYTES): left alone it
  * takes megabytes, and a queue there delays all that comes after it. */
 bool pace_is_near(const struct pace *p);
+/* True: there is room, whatever the kernel would say; else it is to be asked, and told. */
+bool pace_has_room(const struct pace *p);
+void pace_unsent(struct pace *p, size_t bytes);
+void pace_sent(struct pace *p, size_t bytes);
 /* When to look again, `over` bytes being too many: 1..20 ms. */
 uint32_t pace_wait_ms(const struct pace *p, size_t over);

@@ -103,7 +103,6 @@ static bool has_budget(struct client *c)
 {
     const struct conn *conn = ws_client_conn(c->ws);
     uint64_t now_ms = loop_now_ms(c->loop);
-    size_t unsent = conn_unsent(conn), budget;
     struct socket_path path;
 
     if (now_ms - c->measured_ms >= MEASURE_MS && conn_path(conn, &path)) {
@@ -115,10 +114,12 @@ static bool has_budget(struct client *c)
             socket_bound_input(conn_fd(conn), PACE_NEAR_INPUT_BYTES);
         }
     }
-    budget = pace_budget(&c->pace);
-    if (unsent < budget)
+    if (pace_has_room(&c->pace))
         return true;
-    timer_start(c->loop, &c->paced, pace_wait_ms(&c->pace, unsent - budget), on_flush, c);
+    pace_unsent(&c->pace, conn_unsent(conn));
+    if (pace_has_room(&c->pace))
+        return true;
+    timer_start(c->loop, &c->paced, pace_wait_ms(&c->pace, c->pace.unsent - pace_budget(&c->pace)), on_flush, c);
     return false;
 }
 
@@ -137,6 +138,7 @@ static bool send_messages(struct client *c)
         if (!room)
             return false;
         n = tunnel_produce(c->tunnel, room, WS_CLIENT_MESSAGE_MAX, loop_now_ms(c->loop));
+        pace_sent(&c->pace, n);
         ws_client_commit(c->ws, n);
         if (!n || c->is_gone)
             return true;

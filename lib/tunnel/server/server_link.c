@@ -111,7 +111,6 @@ static bool has_budget(struct server_link *k)
 {
     int fd = lws_get_socket_fd(k->wsi);
     uint64_t now_ms = loop_now_ms(k->server->config.loop);
-    size_t unsent = socket_unsent(fd), budget;
     struct socket_path path;
 
     if (now_ms - k->measured_ms >= MEASURE_MS && socket_path(fd, &path)) {
@@ -123,11 +122,13 @@ static bool has_budget(struct server_link *k)
             socket_bound_input(fd, PACE_NEAR_INPUT_BYTES);
         }
     }
-    budget = pace_budget(&k->pace);
-    if (unsent < budget)
+    if (pace_has_room(&k->pace))
         return true;
-    timer_start(k->server->config.loop, &k->paced, pace_wait_ms(&k->pace, unsent - budget),
-                on_flush, k);
+    pace_unsent(&k->pace, socket_unsent(fd));
+    if (pace_has_room(&k->pace))
+        return true;
+    timer_start(k->server->config.loop, &k->paced,
+                pace_wait_ms(&k->pace, k->pace.unsent - pace_budget(&k->pace)), on_flush, k);
     return false;
 }
 
@@ -141,6 +142,7 @@ static bool send_message(struct server_link *k)
 
     if (!n)
         return true;
+    pace_sent(&k->pace, n);
     if (k->gather)
         gather_begin(k->gather, k->server->records);
     written = lws_write(k->wsi, p, n, LWS_WRITE_BINARY);
