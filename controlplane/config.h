@@ -21,6 +21,9 @@
     X(INT, queue_max, "256", 1, 100000, 0, "requests that wait; beyond: overload")                  \
     X(INT, connections_max, "1000", 10, 60000, 0, "connections of each listener")                   \
     X(INT, connections_per_address_max, "200", 1, 60000, 0, "of them, from one address (relays may sit behind one)") \
+    X(MSEC, head_ms, "10s", 500, 600000, 0, "for a client to shake hands and send a request's head") \
+    X(MSEC, body_ms, "60s", 500, 3600000, 0, "for a client to send a body")                         \
+    X(MSEC, answer_ms, "10m", 1000, 86400000, 0, "for a client to take an answer")                  \
     X(INT, rate_per_s, "500", 0, 1000000, 0, "requests a second of one caller or address; 0: no limit") \
     X(INT, rate_burst, "1000", 0, 1000000, 0, "requests at once beyond that")                       \
     X(MSEC, audit_refusals_ms, "10s", 100, 3600000, 0, "how long refusals are counted before they are audited") \

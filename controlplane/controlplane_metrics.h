@@ -10,6 +10,8 @@
     X(PROBLEMS, "adit_controlplane_problems_total", COUNTER, &metric_by_listener, &metric_by_reason,      \
       "Answers with a problem.")                                                                   \
     X(OVERLOADS, "adit_controlplane_overloads_total", COUNTER, &metric_by_listener, NULL, "Refused: queue full.") \
+    X(LATE, "adit_controlplane_late_total", COUNTER, &metric_by_listener, NULL,                     \
+      "Connections ended because a head, a body or the taking of an answer took too long.")        \
     X(CONNECTIONS, "adit_controlplane_connections", GAUGE, &metric_by_listener, NULL, "Open connections.") \
     X(RUNNING, "adit_controlplane_running", GAUGE, &metric_by_listener, NULL, "Requests on a thread.")      \
     X(WAITING, "adit_controlplane_waiting", GAUGE, &metric_by_listener, NULL, "Requests in the queue.")     \

@@ -119,6 +119,7 @@ static void fill_metrics(struct daemon *d)
         metric_set_at(slot, M_REFUSED, i, 0, (int64_t)s.refused);
         metric_set_at(slot, M_ERRORS, i, 0, (int64_t)s.errors);
         metric_set_at(slot, M_OVERLOADS, i, 0, (int64_t)s.overloads);
+        metric_set_at(slot, M_LATE, i, 0, (int64_t)s.late);
         metric_set_at(slot, M_CONNECTIONS, i, 0, (int64_t)s.connections);
         metric_set_at(slot, M_RUNNING, i, 0, (int64_t)s.running);
         metric_set_at(slot, M_WAITING, i, 0, (int64_t)s.waiting);
@@ -320,6 +321,9 @@ static int start_listener(struct daemon *d, int which, const struct server_optio
     options.slow_threads = (unsigned)d->config->slow_threads;
     options.queue_max = (unsigned)d->config->queue_max;
     options.connections_max = (unsigned)d->config->connections_max;
+    options.head_ms = (unsigned)d->config->head_ms;
+    options.body_ms = (unsigned)d->config->body_ms;
+    options.answer_ms = (unsigned)d->config->answer_ms;
     options.per_address_max = (unsigned)d->config->connections_per_address_max;
     r = server_start(&options, &server, reterr);
     if (!r)

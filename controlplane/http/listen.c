@@ -70,12 +70,12 @@ static struct addr addr_of_socket(const struct sockaddr *sa)
     return a;
 }
 
-static void take_peer(struct exchange *x)
+struct addr connection_peer(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info;
 
-    info = MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    x->req.peer = addr_of_socket(info ? info->client_addr : NULL);
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    return addr_of_socket(info ? info->client_addr : NULL);
 }
 
 /* Copied in one block: the session belongs to libmicrohttpd's thread. */
@@ -138,7 +138,7 @@ static void take_head(struct exchange *x, const char *method)
     x->req.method = method;
     x->req.content_type = request_header(&x->req, "Content-Type");
     take_trace_id(x);
-    take_peer(x);
+    x->req.peer = connection_peer(x->connection);
     if (server->options.client_ca_pem)
         take_peer_chain(x);
     exchange_parse_uri(x);
@@ -224,6 +224,7 @@ static enum MHD_Result answer(struct exchange *x)
         buf_init_heap(body, 1);
     }
     x->stage = STAGE_ANSWERED;
+    deadline_set(x->server, x->connection, x->server->options.answer_ms);
     result = MHD_queue_response(x->connection, x->res.status, out);
     MHD_destroy_response(out);
     return result;
@@ -242,6 +243,7 @@ static enum MHD_Result hand_to_pool(struct exchange *x)
 
     x->req.body = buf_span(&x->body);
     x->stage = STAGE_RUNNING;
+    deadline_set(server, x->connection, 0);
     MHD_suspend_connection(x->connection);
     if (lane_push(lane, &x->node, false))
         return MHD_YES;
@@ -263,7 +265,6 @@ enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const c
     struct exchange *x = *con_cls;
 
     (void)cls;
-    (void)connection;
     (void)url;
     (void)version;
     if (!x)
@@ -272,6 +273,7 @@ enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const c
     case STAGE_HEAD:
         take_head(x, method);
         x->stage = STAGE_BODY;
+        deadline_set(x->server, connection, x->server->options.body_ms);
         return wants_body(x) ? MHD_YES : finish_here(x);
     case STAGE_BODY:
         if (*upload_size) {
@@ -296,11 +298,11 @@ void on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
     struct server *server = cls;
     struct exchange *x = *con_cls;
 
-    (void)connection;
     (void)why;
     if (!x)
         return;
     *con_cls = NULL;
+    deadline_set(server, connection, server->options.idle_s * 1000 + server->options.head_ms);
     pthread_mutex_lock(&server->lock);
     server->body_total -= x->body_charged;
     server->active -= x->is_counted;

@@ -166,19 +166,26 @@ static uint64_t expire_due(struct server *server, uint64_t now_ms)
     return next_ms;
 }
 
+static void wait_for_change(struct server *server, uint64_t until_ms)
+{
+    struct timespec until = { .tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000 };
+
+    pthread_cond_timedwait(&server->has_changed, &server->lock, &until);
+}
+
 void *clock_main(void *arg)
 {
     struct server *server = arg;
+    bool is_stopping;
 
-    pthread_mutex_lock(&server->lock);
-    while (!server->is_stopping) {
-        uint64_t next_ms = expire_due(server, monotonic_us() / 1000);
-        struct timespec until = { .tv_sec = (time_t)(next_ms / 1000),
-                                  .tv_nsec = (long)(next_ms % 1000) * 1000000 };
-
-        pthread_cond_timedwait(&server->has_changed, &server->lock, &until);
-    }
-    pthread_mutex_unlock(&server->lock);
+    do {
+        deadlines_look(server);
+        pthread_mutex_lock(&server->lock);
+        is_stopping = server->is_stopping;
+        if (!is_stopping)
+            wait_for_change(server, expire_due(server, monotonic_us() / 1000));
+        pthread_mutex_unlock(&server->lock);
+    } while (!is_stopping);
     return NULL;
 }
 

@@ -111,6 +111,7 @@ static int start_daemon(struct server *server, struct buf *reterr)
         MHD_OPTION_URI_LOG_CALLBACK, on_uri, server,
         MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, server,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
         MHD_OPTION_ARRAY, o->certificate_pem ? tls : none,
         MHD_OPTION_END);
     if (server->daemon)
@@ -143,11 +144,15 @@ static struct server *server_new(const struct server_options *options)
     set_default(&o->per_address_max, 200);
     set_default(&o->parked_max, o->connections_max / 2);
     set_default(&o->idle_s, 30);
+    set_default(&o->head_ms, 10000);
+    set_default(&o->body_ms, 60000);
+    set_default(&o->answer_ms, 600000);
     if (!o->body_total_max)
         o->body_total_max = 64u << 20;
     server->listen_fd = server->quiesced_fd = -1;
     list_init(&server->parked);
     list_init(&server->in_flight);
+    deadlines_init(&server->deadlines);
     rate_init(&server->rates, o->rate_per_s, o->rate_burst);
     pthread_mutex_init(&server->lock, NULL);
     pthread_condattr_init(&attr);
@@ -269,6 +274,7 @@ void server_free(struct server *server)
     if (server->listen_fd >= 0)
         close(server->listen_fd);
     rate_deinit(&server->rates);
+    deadlines_deinit(&server->deadlines);
     pthread_cond_destroy(&server->has_changed);
     pthread_mutex_destroy(&server->lock);
     free(server);

@@ -70,12 +70,16 @@ struct server_options {
     unsigned per_address_max;   /* connections of one address; 0: 200 */
     unsigned parked_max;        /* 0: half of the connections */
     unsigned idle_s;            /* 0: 30 */
+    unsigned head_ms;           /* handshake and head, or the next head after idle_s; 0: 10,000 */
+    unsigned body_ms;           /* a body; 0: 60,000 */
+    unsigned answer_ms;         /* for the client to take an answer; 0: 600,000 */
     unsigned rate_per_s, rate_burst;    /* for each principal and address; 0: no limit */
     size_t body_total_max;      /* bodies in memory at once; 0: 64 MiB */
 };
 
 struct server_stats {
     uint64_t requests, refused, overloads, errors;      /* errors: 5xx */
+    uint64_t late;                                      /* connections ended for being slow */
     uint64_t by_reason[REASON_COUNT];                   /* answers with a problem */
     uint64_t connections, running, waiting, parked;     /* now */
 };

@@ -84,6 +84,24 @@ void rate_deinit(struct rate_table *t);
 /* 0: go on; otherwise seconds until there is a token again. */
 unsigned rate_take(struct rate_table *t, struct span name, uint64_t now_ms);
 
+/* ---- connections: each has a deadline for what it is at (deadline.c) ---- */
+struct deadlines {
+    pthread_mutex_t lock;
+    struct list list;
+    uint64_t look_ms;           /* when to look again: the clock's */
+};
+
+void deadlines_init(struct deadlines *all);
+void deadlines_deinit(struct deadlines *all);
+/* On the clock's thread: ends the connections that are late. */
+void deadlines_look(struct server *server);
+/* What the connection is at now may take so long; 0: as long as we take. */
+void deadline_set(struct server *server, struct MHD_Connection *connection, uint64_t ms);
+/* For the library: connections that come and go. */
+void on_connection(void *cls, struct MHD_Connection *connection, void **context,
+                   enum MHD_ConnectionNotificationCode what);
+struct addr connection_peer(struct MHD_Connection *connection);
+
 struct server {
     struct MHD_Daemon *daemon;
     struct server_options options;
@@ -91,6 +109,7 @@ struct server {
     uint16_t port;
     struct lane normal, slow;
     struct rate_table rates;
+    struct deadlines deadlines;
     pthread_mutex_t lock;       /* all below */
     pthread_cond_t has_changed; /* the clock's, and the drain's */
     pthread_t clock;
