@@ -340,6 +340,41 @@ static void test_fin_acknowledged_short(void **state)
     }
 }
 
+/* A peer that guesses the next id, and speaks on it while our OPEN is still here. */
+static void test_answer_before_open_left(void **state)
+{
+    static const uint8_t types[] = { FRAME_OPEN_OK, FRAME_OPEN_ERR, FRAME_RESET, FRAME_DETACH };
+    unsigned char mem[512];
+    struct buf b;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        struct mux_open open = an_open(7, 80);
+        struct mux_opened opened = { .boot_id = SPAN("b") };
+        struct mux_stream *s;
+
+        begin(8);
+        assert_int_equal(mux_stream_open(w.link, &open, 1, NULL, w.now_ms, &s), 0);
+        w.opened++;
+        buf_init_fixed(&b, mem, sizeof(mem));
+        if (types[i] == FRAME_OPEN_OK) {
+            unsigned char body[256];
+            struct buf payload;
+
+            buf_init_fixed(&payload, body, sizeof(body));
+            opened_encode(&payload, &opened, 100);
+            frame_put(&b, FRAME_OPEN_OK, 0, s->id, buf_span(&payload));
+        } else {
+            frame_put(&b, types[i], 0, s->id, span_of("\0\0\0\0\0\0\0\0", 8));
+        }
+        take(&b);
+        assert_int_equal(w.failed, 1);
+        assert_int_equal(w.why, PROTOCOL);
+        produce();
+        end();
+    }
+}
+
 /* Many answers at once, each with bytes behind it: no byte overtakes its OPEN_OK. */
 static void test_answers_go_first(void **state)
 {
@@ -410,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_stream_before_acceptance),
         cmocka_unit_test(test_no_pong_before_acceptance),
         cmocka_unit_test(test_fin_acknowledged_short),
+        cmocka_unit_test(test_answer_before_open_left),
         cmocka_unit_test(test_answers_go_first),
         cmocka_unit_test(test_attach_is_answered),
     };

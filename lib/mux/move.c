@@ -90,7 +90,7 @@ void stream_pathless(struct mux_stream *s, uint32_t retry_ms)
 }
 
 /* The peer may know the id that carries the stream now. */
-static bool is_id_known(const struct mux_stream *s)
+bool move_is_id_known(const struct mux_stream *s)
 {
     return !s->is_entry || !(s->owed & (OWE_OPEN | OWE_ATTACH));
 }
@@ -101,7 +101,7 @@ static void leave_path(struct mux_stream *s, enum reason why, uint32_t retry_ms)
 
     if (!l)
         return;
-    if (is_id_known(s) && !l->is_freed && link_has_streams_out(l))
+    if (move_is_id_known(s) && !l->is_freed && link_has_streams_out(l))
         link_refuse(l, FRAME_DETACH, s->id, why, retry_ms);
     stream_unlink(s);
 }
@@ -343,6 +343,7 @@ static int attach(struct mux_stream *s, struct mux_link *l, struct span boot_id)
     }
     free(s->frame);
     s->frame = boot;
+    s->owed &= (uint8_t)~OWE_OPEN;      /* said on the path before; a reset came between */
     s->is_attaching = true;
     stream_owe(s, OWE_ATTACH);
     return 0;

@@ -313,6 +313,7 @@ void stream_rejoin(struct mux_stream *s, struct mux_link *l, uint32_t id,
 void move_on_attach(struct mux_link *l, const struct frame *f);
 void move_on_attach_ok(struct mux_stream *s, const struct frame *f);
 void move_on_attach_err(struct mux_stream *s, const struct frame *f);
+bool move_is_id_known(const struct mux_stream *s);    /* by the peer; false: its OPEN has not left */
 bool move_put_attach(struct mux_stream *s, struct buf *out);
 void move_remember(const struct mux_stream *s);     /* it is forgotten from now on */
 bool move_is_forgotten(const struct mux *m, const struct mux_open *open);

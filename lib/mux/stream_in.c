@@ -481,8 +481,10 @@ void stream_frame(struct mux_link *l, const struct frame *f)
         return;
     }
     node = map_find(&l->by_id, span_of(&f->stream, sizeof(f->stream)));
-    if (node)
+    if (!node)
+        on_late(l, f);
+    else if (move_is_id_known(container_of(node, struct mux_stream, by_id)))
         dispatch(container_of(node, struct mux_stream, by_id), f);
     else
-        on_late(l, f);
+        link_fail(l, REASON_PROTOCOL_ERROR, "a frame on a stream whose OPEN has not left yet");
 }
