@@ -24,6 +24,7 @@
     X(INT, workers, "1", 0, 64, 0, "threads that carry traffic; 0: one for each core")              \
     X(INT, streams_max, "20000", 1, 1000000, 0, "users' streams at a time; beyond: overload")       \
     X(INT, links_max, "20000", 1, 1000000, 0, "agents' tunnels at a time")                          \
+    X(INT, handshakes_per_s, "1000", 1, 100000, 0, "agents' tunnels let in a second; agents spread their first retry by it")    \
     X(INT, visits_max, "10000", 1, 1000000, 0, "connections at a door at a time")                   \
     X(INT, visits_per_source_max, "1000", 1, 1000000, 0, "of them, from one address")               \
     X(SIZE, memory_limit, "256M", 1048576, 1099511627776, 0, "bytes held in all streams")           \

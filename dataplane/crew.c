@@ -59,6 +59,7 @@ static int make_worker(struct crew *c, unsigned number, const struct endpoint *a
         .answer_ms = (uint32_t)o->answer_ms,
         .idle_ms = (uint32_t)o->idle_ms,
         .grace_ms = (uint32_t)o->grace_ms,
+        .handshakes_per_s = (uint32_t)o->handshakes_per_s,
         .control_away_ms = (uint32_t)o->control_away_ms,
         .renew_wait_ms = (uint32_t)o->renew_wait_ms,
     };

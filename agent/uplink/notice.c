@@ -4,6 +4,8 @@
 #include "lib/json/json.h"
 #include <errno.h>
 
+#define FIRST_RETRY_MAX_MS 3600000
+
 int notice_chain(struct span body, char **ret_pem, struct buf *reterr)
 {
     AUTO(json_value_freep) struct json_value *value = NULL;
@@ -19,6 +21,20 @@ int notice_chain(struct span body, char **ret_pem, struct buf *reterr)
     }
     *ret_pem = span_dup(pem);
     return *ret_pem ? 0 : -ENOMEM;
+}
+
+int notice_retry(struct span body, int64_t *ret_first_retry_ms)
+{
+    AUTO(json_value_freep) struct json_value *value = NULL;
+    struct json_error error;
+    int64_t ms;
+    int r = json_parse(body, &value, &error);
+
+    if (!r && (!json_get_int(value, "first_retry_ms", &ms) || ms < 0 || ms > FIRST_RETRY_MAX_MS))
+        r = -EINVAL;
+    if (!r)
+        *ret_first_retry_ms = ms;
+    return r;
 }
 
 int notice_renew(struct span csr_der, const struct chain *chain, const struct key *key, struct buf *out)

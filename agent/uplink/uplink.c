@@ -1,5 +1,6 @@
 #include "agent/uplink/uplink.h"
 #include "agent/uplink/notice.h"
+#include "agent/uplink/retry.h"
 #include "lib/base/version.h"
 #include "lib/crypto/ca.h"
 #include "lib/crypto/digest.h"
@@ -20,7 +21,7 @@ struct path {                       /* to one address */
     struct tunnel *tunnel;          /* NULL: waiting for `retry` */
     struct loop_timer retry;
     uint32_t failures;
-    int64_t first_retry_ms;         /* the relay's window, from its last HELLO */
+    int64_t first_retry_ms;         /* the relay's window, as it said last */
     uint64_t up_at_ms;              /* 0: it is not */
     uint64_t proved_at_ms;
     uint32_t rtt_us;
@@ -44,22 +45,15 @@ struct uplink {
 
 static void path_dial(void *arg);
 
-/* The first retry falls within the relay's window, later ones anywhere up to a ceiling that
- * doubles: full jitter, so that agents never come back in step. */
-static void path_retry(struct path *p)
+/* How long until then. */
+static uint64_t path_retry(struct path *p)
 {
-    uint64_t max_ms = uplink_streams(p->uplink) ? UPLINK_RETRY_LIVING_MAX_MS : UPLINK_RETRY_MAX_MS;
-    uint64_t ceiling_ms = UPLINK_RETRY_FIRST_MS;
+    uint64_t ceiling_ms = retry_ceiling_ms(p->failures, (uint64_t)p->first_retry_ms, uplink_streams(p->uplink) > 0);
+    uint64_t wait_ms = random_u64() % (ceiling_ms + 1);
 
-    if (p->uplink->drain_until_ms)
-        return;
-    if (p->failures == 0)
-        ceiling_ms = (uint64_t)p->first_retry_ms + 1;
-    for (uint32_t i = 1; i < p->failures && ceiling_ms < max_ms; i++)
-        ceiling_ms *= 2;
-    if (p->failures && ceiling_ms > max_ms)
-        ceiling_ms = max_ms;
-    timer_start(p->uplink->config.loop, &p->retry, random_u64() % ceiling_ms, path_dial, p);
+    if (!p->uplink->drain_until_ms)
+        timer_start(p->uplink->config.loop, &p->retry, wait_ms, path_dial, p);
+    return wait_ms;
 }
 
 static const struct tunnel_handlers tunnel_events;
@@ -87,13 +81,14 @@ static void path_dial(void *arg)
         .handlers = &tunnel_events,
         .user = p,
     };
+    uint64_t wait_ms;
     int r = tunnel_dial(&dial, &p->tunnel);
 
     if (r) {
-        LOG(WARNING, "link.dial_failed", S("relay", p->addr), E(r));
         p->tunnel = NULL;
         p->failures++;
-        path_retry(p);
+        wait_ms = path_retry(p);
+        LOG(WARNING, "link.dial_failed", S("relay", p->addr), E(r), U("retry_ms", wait_ms));
     }
 }
 
@@ -230,6 +225,14 @@ static void take_policy(struct uplink *u, struct span body)
     dialer_set_reach(u->config.dialer, reach);
 }
 
+static void take_window(struct path *p, struct span body)
+{
+    if (notice_retry(body, &p->first_retry_ms))
+        LOG(WARNING, "notice.malformed", S("kind", tunnel_notice_name(TUNNEL_NOTICE_RETRY)));
+    else
+        LOG(INFO, "link.window", S("relay", p->addr), N("first_retry_ms", p->first_retry_ms));
+}
+
 static void on_notice(void *user, struct tunnel *t, unsigned kind, uint64_t revision, struct span body)
 {
     struct path *p = user;
@@ -246,6 +249,9 @@ static void on_notice(void *user, struct tunnel *t, unsigned kind, uint64_t revi
     case TUNNEL_NOTICE_CERTIFICATE:
         take_certificate(p->uplink, body);
         return;
+    case TUNNEL_NOTICE_RETRY:
+        take_window(p, body);
+        return;
     default:
         LOG(DEBUG, "notice.ignored", S("kind", tunnel_notice_name(kind)));
     }
@@ -260,7 +266,8 @@ static void on_up(void *user, struct tunnel *t)
     p->last_reason = REASON_NONE;
     p->first_retry_ms = hello->first_retry_ms;
     p->proved_at_ms = loop_now_ms(p->uplink->config.loop);
-    LOG(INFO, "link.up", S("relay", p->addr), S("relay_id", hello->id), S("software", hello->software));
+    LOG(INFO, "link.up", S("relay", p->addr), S("relay_id", hello->id), S("software", hello->software),
+        N("first_retry_ms", p->first_retry_ms));
     mux_abandon_entry(p->uplink->mux, span_str(hello->id), span_str(hello->boot_id), REASON_SESSION_LOST);
     renew_over(p->uplink, t);
 }
@@ -287,16 +294,17 @@ static void on_down(void *user, struct tunnel *t, enum reason why, const char *t
 {
     struct path *p = user;
     bool was_steady = p->up_at_ms && loop_now_ms(p->uplink->config.loop) - p->up_at_ms >= STEADY_MS;
+    uint64_t wait_ms;
 
     (void)t;
     p->tunnel = NULL;
     p->up_at_ms = 0;
     if (why != REASON_NONE)
         p->last_reason = why;
-    LOG(WARNING, "link.down", S("relay", p->addr), R("reason", why), S("detail", text),
-        S("cure", reason_cure(p->last_reason)));
     p->failures = was_steady ? 0 : p->failures + 1;
-    path_retry(p);
+    wait_ms = path_retry(p);
+    LOG(WARNING, "link.down", S("relay", p->addr), R("reason", why), S("detail", text),
+        S("cure", reason_cure(p->last_reason)), U("retry_ms", wait_ms));
 }
 
 static const struct tunnel_handlers tunnel_events = {

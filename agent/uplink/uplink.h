@@ -8,17 +8,13 @@
  *
  * One link to each address that the configuration or the join gave (at most
  * MEMBER_ADDRS_MAX).  A lost link is dialled again: first within the window that the relay
- * named, then with full jitter up to UPLINK_RETRY_MAX_MS, sooner while streams wait for it.
+ * named, then with full jitter up to RETRY_MAX_MS, sooner while streams wait for it (retry.h).
  * Signed documents that come over a link are verified, kept, and put in force; the certificate
  * is renewed over it.
  *
  * Ownership  the uplink owns its mux and tunnels; the rest is borrowed.
  * Threads    the loop's thread.
  */
-#define UPLINK_RETRY_FIRST_MS 100
-#define UPLINK_RETRY_MAX_MS 30000
-#define UPLINK_RETRY_LIVING_MAX_MS 2000     /* while streams live */
-
 struct uplink;
 
 struct uplink_config {

@@ -292,10 +292,10 @@ static void on_up(void *user, struct tunnel *t)
 {
     struct guest *v = user;
 
-    (void)t;
     if (v->is_joining)
         return;
     v->is_counted = true;
+    v->told_window_ms = tunnel_own_hello(t)->first_retry_ms;
     metric_add(v->gate->config.metrics, M_LINKS, 1);
     LOG(INFO, "link.up", S("agent", v->who.id.text), S("name", tunnel_peer_hello(t)->name),
         S("software", tunnel_peer_hello(t)->software));
@@ -420,9 +420,12 @@ void gate_view_changed(struct gate *g)
 /* An agent has shown its newest certificate on one of its links, maybe not on this one. */
 static bool has_ended(const struct guest *v, int64_t now_s)
 {
-    const struct held_agent *a = v->is_held ? holders_find(router_holders(v->gate->config.router), &v->who.id) : NULL;
+    const struct held_agent *a;
 
-    return staying_has_ended(v->who.not_after_s, now_s) && (!a || staying_has_ended(a->seat->not_after_s, now_s));
+    if (!staying_has_ended(v->who.not_after_s, now_s))
+        return false;
+    a = v->is_held ? holders_find(router_holders(v->gate->config.router), &v->who.id) : NULL;
+    return !a || staying_has_ended(a->seat->not_after_s, now_s);
 }
 
 static void look_at(struct guest *v)
@@ -440,7 +443,22 @@ static void look_at(struct guest *v)
     }
 }
 
-void gate_tick(struct gate *g)
+static void tell_window(struct guest *v, int64_t ms)
+{
+    char mem[64];
+    struct json_writer w;
+    struct buf body;
+
+    buf_init_fixed(&body, mem, sizeof(mem));
+    json_begin(&w, &body);
+    json_open_object(&w, NULL);
+    json_put_int(&w, "first_retry_ms", ms);
+    json_close_object(&w);
+    if (!buf_error(&body) && tunnel_notice(v->tunnel, TUNNEL_NOTICE_RETRY, 0, buf_span(&body)) == 0)
+        v->told_window_ms = ms;
+}
+
+void gate_tick(struct gate *g, int64_t window_ms)
 {
     int64_t now_s = gate_now_s();
 
@@ -448,7 +466,11 @@ void gate_tick(struct gate *g)
     LIST_EACH(&g->guests, node) {
         struct guest *v = container_of(node, struct guest, node);
 
-        if (v->tunnel && !v->is_joining && tunnel_is_up(v->tunnel) && has_ended(v, now_s))
+        if (!v->tunnel || v->is_joining || !tunnel_is_up(v->tunnel))
+            continue;
+        if (window_is_news(v->told_window_ms, window_ms))
+            tell_window(v, window_ms);
+        if (has_ended(v, now_s))
             look_at(v);
     }
 }

@@ -40,7 +40,8 @@ extern const struct tunnel_handlers gate_handlers;
 /* The router has a new view: agents that no longer count are sent away, changed policies
  * go out. */
 void gate_view_changed(struct gate *g);
-/* Every second or so: agents whose certificate ended while they were here. */
-void gate_tick(struct gate *g);
+/* Every second or so: agents whose certificate ended while they were here, and those that know
+ * another window for their first retry (window.h) than there is now. */
+void gate_tick(struct gate *g, int64_t window_ms);
 /* The key set as signed, for agents. */
 void gate_set_keyset(struct gate *g, struct span text, uint64_t serial);

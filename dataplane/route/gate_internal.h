@@ -1,6 +1,7 @@
 #pragma once
 #include "dataplane/route/gate.h"
 #include "dataplane/route/staying.h"
+#include "dataplane/route/window.h"
 /*
  * gate_internal.h - what gate.c (who is let in, and what changes for those who are) and
  * gate_ask.c (joins and renewals: the control plane is asked) share.
@@ -33,6 +34,7 @@ struct guest {
     bool is_held, is_asking, is_joining;
     bool is_counted;                /* in M_LINKS */
     bool is_leaving;                /* it said that it stops */
+    int64_t told_window_ms;
     struct record *sent_policy;     /* a reference; the agent has this one */
 };
 

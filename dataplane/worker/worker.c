@@ -1,4 +1,5 @@
 #include "dataplane/worker/worker.h"
+#include "dataplane/route/window.h"
 #include "dataplane/worker/plain.h"
 #include "lib/log/log.h"
 #include <errno.h>
@@ -11,12 +12,13 @@
 #define DRAIN_LOOK_MS 20
 #define GAUGES_MS 1000
 #define DRAIN_FNS_MAX 8
-#define HANDSHAKES_PER_S 500        /* of the relay */
+#define HANDSHAKES_PER_S 1000       /* of the relay */
 #define HANDSHAKES_MAX 1000
 #define MEMORY_STEPS 16             /* of the relay's memory; what a worker takes or gives at a time */
 
 struct worker {
     struct worker_config config;
+    struct tunnel_self self;                /* what HELLO says: the window changes */
     struct loop *loop;
     struct router *router;
     struct gate *gate;
@@ -297,7 +299,8 @@ static void on_gauges(void *arg)
     tell_links(w);
     lease_memory(w);
     take_view(w);
-    gate_tick(w->gate);
+    w->self.first_retry_ms = window_ms(roster_count(w->config.roster), w->config.handshakes_per_s);
+    gate_tick(w->gate, w->self.first_retry_ms);
     router_look_at_roster(w->router);
     timer_start(w->loop, &w->gauges, GAUGES_MS, on_gauges, w);
 }
@@ -402,11 +405,11 @@ static int make_server(struct worker *w, struct buf *reterr)
         .loop = w->loop,
         .mux = router_mux(w->router),
         .tls = c->tunnel_tls,
-        .self = c->self,
+        .self = &w->self,
         .handlers = &gate_handlers,
         .user = w->gate,
         .links_max = c->links_max,
-        .handshakes_per_s = share(w, HANDSHAKES_PER_S),
+        .handshakes_per_s = share(w, c->handshakes_per_s),
         .handshakes_max = share(w, HANDSHAKES_MAX),
     };
     const struct listener_config listener = {
@@ -431,6 +434,8 @@ int worker_new(const struct worker_config *config, struct worker **ret_worker, s
         return -ENOMEM;
 
     w->config = *config;
+    w->config.handshakes_per_s = config->handshakes_per_s ? config->handshakes_per_s : HANDSHAKES_PER_S;
+    w->self = *config->self;
     r = loop_new(&w->loop);
     if (r)
         return r;

@@ -32,6 +32,7 @@ struct worker_config {
     struct tally *tally;
     struct metric_slot *metrics;
     uint32_t streams_max, links_max, answer_ms, idle_ms, grace_ms;
+    uint32_t handshakes_per_s;              /* of all workers; 0: 1,000 */
     uint32_t control_away_ms, renew_wait_ms;    /* gate.h */
 };
 

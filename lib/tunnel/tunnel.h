@@ -24,7 +24,8 @@ struct tunnel;
     X(KEY_SET, 2, "key-set")                /* signed by the root: state-signing keys */ \
     X(CERTIFICATE, 3, "certificate")        /* {"chain": PEM}: answer to a join or renewal */ \
     X(RENEW, 4, "renew")                    /* {"csr", "chain", "signature"}: the agent asks */ \
-    X(RELAYS, 5, "relays")                  /* {"relays": [{"id","boot_id","addrs"}]}: who lives */
+    X(RELAYS, 5, "relays")                  /* {"relays": [{"id","boot_id","addrs"}]}: who lives */ \
+    X(RETRY, 6, "retry")                    /* {"first_retry_ms"}: HELLO's, as it is now */
 enum tunnel_notice {
 #define TUNNEL_NOTICE(name, number, text) TUNNEL_NOTICE_##name = number,
     TUNNEL_NOTICES(TUNNEL_NOTICE)

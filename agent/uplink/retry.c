@@ -1,0 +1,13 @@
+#include "agent/uplink/retry.h"
+
+uint64_t retry_ceiling_ms(uint32_t failures, uint64_t window_ms, bool has_streams)
+{
+    uint64_t max_ms = window_ms > RETRY_MAX_MS ? window_ms : RETRY_MAX_MS;
+    uint64_t ceiling_ms = failures && window_ms < RETRY_FIRST_MS ? RETRY_FIRST_MS : window_ms;
+
+    if (has_streams)
+        max_ms = RETRY_LIVING_MAX_MS;
+    for (uint32_t i = 1; i < failures && ceiling_ms < max_ms; i++)
+        ceiling_ms *= 2;
+    return ceiling_ms < max_ms ? ceiling_ms : max_ms;
+}

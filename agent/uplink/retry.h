@@ -1,0 +1,19 @@
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+/*
+ * retry.h - how long after a lost link, or a try that failed, the relay is dialled again.
+ *
+ * The wait is drawn from 0 up to a ceiling, so that agents never come back in step.  The first
+ * ceiling is the window that the relay named (by how many agents it holds); later ones double
+ * from there, up to RETRY_MAX_MS, or the window where that is longer.  While streams wait for
+ * the link it is RETRY_LIVING_MAX_MS at the most.
+ *
+ * Units      milliseconds.     Pure.
+ */
+#define RETRY_FIRST_MS 100
+#define RETRY_MAX_MS 30000
+#define RETRY_LIVING_MAX_MS 2000
+
+/* `failures` since the link was last steady. */
+uint64_t retry_ceiling_ms(uint32_t failures, uint64_t window_ms, bool has_streams);
