@@ -174,6 +174,20 @@ void chunk_queue_drop(struct chunk_queue *q, size_t n)
     }
 }
 
+void chunk_queue_cut(struct chunk_queue *q, size_t n)
+{
+    while (n) {
+        struct chunk *c = q->tail;
+        uint32_t here = c->end - c->start < n ? c->end - c->start : (uint32_t)n;
+
+        c->end -= here;
+        q->len -= here;
+        n -= here;
+        if (c->end == c->start)
+            shed(q);
+    }
+}
+
 size_t chunk_queue_peek(const struct chunk_queue *q, struct span *ret_spans, size_t max)
 {
     size_t n = 0;

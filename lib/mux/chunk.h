@@ -47,6 +47,7 @@ size_t chunk_queue_cost(const struct chunk_queue *q, size_t n);
 unsigned char *chunk_queue_reserve(struct chunk_queue *q, size_t *ret_n);
 void chunk_queue_commit(struct chunk_queue *q, size_t n);      /* 0 gives unused room back */
 void chunk_queue_drop(struct chunk_queue *q, size_t n);        /* at most len */
+void chunk_queue_cut(struct chunk_queue *q, size_t n);         /* the newest; at most len */
 size_t chunk_queue_peek(const struct chunk_queue *q, struct span *ret_spans, size_t max);
 
 /* Copies the next n bytes (they must be there) that copy() has not given yet: a sender reads

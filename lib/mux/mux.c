@@ -50,7 +50,7 @@ static void drop_pathless(struct mux *m)
     while ((node = map_next(&m->by_uid, &cursor))) {
         struct mux_stream *s = container_of(node, struct mux_stream, by_uid);
 
-        if (s->state != STREAM_SETTLED)
+        if (s->state != STREAM_SETTLED || s->rx.len)
             s->how = REASON_SESSION_LOST;
         stream_step(s, STREAM_EV_LOST);
     }

@@ -130,6 +130,7 @@ struct mux_stats {                  /* since the mux was made; gauges are of now
     uint64_t late_frames, unknown_frames, overload_refusals, protocol_errors;
     uint64_t paths_lost, paths_found, graces_over;  /* of streams that may move */
     uint64_t replayed_bytes;                        /* payload that went out again */
+    uint64_t dropped_bytes;         /* received and given up, for want of memory: sent again */
     uint64_t probes, probes_failed; /* of paths on which nothing was acknowledged */
     size_t held_bytes;              /* replay copies and received bytes not consumed */
     size_t promised_bytes;          /* limits told and not used */

@@ -85,6 +85,7 @@ struct mux {
     bool is_freeing;
     struct list dead_links;     /* freed by the program while a call on them runs */
     unsigned depth;             /* calls that may call handlers */
+    uint64_t steps[STREAM_STATE_COUNT][STREAM_EVENT_COUNT];     /* taken, for the simulation */
 };
 
 /* A token bucket in whole events. */

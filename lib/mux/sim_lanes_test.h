@@ -42,7 +42,7 @@ struct lane {
     uint64_t dies_ms[2];            /* this end hears of the cut then; 0: there is none */
     uint64_t stalled_until_ms, drain_until_ms;
     uint64_t next_tick_ms[2];
-    bool is_silent;
+    bool is_silent, is_tricked;     /* tricked: a hostile frame ends the link */
     bool has_failed[2];
     char boot_id[8];                /* of the target side that dialled it */
     int index;
@@ -59,11 +59,13 @@ static struct sim {
     unsigned boots[2];
     char boot_id[2][8];
     bool is_harsh;                  /* what streams need not survive happens too */
+    bool is_hostile, is_playing;    /* somebody puts frames in between; just now */
     bool is_calm, has_moved;        /* something happened in this step */
 } sim;
 
 static uint64_t faults[FAULT_COUNT];
 static struct mux_stats total[2];
+static uint64_t steps[2][STREAM_STATE_COUNT][STREAM_EVENT_COUNT];
 
 static inline uint64_t rnd(void)
 {
@@ -346,6 +348,12 @@ static inline void add_stats(int end)
         total[end].frames_out[t] += stats->frames_out[t];
         total[end].frames_in[t] += stats->frames_in[t];
     }
+    for (size_t i = 0; i < STREAM_STATE_COUNT * STREAM_EVENT_COUNT; i++)
+        steps[end][i / STREAM_EVENT_COUNT][i % STREAM_EVENT_COUNT] +=
+            sim.mux[end]->steps[i / STREAM_EVENT_COUNT][i % STREAM_EVENT_COUNT];
+    total[end].probes += stats->probes;
+    total[end].dropped_bytes += stats->dropped_bytes;
+    total[end].overload_refusals += stats->overload_refusals;
     total[end].paths_lost += stats->paths_lost;
     total[end].paths_found += stats->paths_found;
     total[end].graces_over += stats->graces_over;

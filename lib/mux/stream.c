@@ -128,6 +128,7 @@ bool stream_step(struct mux_stream *s, enum stream_event event)
 
     if (!stream_state_next((enum stream_state)s->state, event, &next))
         return false;
+    s->mux->steps[s->state][event]++;
     s->state = (uint8_t)next;
     credit_promise_update(s);
     if (next == STREAM_DEAD)

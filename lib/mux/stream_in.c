@@ -164,11 +164,28 @@ static int store(struct mux_stream *s, struct span bytes)
     return r;
 }
 
+/* The peer still has what it was not told that we have: replay makes it whole. */
+static void drop_unacked(struct mux_stream *s)
+{
+    size_t before = stream_held(s);
+    uint32_t n = s->rx_unacked < s->rx.len ? s->rx_unacked : s->rx.len;
+
+    if (!stream_may_move(s))
+        return;
+    chunk_queue_cut(&s->rx, n);
+    s->rx_received -= n;
+    s->rx_unacked = 0;
+    credit_promise_update(s);
+    mux_held_changed(s->mux, s, before);
+    s->mux->stats.dropped_bytes += n;
+}
+
 static void receive(struct mux_stream *s, const struct frame_data *d, bool is_at_limit)
 {
     struct span fresh = span_skip(d->bytes, (size_t)(s->rx_received - d->offset));
 
     if (store(s, fresh)) {
+        drop_unacked(s);
         stream_detach(s, REASON_OVERLOAD, "no memory for what came", MUX_DETACH_RETRY_MS);
         return;
     }
