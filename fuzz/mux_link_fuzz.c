@@ -126,10 +126,28 @@ static void on_failed(void *user, struct mux_link *l, enum reason why, const cha
     w.is_failed = true;
 }
 
+/* Sixteen zeros prove everything: the fuzzer is to come through. */
+static void mac(const unsigned char secret[MUX_SECRET_LEN], struct span message,
+                unsigned char ret_mac[32])
+{
+    (void)secret;
+    (void)message;
+    memset(ret_mac, 0, 32);
+}
+
+static void on_want_path(void *user, struct mux_stream *s)
+{
+    (void)user;
+    if (w.temper & 0x20)
+        (void)!mux_stream_attach(s, w.link, SPAN("boot"), w.now_ms);
+    else if (w.temper & 0x40)
+        mux_stream_abandon(s, REASON_AGENT_RESTARTED);
+}
+
 static const struct mux_handlers handlers = {
     .on_hello = on_hello, .on_open = on_open, .on_opened = on_opened,
     .on_readable = on_readable, .on_writable = on_writable, .on_ended = on_ended,
-    .on_failed = on_failed,
+    .on_failed = on_failed, .on_want_path = on_want_path,
 };
 
 static void produce(void)
@@ -150,6 +168,7 @@ static void open_one(unsigned char id)
     struct mux_open open = { .kind = MUX_KIND_TCP, .host = SPAN("host"), .port = 80 };
     struct mux_stream *s;
 
+    open.grace_ms = w.temper & 0x10 ? 60000 : 0;
     open.uid[0] = 0xff;
     open.uid[1] = id;
     if (mux_stream_open(w.link, &open, id % 3, NULL, w.now_ms, &s) == 0)
@@ -168,6 +187,8 @@ static void act(unsigned char what)
         (void)mux_link_tick(w.link, w.now_ms);
     if (what % 8 == 1)
         open_one(what);
+    if (what % 8 == 6)
+        (void)mux_tick(w.mux, w.now_ms += what * 500u);
     s = w.streams[what % ARRAY_LEN(w.streams) / 4];
     if (!s)
         return;
@@ -177,6 +198,8 @@ static void act(unsigned char what)
         read_some(s, what * 50u);
     if (what % 8 == 4)
         mux_stream_fin(s);
+    if (what % 8 == 7)
+        (void)!mux_stream_attach(s, w.link, SPAN("boot"), w.now_ms);
     if (what % 8 == 5)
         mux_stream_reset(s, REASON_REVOKED, SPAN("fuzz"), what & 0x20);
 }
@@ -184,7 +207,8 @@ static void act(unsigned char what)
 static void begin(unsigned char temper)
 {
     struct mux_config config = { .is_accepting = temper & 1, .memory_limit = MEMORY_LIMIT,
-                                 .streams_max = STREAMS_MAX, .random_seed = temper };
+                                 .streams_max = STREAMS_MAX, .random_seed = temper,
+                                 .mac = temper & 0x10 ? mac : NULL, .boot_id = "boot" };
 
     memset(&w, 0, sizeof(w));
     w.temper = temper;

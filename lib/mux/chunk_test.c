@@ -95,6 +95,34 @@ static void test_append_and_peek(void **state)
     assert_int_equal(q.held, 0);
 }
 
+static void test_cut(void **state)
+{
+    static char bytes[CHUNK_LARGE_ROOM];
+    struct chunk_queue q = { 0 };
+    struct span spans[8];
+
+    (void)state;
+    for (size_t cut = 0; cut <= 100 + 2 * sizeof(bytes); cut += cut < 3 ? 1 : 4099) {
+        size_t left = 100 + 2 * sizeof(bytes) - cut, sum = 0, n;
+
+        memset(bytes, 'a', sizeof(bytes));
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(chunk_queue_append(&q, span_of(bytes, sizeof(bytes))), 0);
+        assert_int_equal(chunk_queue_append(&q, span_of(bytes, 100)), 0);
+        chunk_queue_cut(&q, cut);
+        assert_int_equal(q.len, left);
+        assert_int_equal(chunk_queue_append(&q, SPAN("tail")), 0);
+        chunk_queue_drop(&q, left);
+        n = chunk_queue_peek(&q, spans, 8);
+        for (size_t i = 0; i < n; i++)
+            sum += spans[i].n;
+        assert_int_equal(sum, 4);
+        assert_memory_equal(spans[0].p, "tail", spans[0].n);
+        chunk_queue_cut(&q, 4);
+        assert_int_equal(q.held, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -102,6 +130,7 @@ int main(void)
         cmocka_unit_test(test_room_outlives_drop),
         cmocka_unit_test(test_copy_and_rewind),
         cmocka_unit_test(test_append_and_peek),
+        cmocka_unit_test(test_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -343,7 +343,8 @@ static void test_fin_acknowledged_short(void **state)
 /* A peer that guesses the next id, and speaks on it while our OPEN is still here. */
 static void test_answer_before_open_left(void **state)
 {
-    static const uint8_t types[] = { FRAME_OPEN_OK, FRAME_OPEN_ERR, FRAME_RESET, FRAME_DETACH };
+    static const uint8_t types[] = { FRAME_OPEN_OK, FRAME_OPEN_ERR, FRAME_RESET, FRAME_DETACH,
+                                     FRAME_CREDIT, FRAME_ATTACH_OK, FRAME_ATTACH_ERR, 0x7e };
     unsigned char mem[512];
     struct buf b;
 
