@@ -89,7 +89,7 @@ static void on_open_ok(struct mux_stream *s, const struct frame *f)
 
     if (s->state == STREAM_RESETTING)
         return;
-    if (s->state != STREAM_OPENING || s->owed & OWE_OPEN || opened_decode(f->payload, &opened, &limit)) {
+    if (s->state != STREAM_OPENING || opened_decode(f->payload, &opened, &limit)) {
         stream_fault(s, "OPEN_OK");
         return;
     }
