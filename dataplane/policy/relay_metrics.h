@@ -32,6 +32,8 @@
     X(LINKS, "adit_relay_links", GAUGE, NULL, NULL, "Tunnels that are up.")                       \
     X(LINKS_REFUSED, "adit_relay_links_refused_total", COUNTER, &metric_by_reason, NULL,          \
       "Tunnels whose credential was refused.")                                                    \
+    X(RENEWALS_REFUSED, "adit_relay_renewals_refused_total", COUNTER, &metric_by_reason, NULL,    \
+      "Certificates that agents asked for and did not get.")                                      \
     X(LINKS_LOST, "adit_relay_links_lost_total", COUNTER, &metric_by_reason, NULL,                \
       "Tunnels that ended.")                                                                      \
     X(HANDSHAKES, "adit_relay_handshakes", GAUGE, NULL, NULL, "Tunnels that are being set up.") \

@@ -64,6 +64,11 @@ static void audit_refused(struct gate *g, const struct tunnel *t, const struct u
         events_refused(g->config.events, "tunnel", why, agent, &peer.addr);
 }
 
+void guest_audit(const struct guest *v, enum reason why)
+{
+    audit_refused(v->gate, v->tunnel, v->who.id.text[0] ? &v->who.id : NULL, why);
+}
+
 void guest_turn_away(struct guest *v, enum reason why, const char *text)
 {
     tell_refused(v->gate, v->tunnel, v->who.id.text, why, text);
@@ -72,7 +77,7 @@ void guest_turn_away(struct guest *v, enum reason why, const char *text)
 
 void guest_refuse(struct guest *v, enum reason why, const char *text)
 {
-    audit_refused(v->gate, v->tunnel, v->who.id.text[0] ? &v->who.id : NULL, why);
+    guest_audit(v, why);
     guest_turn_away(v, why, text);
 }
 

@@ -55,6 +55,13 @@ static void note_renewed(struct guest *v, struct span body)
         holders_renew(a, &who);
 }
 
+/* The link goes on.  The agent asks again; if it is locked the state says so. */
+static void renewal_refused(struct guest *v, enum reason why)
+{
+    metric_add_at(v->gate->config.metrics, M_RENEWALS_REFUSED, why, 0, 1);
+    LOG(WARNING, "agent.renewal_refused", S("agent", v->who.id.text), R("reason", why));
+}
+
 static void on_renewed(void *user, const struct control_answer *answer)
 {
     struct guest *v = user;
@@ -65,8 +72,10 @@ static void on_renewed(void *user, const struct control_answer *answer)
         return;
     }
     if (answer->reason != REASON_NONE) {
-        LOG(WARNING, "agent.renewal_refused", S("agent", v->who.id.text), R("reason", answer->reason));
-        return;                     /* the agent asks again; a lock comes by the state */
+        if (!answer->status)
+            guest_audit(v, answer->reason);
+        renewal_refused(v, answer->reason);
+        return;
     }
     note_renewed(v, answer->body);
     if (tunnel_notice(v->tunnel, TUNNEL_NOTICE_CERTIFICATE, 0, answer->body))
@@ -140,7 +149,8 @@ void guest_renew(struct guest *v, struct span notice)
     if (!v->who.id.text[0] || json_parse(notice, &value, &error) || !check_renewal(v, value, &who) ||
         !json_get_str(value, "csr", &csr) || !json_get_str(value, "chain", &chain) ||
         !json_get_str(value, "signature", &signature)) {
-        LOG(WARNING, "agent.renewal_refused", S("agent", v->who.id.text), R("reason", REASON_BAD_PROOF));
+        guest_audit(v, REASON_BAD_PROOF);
+        renewal_refused(v, REASON_BAD_PROOF);
         return;
     }
     buf_init_heap(&body, BODY_MAX);
@@ -152,6 +162,8 @@ void guest_renew(struct guest *v, struct span notice)
     json_put_str(&w, "chain", chain);           /* the control plane checks it again: it need not */
     json_put_str(&w, "signature", signature);   /* believe a relay */
     json_close_object(&w);
-    if (!ask(v, "/internal/v1/renew", &body, on_renewed))
-        LOG(WARNING, "agent.renewal_refused", S("agent", v->who.id.text), R("reason", REASON_OVERLOAD));
+    if (ask(v, "/internal/v1/renew", &body, on_renewed))
+        return;
+    guest_audit(v, REASON_OVERLOAD);
+    renewal_refused(v, REASON_OVERLOAD);
 }

@@ -46,6 +46,8 @@ static inline int64_t gate_now_s(void)
 /* --- gate.c -------------------------------------------------------------------------------- */
 void guest_free(struct guest *v);
 void guest_refuse(struct guest *v, enum reason why, const char *text);
+/* The audit hears of a refusal that the control plane has no part in. */
+void guest_audit(const struct guest *v, enum reason why);
 /* As guest_refuse(), for what the control plane has refused, and audited, itself. */
 void guest_turn_away(struct guest *v, enum reason why, const char *text);
 

@@ -9,7 +9,7 @@ import subprocess
 
 from clients import connect
 from harness import check, wait_until
-from places import has_audit, logged
+from places import SOON, audited, has_audit, in_places, logged
 from raw_tunnel import NOTICE, RawTunnel, frame
 from up import BIN, Process, Up, closed_network
 
@@ -34,11 +34,16 @@ def echoes(stream, text):
     return stream.recv(100) == text
 
 
+def ask_to_renew(raw, **members):
+    body = json.dumps(members).encode()
+    raw.say(frame(NOTICE, struct.pack(">BQII", RENEW, 0, len(body), 0) + body))
+
+
 def renewals(agent):
     return agent.process.output.count('"certificate.renewed"')
 
 
-with Up(env={"ADIT_CONTROLPLANE_AGENT_CERTIFICATE_MS": f"{LIFE_S}s"}) as up:
+with Up(env={"ADIT_CONTROLPLANE_AGENT_CERTIFICATE_MS": f"{LIFE_S}s", **SOON}) as up:
     _, _, agent = closed_network(up)
     shutil.copytree(agent.dir, "/tmp/copied")
     stream = connect("files.corp.test:7000", up.curlrc())
@@ -62,15 +67,19 @@ with Up(env={"ADIT_CONTROLPLANE_AGENT_CERTIFICATE_MS": f"{LIFE_S}s"}) as up:
                       "-keyout", "/tmp/new.key", "-outform", "DER")
     signature = openssl("dgst", "-sha256", "-sign", "/tmp/copied/member.pem", data=request)
     text = pathlib.Path("/tmp/copied/member.pem").read_text()
-    body = json.dumps({"csr": base64url(request), "signature": base64url(signature),
-                       "chain": text[text.index("-----BEGIN CERTIFICATE"):]}).encode()
+    asked = {"csr": base64url(request), "chain": text[text.index("-----BEGIN CERTIFICATE"):]}
     raw = RawTunnel(agent.dir / "member.pem", up.var / "ca.pem")
     check(raw.upgrade() == 101 and raw.read())
     raw.hello(starts=1000)
     check(raw.read(), "the link is up")
-    raw.say(frame(NOTICE, struct.pack(">BQII", RENEW, 0, len(body), 0) + body))
+    ask_to_renew(raw, **asked, signature=base64url(signature[:-1] + bytes([signature[-1] ^ 1])))
+    in_places(up, "bad-proof", "agent.renewal_refused", "adit_relay_renewals_refused_total")
+    audited(up, "bad-proof", action="relay.tunnel", actor__kind="agent")
+    ask_to_renew(raw, **asked, signature=base64url(signature))
     check(raw.ends(20) and raw.why, "the link ends")
     wait_until(lambda: has_audit(up, "alarm.old-generation"), 5, lambda: up.api("GET", "/audit-events").text[-2000:])
+    audited(up, "locked", action="internal.renew", actor__kind="agent", object__kind="agent",
+            actor__id=up.api("GET", "/agents/inner").body["id"])
     locks = up.api("GET", "/locks").body["items"]
     check(any("copied" in lock["reason"] for lock in locks), locks)
     wait_until(lambda: '"reason":"locked"' in agent.process.output, 60, "the agent hears that it is locked")
