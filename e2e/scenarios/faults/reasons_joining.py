@@ -1,7 +1,6 @@
 # it tells why agents are not let in, in their own log, the relay's log, the metric, the audit and adit reason
 # timeout: 150
 import base64
-import glob
 import json
 import os
 import shutil
@@ -10,16 +9,11 @@ import subprocess
 
 from harness import check, wait_until
 from places import SOON, audited, counted, has_audit, logged, meaning
-from up import BIN, Process, Up
+from up import BIN, Process, Up, days_later
 
 LINKS = "adit_relay_links_refused_total"
 PROBLEMS = "adit_controlplane_problems_total"
 # adit explain speaks of users and targets.  What an agent itself finds (clocks) nobody else hears of.
-
-
-def clock_ahead(days):
-    return {"LD_PRELOAD": glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")[0],
-            "FAKETIME": f"{days:+}d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
 def token_of(up, name, **more):
@@ -95,7 +89,7 @@ with Up(env=SOON) as up:
 
     # Clocks: the agent finds the relay's certificate not yet, or no more, valid.
     for days, reason in ((-400, "clock-skew"), (400, "certificate-expired")):
-        agent = run("/tmp/one", clock_ahead(days))
+        agent = run("/tmp/one", days_later(days))
         says(agent, reason)
         stop(agent)
 

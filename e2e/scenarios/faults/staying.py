@@ -1,6 +1,5 @@
 # it lets an agent whose certificate has ended renew and nothing else, and carry streams only while the control plane is away
 # timeout: 300
-import glob
 import mmap
 import os
 import pathlib
@@ -14,11 +13,10 @@ from clients import Refused, connect
 from harness import check, wait_until
 from places import metrics
 from raw_tunnel import RawTunnel
-from up import Process, Up, closed_network
+from up import Process, Up, closed_network, days_later
 
 TARGET = "files.corp.test:7000"
-LATER = {"LD_PRELOAD": glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")[0],
-         "FAKETIME": "+8d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}      # a day after the certificate's end
+LATER = days_later(8)                   # a day after the certificate's end
 WAIT_S = 80                             # an agent asks for its renewal again after 60 s
 OFFSET, LIBRARY = pathlib.Path("/tmp/offset"), "/tmp/jump.so"
 SOURCE = pathlib.Path(__file__).parents[2] / "drivers/jump.c"
