@@ -110,6 +110,13 @@ static void on_writable(void *user, struct mux_stream *s)
     write_some(s, 5000);
 }
 
+static void on_datagram(void *user, struct mux_stream *s, struct span bytes)
+{
+    (void)user;
+    must(bytes.n <= MUX_DATAGRAM_MAX);
+    (void)!mux_stream_send_datagram(s, bytes);
+}
+
 static void on_ended(void *user, struct mux_stream *s, enum reason how)
 {
     (void)how;
@@ -147,7 +154,7 @@ static void on_want_path(void *user, struct mux_stream *s)
 static const struct mux_handlers handlers = {
     .on_hello = on_hello, .on_open = on_open, .on_opened = on_opened,
     .on_readable = on_readable, .on_writable = on_writable, .on_ended = on_ended,
-    .on_failed = on_failed, .on_want_path = on_want_path,
+    .on_failed = on_failed, .on_want_path = on_want_path, .on_datagram = on_datagram,
 };
 
 static void produce(void)
@@ -165,7 +172,7 @@ static void produce(void)
 
 static void open_one(unsigned char id)
 {
-    struct mux_open open = { .kind = MUX_KIND_TCP, .host = SPAN("host"), .port = 80 };
+    struct mux_open open = { .kind = id & 8 ? MUX_KIND_UDP : MUX_KIND_TCP, .host = SPAN("host"), .port = 80 };
     struct mux_stream *s;
 
     open.grace_ms = w.temper & 0x10 ? 60000 : 0;
@@ -194,6 +201,8 @@ static void act(unsigned char what)
         return;
     if (what % 8 == 2)
         write_some(s, what * 50u);
+    if (what % 8 == 6)
+        (void)!mux_stream_send_datagram(s, span_of(&w, what * 60u % sizeof(w)));
     if (what % 8 == 3)
         read_some(s, what * 50u);
     if (what % 8 == 4)

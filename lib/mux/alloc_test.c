@@ -35,6 +35,7 @@ static void on_opened(void *user, struct mux_stream *s, const struct mux_opened 
     (void)opened;
     say(s, 20);
     say(s, 5000);
+    (void)!mux_stream_send_datagram(s, SPAN("datagram"));
 }
 
 static void on_readable(void *user, struct mux_stream *s)
@@ -64,7 +65,7 @@ static const struct mux_handlers handlers = {
 
 static struct mux_stream *open_one(struct pair *p, uint16_t port)
 {
-    struct mux_open open = { .kind = MUX_KIND_TCP, .host = SPAN("host"), .port = port };
+    struct mux_open open = { .kind = port == 5 ? MUX_KIND_UDP : MUX_KIND_TCP, .host = SPAN("host"), .port = port };
     struct mux_stream *s = NULL;
 
     open.uid[0] = (unsigned char)port;
@@ -86,6 +87,7 @@ static void talk(struct pair *p)
     (void)!mux_link_notice(p->side[0].link, 7, 42, span_of(body, 0));
     (void)open_one(p, 1);
     (void)open_one(p, 2);
+    (void)open_one(p, 5);
     pair_settle(p);
     s = open_one(p, 3);
     if (s)

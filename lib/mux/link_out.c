@@ -113,11 +113,17 @@ static size_t message_end(const struct mux_link *l, const struct buf *out)
     return l->rate && most < room(out) ? out->len + (size_t)most : out->cap;
 }
 
-/* What goes first may fill half of the message while bulk waits, all of it otherwise. */
+/* What goes first may fill half of the message while bulk waits, and never the room that a
+ * datagram needs whose turn it is; all of the message otherwise. */
 static void put_streams(struct mux_link *l, struct buf *out)
 {
     size_t end = message_end(l, out), first = sched_has_bulk(l) ? out->len + (end - out->len) / 2 : end;
+    size_t whole = sched_datagram_due(l);
 
+    if (whole && first + whole > out->cap)
+        first = out->len + whole < out->cap ? out->cap - whole : out->len;
+    if (whole && end < first + whole)       /* it is not cut, however slow the link */
+        end = first + whole < out->cap ? first + whole : out->cap;
     put_refusals(l, out, first);
     put_owed(l, out, first);
     sched_produce_quick(l, out, first);

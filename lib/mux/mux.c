@@ -1,4 +1,4 @@
-#include "lib/mux/mux_internal.h"
+#include "lib/mux/datagram.h"
 #include <string.h>
 
 #define STREAMS_MAX 65536
@@ -196,7 +196,7 @@ bool mux_has_memory(const struct mux *m, size_t more, unsigned percent)
 
 size_t stream_held(const struct mux_stream *s)
 {
-    return (size_t)s->tx.held + s->rx.held;
+    return (size_t)s->tx.held + s->rx.held + datagram_held(s);
 }
 
 static void feed_starved(struct mux *m)

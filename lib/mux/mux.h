@@ -25,6 +25,7 @@
  */
 #define MUX_MESSAGE_MAX 65536           /* what a carrier has to give to produce() at the most */
 #define MUX_FRAME_PAYLOAD_MAX 16368     /* one TLS record with its header */
+#define MUX_DATAGRAM_MAX MUX_FRAME_PAYLOAD_MAX
 #define MUX_UID_LEN 16
 #define MUX_SECRET_LEN 16
 #define MUX_RANGES_MAX 64
@@ -114,6 +115,7 @@ struct mux_handlers {
                                     /* just before on_refused, when the refusal lists its tries */
     void (*on_readable)(void *user, struct mux_stream *s);      /* once for a batch of frames */
     void (*on_writable)(void *user, struct mux_stream *s);      /* reserve() has room again */
+    void (*on_datagram)(void *user, struct mux_stream *s, struct span bytes);   /* kind udp */
     void (*on_reset)(void *user, struct mux_stream *s, enum reason why, struct span text);
     /* Entry: the stream has no path.  mux_stream_attach() if there is a link to the boot that
      * serves it, mux_stream_abandon() if that is over; else it is asked again, with back-off and
@@ -127,6 +129,8 @@ struct mux_handlers {
 struct mux_stats {                  /* since the mux was made; gauges are of now */
     uint64_t frames_in[128], frames_out[128];   /* by type & 0x7f */
     uint64_t bytes_in, bytes_out;               /* payload of DATA */
+    uint64_t datagrams_in, datagrams_out;
+    uint64_t datagrams_dropped;                 /* too many for the link, or no memory */
     uint64_t late_frames, unknown_frames, overload_refusals, protocol_errors;
     uint64_t paths_lost, paths_found, graces_over;  /* of streams that may move */
     uint64_t replayed_bytes;                        /* payload that went out again */
@@ -211,6 +215,17 @@ void mux_stream_fin(struct mux_stream *s);
 void mux_stream_reset(struct mux_stream *s, enum reason why, struct span text, bool is_now);
 uint64_t mux_stream_sent(const struct mux_stream *s);           /* committed offset */
 uint64_t mux_stream_unacked(const struct mux_stream *s);
+
+/* Datagrams, on streams of kind udp: they come by on_datagram, and go out as the link takes them.
+ * At most 64 KiB wait for the link, then the oldest are dropped; nothing is said again.  After
+ * fin() what waits still goes.  > 0: REASON_NOT_READY (not open, or fin() was called),
+ * REASON_TOO_LARGE (above MUX_DATAGRAM_MAX), REASON_OVERLOAD (no memory): this one was dropped. */
+struct mux_datagram_counts {
+    uint64_t sent, received, dropped;
+    uint64_t sent_bytes, received_bytes;
+};
+MUST_CHECK int mux_stream_send_datagram(struct mux_stream *s, struct span bytes);
+const struct mux_datagram_counts *mux_stream_datagrams(const struct mux_stream *s);
 
 /* Receiving: views of what is there in order, then consume() what the target really took. */
 size_t mux_stream_peek(const struct mux_stream *s, struct span *ret_spans, size_t max);

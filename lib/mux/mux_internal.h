@@ -20,6 +20,7 @@
  * move.c      paths: lost, attached, given up
  * probe.c     bytes that nobody acknowledges
  * credit.c    windows, limits, when CREDIT goes out
+ * datagram.c  streams of kind udp
  */
 #define MUX_FIRST_WINDOW (256u << 10)
 #define MUX_WINDOW_MAX (16u << 20)
@@ -146,7 +147,7 @@ struct mux_link {
     uint32_t cut_len;
     struct buf notice;
     struct frame_notice notice_head;
-    struct bucket idle_frames, pings;
+    struct bucket idle_frames, pings, datagrams;
     uint32_t stream_faults;
     /* time */
     uint64_t greet_until_ms, ping_sent_ms, credit_due_ms, tick_due_ms;
@@ -201,6 +202,7 @@ struct mux_stream {
     struct owed_frame *frame;
     struct owed_text *text;     /* of a RESET */
     struct chunk_queue tx, rx;
+    struct datagrams *datagrams;        /* kind udp; else NULL */
     uint64_t tx_acked, tx_sent, tx_end, tx_limit;
     uint64_t rx_consumed, rx_received, rx_limit;    /* limit: as told */
     uint32_t rx_unacked;        /* received and not told so */
@@ -275,6 +277,7 @@ void owner_put(struct mux_link *l, struct owner *o);
 void sched_add(struct mux_stream *s);       /* has bytes and credit; may be in already */
 void sched_remove(struct mux_stream *s);
 bool sched_has_bulk(const struct mux_link *l);
+size_t sched_datagram_due(const struct mux_link *l);
 void sched_produce_quick(struct mux_link *l, struct buf *out, size_t limit);
 void sched_produce_bulk(struct mux_link *l, struct buf *out, size_t limit);
 
@@ -335,4 +338,4 @@ void credit_consumed(struct mux_stream *s);
 uint64_t credit_limit(struct mux_stream *s);        /* the limit to tell now */
 uint64_t credit_path_limit(struct mux_stream *s);   /* the first one on a new path */
 
-_Static_assert(sizeof(struct mux_stream) <= 424, "an idle stream stays small");
+_Static_assert(sizeof(struct mux_stream) <= 432, "an idle stream stays small");

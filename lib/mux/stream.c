@@ -1,4 +1,4 @@
-#include "lib/mux/mux_internal.h"
+#include "lib/mux/datagram.h"
 #include <errno.h>
 #include <string.h>
 
@@ -51,16 +51,23 @@ struct mux_stream *stream_new(struct mux_link *l, uint32_t id, uint64_t owner, b
     s->state = is_entry ? STREAM_OPENING : STREAM_ASKED;
     lists_init(s);
     copy_open(s, open);
+    if (open->kind == MUX_KIND_UDP) {
+        s->datagrams = datagrams_new();
+        if (!s->datagrams) {
+            stream_free(s);
+            return NULL;
+        }
+    }
     if (map_insert(&s->mux->by_uid, &s->by_uid, span_of(s->uid, sizeof(s->uid)))) {
-        free(s);
+        stream_free(s);
         return NULL;
     }
     if (!stream_into_link(s, l, id)) {
         map_remove(&s->mux->by_uid, &s->by_uid);
-        free(s);
+        stream_free(s);
         return NULL;
     }
-    s->rx_window = (uint32_t)credit_first_window(l->mux);
+    s->rx_window = s->datagrams ? 0 : (uint32_t)credit_first_window(l->mux);
     s->rx_limit = s->rx_window;
     s->rx_last_ms = (uint32_t)l->mux->now_ms;
     credit_promise_update(s);
@@ -72,6 +79,7 @@ void stream_free(struct mux_stream *s)
 {
     free(s->frame);
     free(s->text);
+    free(s->datagrams);
     free(s);
 }
 
@@ -115,6 +123,7 @@ static void die(struct mux_stream *s)
     move_remember(s);
     drop_queue(s, &s->tx);
     drop_queue(s, &s->rx);
+    datagram_drop_all(s);
     list_remove(&s->starved);
     map_remove(&s->mux->by_uid, &s->by_uid);
     s->mux->stats.streams--;
@@ -220,6 +229,7 @@ static void begin_reset(struct mux_stream *s, enum reason why, struct span text,
     s->is_reset_now = is_now;
     stream_text_set(s, text);
     drop_queue(s, &s->rx);
+    datagram_drop_all(s);
     if (is_now)
         cut_sending(s);
     s->owed &= (uint8_t)~(OWE_FIN | OWE_CREDIT);

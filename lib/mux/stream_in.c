@@ -1,4 +1,4 @@
-#include "lib/mux/mux_internal.h"
+#include "lib/mux/datagram.h"
 #include "lib/mux/tags.h"
 #include <errno.h>
 
@@ -293,6 +293,16 @@ static void on_credit(struct mux_stream *s, const struct frame *f)
     credit_fin(s, &c, f->flags);
 }
 
+static void on_datagram(struct mux_stream *s, const struct frame *f)
+{
+    if (s->state == STREAM_RESETTING || s->state == STREAM_BROKEN)
+        return;
+    if (!s->datagrams || !stream_state_is_receiving((enum stream_state)s->state))
+        stream_fault(s, "DATAGRAM on a stream of bytes, before OPEN_OK or after FIN");
+    else
+        datagram_received(s, f->payload);
+}
+
 /* --- ends ----------------------------------------------------------------------------- */
 static void on_fin(struct mux_stream *s, const struct frame *f)
 {
@@ -328,6 +338,7 @@ static void moot(struct mux_stream *s)
     s->tx_end = s->tx_acked = s->tx_sent;
     chunk_queue_drop_all(&s->tx);
     mux_held_changed(s->mux, s, before);
+    datagram_drop_all(s);
     free(s->frame);
     s->frame = NULL;
     s->owed = 0;
@@ -405,12 +416,6 @@ static void on_detach(struct mux_stream *s, const struct frame *f)
         stream_lost(s, w.ms < MUX_RETRY_MAX_MS ? w.ms : MUX_RETRY_MAX_MS);
 }
 
-static void on_unexpected(struct mux_stream *s, const struct frame *f)
-{
-    (void)f;
-    stream_fault(s, "a frame that was not asked for");
-}
-
 static void (*const stream_frames[])(struct mux_stream *, const struct frame *) = {
     [FRAME_OPEN_OK & 0x3f] = on_open_ok,      [FRAME_OPEN_ERR & 0x3f] = on_open_err,
     [FRAME_DATA & 0x3f] = on_data,            [FRAME_CREDIT & 0x3f] = on_credit,
@@ -418,7 +423,7 @@ static void (*const stream_frames[])(struct mux_stream *, const struct frame *) 
     [FRAME_END & 0x3f] = on_end,              [FRAME_DETACH & 0x3f] = on_detach,
     [FRAME_ATTACH_OK & 0x3f] = move_on_attach_ok,
     [FRAME_ATTACH_ERR & 0x3f] = move_on_attach_err,
-    [FRAME_DATAGRAM & 0x3f] = on_unexpected,
+    [FRAME_DATAGRAM & 0x3f] = on_datagram,
 };
 
 static void on_unknown(struct mux_stream *s, const struct frame *f)
@@ -462,7 +467,8 @@ static void dispatch(struct mux_stream *s, const struct frame *f)
         on_unknown(s, f);
 }
 
-/* An id that was used and is no more: what was under way when the stream ended. */
+/* An id that was used and is no more: what was under way when the stream ended.  No credit bounds
+ * how many DATAGRAMs that are, and whoever floods with them could as well do so on a living one. */
 static void on_late(struct mux_link *l, const struct frame *f)
 {
     bool is_ours = (f->stream & 1) == (l->next_id & 1);
@@ -472,7 +478,7 @@ static void on_late(struct mux_link *l, const struct frame *f)
         return;
     }
     l->mux->stats.late_frames++;
-    if (f->payload.n < MUX_LATE_SMALL)
+    if (f->payload.n < MUX_LATE_SMALL && f->type != FRAME_DATAGRAM)
         link_idle_frame(l);
 }
 

@@ -1,4 +1,4 @@
-#include "lib/mux/mux_internal.h"
+#include "lib/mux/datagram.h"
 #include <string.h>
 
 /* --- what is owed --------------------------------------------------------------------- */
@@ -9,7 +9,7 @@ static unsigned owed_now(const struct mux_stream *s)
 
     if (s->is_attaching)
         return owed & OWE_ATTACH;
-    if (s->tx_sent != s->tx_end || s->state == STREAM_OPENING)
+    if (s->tx_sent != s->tx_end || datagram_held(s) || s->state == STREAM_OPENING)
         owed &= ~(unsigned)(OWE_FIN | OWE_RESET);
     return owed;
 }
