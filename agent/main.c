@@ -40,6 +40,7 @@
     X(INT, dns_names_max, "4096", 1, 1000000, 0, "names that are kept; the one unused longest goes first")      \
     X(MSEC, dial_ms, "10s", 100, 120000, 0, "time to resolve and connect in")                       \
     X(MSEC, idle_ms, "0", 0, 604800000, 0, "end a stream on which nothing moves for that long; 0: never") \
+    X(MSEC, udp_idle_ms, "2m", 0, 604800000, 0, "the same for a stream of datagrams; the relay's udp_idle_ms is shorter") \
     X(MSEC, drain_ms, "30s", 0, 3600000, OPTION_RELOAD, "how long living streams may finish at stop")           \
     X(INT, streams_max, "20000", 1, 1000000, 0, "streams at a time; beyond: overload")              \
     X(SIZE, memory_limit, "256M", 1048576, 68719476736, 0, "bytes held in all streams")             \
@@ -293,6 +294,7 @@ static int make_dialer(struct agent *a)
         .boot_id = span_str(a->boot_id.text),
         .dial_ms = (uint32_t)a->config.dial_ms,
         .idle_ms = (uint32_t)a->config.idle_ms,
+        .udp_idle_ms = (uint32_t)a->config.udp_idle_ms,
     };
     int r;
 

@@ -37,6 +37,8 @@ struct session {
     struct resolve_request *resolving;
     struct race *race;
     struct pipe pipe;
+    struct udp *udp;                /* kind udp: instead of the pipe */
+    bool is_udp;
     struct endpoint used;
     struct cidr ranges[];           /* range_count of them: mostly none, and sessions are many */
 };
@@ -57,6 +59,8 @@ static void stop_dialling(struct session *s)
 static void session_free(struct session *s)
 {
     stop_dialling(s);
+    if (s->udp)
+        udp_free(TAKE(s->udp));
     list_remove(&s->node);
     s->dialer->stats.live--;
     free(s);
@@ -176,11 +180,22 @@ static void opened_from(const struct session *s, const struct race_result *resul
     memcpy(ret->tries, result->tries, sizeof(ret->tries));
 }
 
+static void tell_connected(struct session *s, const struct race_result *result, const struct mux_opened *opened)
+{
+    char text[ADDR_UNIX_MAX + 8];
+
+    s->used = result->used;
+    s->dialer->stats.opened++;
+    LOG(DEBUG, "stream.connected", SP("target", target_span(s)),
+        S("address", endpoint_format(&result->used, text, sizeof(text))), SP("resolved_by", opened->resolved_by));
+    mux_stream_accept(s->stream, opened);
+}
+
 static void on_raced(void *user, const struct race_result *result)
 {
     struct session *s = user;
     struct mux_opened opened;
-    char text[ADDR_UNIX_MAX + 8], how[RESOLVED_MAX];
+    char how[RESOLVED_MAX];
 
     stop_dialling(s);               /* the other family, if it is still being asked for */
     opened_from(s, result, how_resolved(s, how), &opened);
@@ -195,10 +210,7 @@ static void on_raced(void *user, const struct race_result *result)
         refuse(s, REASON_REVOKED, "the agent's policy no longer permits the target", NULL);
         return;
     }
-    s->dialer->stats.opened++;
-    LOG(DEBUG, "stream.connected", SP("target", target_span(s)),
-        S("address", endpoint_format(&result->used, text, sizeof(text))), S("resolved_by", how));
-    mux_stream_accept(s->stream, &opened);
+    tell_connected(s, result, &opened);
     pipe_start(&s->pipe, result->conn, s->stream, REASON_TARGET_RESET, s->dialer->config.idle_ms,
                SPAN_NONE);
 }
@@ -210,9 +222,50 @@ static uint32_t time_left_ms(const struct session *s)
     return spent_ms < s->answer_ms ? (uint32_t)(s->answer_ms - spent_ms) : 1;
 }
 
+/* --- datagrams: nothing is sent to connect, so the first address with a route is it ---- */
+
+static int connect_first(const struct endpoint *to, size_t count, struct race_result *result)
+{
+    int fd = -1, r = -EINVAL;
+
+    for (size_t i = 0; i < count && i < MUX_TRIES_MAX && r; i++) {
+        r = udp_connect(&to[i], &fd);
+        result->reason = r ? race_reason(r) : REASON_NONE;
+        result->tries[result->try_count++] = (struct mux_try){ .to = to[i], .result = result->reason };
+        result->used = to[i];
+    }
+    return r ? r : fd;
+}
+
+/* is_part: the other family may still come. */
+static void open_udp(struct session *s, const struct endpoint *to, size_t count, bool is_part)
+{
+    struct dialer *d = s->dialer;
+    struct race_result result = { 0 };
+    struct mux_opened opened;
+    char how[RESOLVED_MAX];
+    int fd = connect_first(to, count, &result);
+
+    if (fd < 0 && is_part)
+        return;
+    stop_dialling(s);
+    opened_from(s, &result, how_resolved(s, how), &opened);
+    if (fd < 0) {
+        refuse(s, result.reason, "no address of the target can be sent to", &opened);
+        return;
+    }
+    if (udp_start(d->config.loop, fd, s->stream, d->config.udp_idle_ms, &d->stats.udp, &s->udp)) {
+        refuse(s, REASON_OVERLOAD, "out of memory", NULL);
+        return;
+    }
+    tell_connected(s, &result, &opened);
+}
+
 static void dial_endpoints(struct session *s, const struct endpoint *to, size_t count, bool is_open)
 {
-    if (race_start(s->dialer->config.loop, to, count, is_open, time_left_ms(s), on_raced, s, &s->race))
+    if (s->is_udp)
+        open_udp(s, to, count, is_open);
+    else if (race_start(s->dialer->config.loop, to, count, is_open, time_left_ms(s), on_raced, s, &s->race))
         refuse(s, REASON_OVERLOAD, "out of memory", NULL);
 }
 
@@ -301,6 +354,8 @@ static void open_unix(struct session *s, struct span path)
     struct endpoint to = { .kind = ENDPOINT_UNIX };
     enum reason why = agent_may_dial_unix(s->dialer->config.acl, s->dialer->reach, s->allow_special, path);
 
+    if (why == REASON_NONE && s->is_udp)
+        why = REASON_TARGET_FORBIDDEN;      /* streams of bytes only */
     if (why == REASON_NONE && !span_copy(path, to.path, sizeof(to.path)))
         why = REASON_PROTOCOL_ERROR;
     s->resolved_by = "override";
@@ -362,23 +417,22 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
 
 void dialer_on_open(struct dialer *d, struct mux_stream *stream, const struct mux_open *open)
 {
-    struct session *s = NULL;
+    struct session *s;
 
     if (open->kind == MUX_KIND_PROBE) {     /* proves the loop that opens streams, no more */
         mux_stream_accept(stream, &(struct mux_opened){ .boot_id = d->config.boot_id });
         mux_stream_fin(stream);
         return;
     }
-    if (open->kind == MUX_KIND_TCP)
-        s = calloc(1, sizeof(*s) + open->range_count * sizeof(s->ranges[0]));
+    s = calloc(1, sizeof(*s) + open->range_count * sizeof(s->ranges[0]));
     if (!s) {
-        mux_stream_refuse(stream, open->kind == MUX_KIND_TCP ? REASON_OVERLOAD : REASON_METHOD_NOT_ALLOWED,
-                          SPAN_NONE, NULL);
+        mux_stream_refuse(stream, REASON_OVERLOAD, SPAN_NONE, NULL);
         return;
     }
 
     s->dialer = d;
     s->stream = stream;
+    s->is_udp = open->kind == MUX_KIND_UDP;
     s->allow_special = open->allow_special;
     s->answer_ms = min_u32(open->answer_ms ? open->answer_ms : d->config.dial_ms, d->config.dial_ms);
     s->began_ms = loop_now_ms(d->config.loop);
@@ -397,7 +451,9 @@ static void on_readable(void *user, struct mux_stream *stream)
     struct session *s = user;
 
     (void)stream;
-    if (s)
+    if (s && s->udp)
+        udp_on_readable(s->udp);
+    else if (s)
         pipe_on_readable(&s->pipe);
 }
 
@@ -408,6 +464,15 @@ static void on_writable(void *user, struct mux_stream *stream)
     (void)stream;
     if (s)
         pipe_on_writable(&s->pipe);
+}
+
+static void on_datagram(void *user, struct mux_stream *stream, struct span bytes)
+{
+    struct session *s = user;
+
+    (void)stream;
+    if (s && s->udp)
+        udp_on_datagram(s->udp, bytes);
 }
 
 static void on_reset(void *user, struct mux_stream *stream, enum reason why, struct span text)
@@ -421,6 +486,8 @@ static void on_reset(void *user, struct mux_stream *stream, enum reason why, str
         return;
     stop_dialling(s);               /* nobody waits for it any more */
     pipe_on_reset(&s->pipe);
+    if (s->udp)
+        udp_free(TAKE(s->udp));
 }
 
 static void on_ended(void *user, struct mux_stream *stream, enum reason how)
@@ -439,6 +506,7 @@ void dialer_handlers(struct mux_handlers *h)
 {
     h->on_readable = on_readable;
     h->on_writable = on_writable;
+    h->on_datagram = on_datagram;
     h->on_reset = on_reset;
     h->on_ended = on_ended;
 }
@@ -468,6 +536,14 @@ void dialer_free(struct dialer *d)
     free(d);
 }
 
+static void cut(struct session *s, enum reason why, struct span text)
+{
+    if (s->udp)
+        udp_cut(s->udp, why, text);
+    else
+        pipe_cut(&s->pipe, why, text);
+}
+
 void dialer_set_reach(struct dialer *d, struct agent_reach *reach)
 {
     if (d->reach)
@@ -477,8 +553,8 @@ void dialer_set_reach(struct dialer *d, struct agent_reach *reach)
     LIST_EACH(&d->sessions, node) {
         struct session *s = container_of(node, struct session, node);
 
-        if (pipe_is_on(&s->pipe) && !still_permitted(s))
-            pipe_cut(&s->pipe, REASON_REVOKED, SPAN("the agent's policy no longer permits the target"));
+        if ((s->udp || pipe_is_on(&s->pipe)) && !still_permitted(s))
+            cut(s, REASON_REVOKED, SPAN("the agent's policy no longer permits the target"));
     }
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include "agent/dial/udp.h"
 #include "agent/resolve/resolve.h"
 #include "lib/mux/mux.h"
 #include "lib/policy/reach.h"
@@ -7,7 +8,8 @@
  *
  * An address is dialled only if the request's ranges, the agent's own file, the policy that
  * the control plane signed and the forbidden table all agree (reach.h); exactly the checked
- * address is dialled, so a name cannot be rebound in between.
+ * address is dialled, so a name cannot be rebound in between.  For a stream of kind udp the
+ * same holds; its socket is connected to the first address that there is a route to.
  *
  * Shape      one dialer for an agent; one session for each stream, freed with the stream.
  * Ownership  the dialer borrows acl and resolve; it owns its sessions.
@@ -22,11 +24,13 @@ struct dialer_config {
     struct span boot_id;
     uint32_t dial_ms;               /* for resolving and connecting; 0: 10,000 */
     uint32_t idle_ms;               /* a stream on which nothing moves; 0: never ends */
+    uint32_t udp_idle_ms;           /* the same for datagrams; the entry's is shorter */
 };
 
 struct dialer_stats {
     uint64_t opened, refused[REASON_COUNT];
     uint32_t live;
+    struct udp_stats udp;
 };
 
 MUST_CHECK int dialer_new(const struct dialer_config *config, struct dialer **ret_dialer);
