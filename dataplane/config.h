@@ -34,6 +34,11 @@
     X(MSEC, grace_ms, "60s", 0, 600000, 0, "how long an agent keeps a stream whose link is gone; the relay: three quarters of it") \
     X(INT, refused_max, "256", 1, 100000, 0, "callers told apart among those the relay itself refuses") \
     X(MSEC, refused_ms, "2s", 100, 600000, 0, "how long they are counted before the control plane hears of them") \
+    X(INT, udp_targets_max, "256", 0, 4096, 0, "targets of one SOCKS5 UDP association at a time; 0: no datagrams") \
+    X(INT, udp_associations_max, "1000", 1, 100000, 0, "SOCKS5 UDP associations at a time")         \
+    X(MSEC, udp_idle_ms, "1m", 100, 604800000, 0, "end a stream of datagrams on which nothing moves for that long") \
+    X(MSEC, udp_association_idle_ms, "1h", 0, 604800000, 0, "end an association without a datagram for that long; 0: never") \
+    X(INT, udp_reply_ratio, "1000", 0, 1000000, 0, "bytes answered for each byte an association sent, after 1 MiB; 0: any") \
     X(MSEC, max_staleness_ms, "24h", 1000, 2592000000, 0, "serve that long without a word of the control plane") \
     X(MSEC, control_away_ms, "15s", 6000, 3600000, 0, "the control plane counts as away after that long a silence; it speaks every 5 s") \
     X(MSEC, renew_wait_ms, "90s", 1000, 86400000, 0, "once it is back, for agents to renew certificates that ended meanwhile") \

@@ -106,6 +106,13 @@ static int make_door_config(const struct crew *c, const struct listen_row *row, 
     config->protocol = row->protocol;
     config->tls = row->is_tls ? c->config.door_tls : NULL;
     config->head_ms = (uint32_t)o->head_ms;
+    config->udp = (struct udp_limits){
+        .targets_max = (uint32_t)o->udp_targets_max,
+        .associations_max = (uint32_t)o->udp_associations_max,
+        .idle_ms = (uint32_t)o->udp_idle_ms,
+        .association_idle_ms = (uint32_t)o->udp_association_idle_ms,
+        .reply_ratio = (uint32_t)o->udp_reply_ratio,
+    };
     return r ? r : listen_proxies(o, config, reterr);
 }
 

@@ -46,8 +46,12 @@ static const struct naming stream_names[] = {
     { SPAN_INIT("at_ms"), LEFT_OUT },
     { SPAN_INIT("bytes_out"), LEFT_OUT },
     { SPAN_INIT("bytes_in"), LEFT_OUT },
+    { SPAN_INIT("datagrams_out"), LEFT_OUT },
+    { SPAN_INIT("datagrams_in"), LEFT_OUT },
     { SPAN_INIT("sent_bytes"), "bytes_out" },
     { SPAN_INIT("received_bytes"), "bytes_in" },
+    { SPAN_INIT("sent_datagrams"), "datagrams_out" },
+    { SPAN_INIT("received_datagrams"), "datagrams_in" },
 };
 
 static const struct naming decision_names[] = {
@@ -75,6 +79,8 @@ static const struct naming allowed_names[] = {
     { SPAN_INIT("closed_at_ms"), LEFT_OUT },
     { SPAN_INIT("sent_bytes"), LEFT_OUT },
     { SPAN_INIT("received_bytes"), LEFT_OUT },
+    { SPAN_INIT("sent_datagrams"), LEFT_OUT },
+    { SPAN_INIT("received_datagrams"), LEFT_OUT },
     { SPAN_INIT("address"), LEFT_OUT },
     { SPAN_INIT("resolved_by"), LEFT_OUT },
     { SPAN_INIT("tries"), LEFT_OUT },

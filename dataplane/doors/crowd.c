@@ -16,7 +16,7 @@ struct source_count {
 struct crowd {
     pthread_mutex_t lock;           /* guards `sources` and what is in it */
     struct map sources;
-    _Atomic uint32_t visits;
+    _Atomic uint32_t visits, associations;
     uint32_t visits_max, per_source_max;
 };
 
@@ -52,6 +52,19 @@ bool crowd_enter(struct crowd *c)
 void crowd_leave(struct crowd *c)
 {
     atomic_fetch_sub(&c->visits, 1);
+}
+
+bool crowd_enter_association(struct crowd *c, uint32_t max)
+{
+    if (atomic_fetch_add(&c->associations, 1) < max)
+        return true;
+    atomic_fetch_sub(&c->associations, 1);
+    return false;
+}
+
+void crowd_leave_association(struct crowd *c)
+{
+    atomic_fetch_sub(&c->associations, 1);
 }
 
 static struct source_count *source_get(struct crowd *c, const struct addr *source)

@@ -19,6 +19,9 @@ DEFINE_FREEP(crowd, crowd_free)
 /* False: visits_max are here. */
 MUST_CHECK bool crowd_enter(struct crowd *c);
 void crowd_leave(struct crowd *c);
+/* The same for SOCKS5's UDP associations; false: `max` are here. */
+MUST_CHECK bool crowd_enter_association(struct crowd *c, uint32_t max);
+void crowd_leave_association(struct crowd *c);
 /* NULL: per_source_max are here from there, or no memory. */
 struct source_count *crowd_enter_source(struct crowd *c, const struct addr *source);
 void crowd_leave_source(struct crowd *c, struct source_count *count);

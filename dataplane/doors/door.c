@@ -314,6 +314,31 @@ const struct addr *visit_source(const struct visit *v)
     return &v->source;
 }
 
+struct endpoint visit_local(const struct visit *v)
+{
+    return conn_local(v->conn);
+}
+
+bool visit_is_tls(const struct visit *v)
+{
+    return v->door->config.tls != NULL;
+}
+
+const struct udp_limits *visit_udp(const struct visit *v)
+{
+    return &v->door->config.udp;
+}
+
+struct crowd *visit_crowd(const struct visit *v)
+{
+    return v->door->config.crowd;
+}
+
+struct metric_slot *visit_metrics(const struct visit *v)
+{
+    return v->door->config.metrics;
+}
+
 struct span visit_in(struct visit *v)
 {
     return buf_span(&v->in);

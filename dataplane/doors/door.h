@@ -1,4 +1,5 @@
 #pragma once
+#include "dataplane/doors/association.h"
 #include "dataplane/doors/crowd.h"
 #include "dataplane/worker/worker.h"
 #include "lib/net/conn.h"
@@ -50,6 +51,7 @@ struct door_config {
     uint32_t visits_per_source_max; /* 0: 1,000 */
     struct door *const *peers;      /* this door at each worker, by number; NULL: there is one only */
     uint32_t head_ms;               /* 0: 10,000 */
+    struct udp_limits udp;          /* SOCKS5 only */
 };
 
 MUST_CHECK int door_open(const struct door_config *config, struct door **ret_door, struct buf *reterr);
@@ -63,6 +65,12 @@ struct router *visit_router(struct visit *v);
 struct loop *visit_loop(struct visit *v);
 const char *visit_door_name(const struct visit *v);     /* "http", "https" */
 const struct addr *visit_source(const struct visit *v);
+/* Where the client's connection came in. */
+struct endpoint visit_local(const struct visit *v);
+bool visit_is_tls(const struct visit *v);
+const struct udp_limits *visit_udp(const struct visit *v);
+struct crowd *visit_crowd(const struct visit *v);
+struct metric_slot *visit_metrics(const struct visit *v);
 struct span visit_in(struct visit *v);
 void visit_take(struct visit *v, size_t n);     /* the first n bytes of visit_in() are done with */
 /* Reads more, or leaves it in the kernel. */

@@ -108,11 +108,12 @@ static enum reason log_in(struct visit *v, const struct http1_head *head)
 
 /* --- CONNECT --------------------------------------------------------------------------------------- */
 
-static void on_connected(void *user, struct route *r)
+static void on_connected(void *user, struct route *r, const struct endpoint *at)
 {
     struct visit *v = user;
     struct http_state *h = visit_state(v);
 
+    (void)at;
     h->route = NULL;
     h->phase = HTTP_OVER;
     http1_write_connected(visit_out(v));

@@ -328,12 +328,12 @@ void exchange_on_deadline(struct visit *v)
 
 /* --- the route's handlers --------------------------------------------------------------------------------- */
 
-static void on_opened(void *user, struct route *r)
+static void on_opened(void *user, struct route *r, const struct endpoint *at)
 {
     struct visit *v = user;
     struct http_state *h = visit_state(v);
 
-    (void)r;
+    (void)r, (void)at;
     h->is_open = true;
     send_request(v);
 }

@@ -224,19 +224,66 @@ void socks5_password_write(struct buf *out, bool is_accepted)
     buf_put_u8(out, is_accepted ? 0 : 1);
 }
 
+static void address_write(struct buf *out, const struct addr *addr)
+{
+    bool is_v4 = addr_is_v4(addr);
+
+    buf_put_u8(out, is_v4 ? TYPE_V4 : TYPE_V6);
+    if (is_v4)
+        buf_put(out, addr->ip + 12, 4);
+    else
+        buf_put(out, addr->ip, sizeof(addr->ip));
+}
+
 void socks5_reply_write(struct buf *out, enum socks5_reply reply, const struct endpoint *bound)
 {
     const struct endpoint nowhere = { .addr = addr_v4(0, 0, 0, 0) };
     const struct endpoint *e = bound && bound->kind == ENDPOINT_IP ? bound : &nowhere;
-    bool is_v4 = addr_is_v4(&e->addr);
 
     buf_put_u8(out, VERSION);
     buf_put_u8(out, (uint8_t)reply);
     buf_put_u8(out, 0);
-    buf_put_u8(out, is_v4 ? TYPE_V4 : TYPE_V6);
-    if (is_v4)
-        buf_put(out, e->addr.ip + 12, 4);
-    else
-        buf_put(out, e->addr.ip, sizeof(e->addr.ip));
+    address_write(out, &e->addr);
     buf_put_u16(out, e->port);
+}
+
+/* --- datagrams ---------------------------------------------------------------------------- */
+
+int socks5_datagram_parse(struct span in, struct socks5_datagram *ret_datagram)
+{
+    struct socks5_request to = { .name = SPAN_NONE };
+    struct reader reader;
+    int r;
+
+    reader_init(&reader, in);
+    if (is_wrong(&reader, read_u8(&reader), 0) || is_wrong(&reader, read_u8(&reader), 0))
+        return SOCKS5_E_RESERVED;
+    if (is_wrong(&reader, read_u8(&reader), 0))
+        return SOCKS5_E_FRAGMENT;
+    r = target_read(&reader, &to);
+    if (r)
+        return r;
+    to.port = read_u16(&reader);
+    if (reader.error)
+        return SOCKS5_E_MORE;
+    if (to.port == 0)
+        return SOCKS5_E_PORT;
+
+    *ret_datagram = (struct socks5_datagram){ to.name, to.addr, to.port, span_skip(in, in.n - reader.n) };
+    return 0;
+}
+
+void socks5_datagram_write(struct buf *out, const struct socks5_datagram *datagram)
+{
+    buf_put_u16(out, 0);
+    buf_put_u8(out, 0);
+    if (datagram->name.n) {
+        buf_put_u8(out, TYPE_NAME);
+        buf_put_u8(out, (uint8_t)datagram->name.n);
+        buf_put_span(out, datagram->name);
+    } else {
+        address_write(out, &datagram->addr);
+    }
+    buf_put_u16(out, datagram->port);
+    buf_put_span(out, datagram->bytes);
 }

@@ -12,11 +12,12 @@
  * Threads    no shared state.
  * Errors     > 0, one of enum socks5_error.  SOCKS5_E_MORE: read more.  After any other the
  *            connection ends; socks5_error_reply() is said before, where there is one.
- * Source     RFC 1928, RFC 1929.
+ * Source     RFC 1928, RFC 1929; datagrams: RFC 1928 section 7.
  */
 #define SOCKS5_GREETING_MAX 257         /* longest of each message */
 #define SOCKS5_PASSWORD_MAX 513
 #define SOCKS5_REQUEST_MAX 262
+#define SOCKS5_DATAGRAM_HEADER_MAX 262
 
 enum socks5_method {
     SOCKS5_METHOD_NONE = 0x00,          /* no authentication */
@@ -54,7 +55,8 @@ enum socks5_reply {
     X(RESERVED, SOCKS5_FAILURE, "the reserved byte is not 0") \
     X(ADDRESS_TYPE, SOCKS5_ADDRESS_UNKNOWN, "the address is neither IPv4, name nor IPv6") \
     X(NAME, SOCKS5_FAILURE, "the name is empty or has characters that no name has") \
-    X(PORT, SOCKS5_FAILURE, "the port to connect to is 0")
+    X(PORT, SOCKS5_FAILURE, "the port to connect to is 0") \
+    X(FRAGMENT, SOCKS5_SILENT, "the datagram is a part of one; parts are not put together")
 
 enum socks5_error {
     SOCKS5_E_MORE = 1,
@@ -85,11 +87,23 @@ struct socks5_request {
     uint16_t port;                      /* 0 with UDP ASSOCIATE and BIND only */
 };
 
+struct socks5_datagram {                /* what a client sends, and what it is sent */
+    struct span name;                   /* as in a request; empty: addr */
+    struct addr addr;
+    uint16_t port;
+    struct span bytes;                  /* what is carried; may be empty */
+};
+
 MUST_CHECK int socks5_greeting_parse(struct span in, struct socks5_greeting *ret_greeting);
 MUST_CHECK int socks5_password_parse(struct span in, struct socks5_password *ret_password);
 MUST_CHECK int socks5_request_parse(struct span in, struct socks5_request *ret_request);
 
+/* A whole datagram: SOCKS5_E_MORE says that it ends too early. */
+MUST_CHECK int socks5_datagram_parse(struct span in, struct socks5_datagram *ret_datagram);
+
 void socks5_method_write(struct buf *out, enum socks5_method method);
 void socks5_password_write(struct buf *out, bool is_accepted);
 /* `bound`: an IP endpoint, or NULL for 0.0.0.0:0. */
+/* The header and the bytes; a name of at most 255. */
+void socks5_datagram_write(struct buf *out, const struct socks5_datagram *datagram);
 void socks5_reply_write(struct buf *out, enum socks5_reply reply, const struct endpoint *bound);

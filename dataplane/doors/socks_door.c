@@ -1,12 +1,13 @@
 #include "dataplane/doors/socks_door.h"
 #include "dataplane/doors/socks5.h"
 
-enum phase { PHASE_GREETING, PHASE_PASSWORD, PHASE_REQUEST, PHASE_OPENING, PHASE_OVER };
+enum phase { PHASE_GREETING, PHASE_PASSWORD, PHASE_REQUEST, PHASE_OPENING, PHASE_ASSOCIATED, PHASE_OVER };
 
 struct socks {
     enum phase phase;
     struct principal principal;
     struct route *route;            /* PHASE_OPENING */
+    struct association *association;        /* PHASE_ASSOCIATED */
 };
 
 /* What the parsers refuse is told in one line and, where SOCKS has one, by a reply. */
@@ -84,11 +85,12 @@ static bool on_password(struct visit *v)
     return true;
 }
 
-static void on_opened(void *user, struct route *r)
+static void on_opened(void *user, struct route *r, const struct endpoint *at)
 {
     struct visit *v = user;
     struct socks *s = visit_state(v);
 
+    (void)at;
     s->route = NULL;
     s->phase = PHASE_OVER;
     socks5_reply_write(visit_out(v), SOCKS5_SUCCEEDED, NULL);
@@ -131,6 +133,71 @@ static void open_route(struct visit *v, const struct socks5_request *request)
     }
 }
 
+/* --- UDP ASSOCIATE ------------------------------------------------------------------------------- */
+
+static void on_association_idle(void *user)
+{
+    visit_close(user);
+}
+
+static enum reason associate(struct visit *v, const struct socks5_request *request)
+{
+    struct socks *s = visit_state(v);
+    struct endpoint local = visit_local(v);
+    bool is_told = request->name.n == 0 && addr_eq(&request->addr, visit_source(v));
+    const struct association_config config = {
+        .loop = visit_loop(v),
+        .router = visit_router(v),
+        .metrics = visit_metrics(v),
+        .door = visit_door_name(v),
+        .principal = s->principal,
+        .client = *visit_source(v),
+        .client_port = is_told ? request->port : 0,
+        .at = local.addr,
+        .limits = *visit_udp(v),
+        .on_idle = on_association_idle,
+        .user = v,
+    };
+
+    if (local.kind != ENDPOINT_IP)
+        return REASON_METHOD_NOT_ALLOWED;
+    if (!crowd_enter_association(visit_crowd(v), config.limits.associations_max))
+        return REASON_OVERLOAD;
+    if (association_open(&config, &s->association) == 0)
+        return REASON_NONE;
+    crowd_leave_association(visit_crowd(v));
+    return REASON_OVERLOAD;
+}
+
+/* Datagrams travel without TLS: at the door that has it they would be the one thing in clear. */
+static const char *why_not(const struct visit *v)
+{
+    if (visit_is_tls(v))
+        return "datagrams are not carried at the TLS door: they would go in clear";
+    return visit_udp(v)->targets_max ? NULL : "datagrams are off (udp_targets_max)";
+}
+
+static bool on_associate(struct visit *v, const struct socks5_request *request)
+{
+    struct socks *s = visit_state(v);
+    const char *text = why_not(v);
+    enum reason why = text ? REASON_METHOD_NOT_ALLOWED : associate(v, request);
+    struct endpoint at;
+
+    if (why != REASON_NONE) {
+        visit_refused(v, why, text ? text : "no room for one more association");
+        reply(v, reason_socks_reply(why));
+        return false;
+    }
+    s->phase = PHASE_ASSOCIATED;
+    visit_deadline(v, 0);
+    visit_take(v, visit_in(v).n);
+    at = association_endpoint(s->association);
+    socks5_reply_write(visit_out(v), SOCKS5_SUCCEEDED, &at);
+    visit_flush(v);
+    return false;
+}
+
 static bool on_request(struct visit *v)
 {
     struct socks *s = visit_state(v);
@@ -143,8 +210,10 @@ static bool on_request(struct visit *v)
         refuse_bytes(v, r);
         return false;
     }
+    if (request.command == SOCKS5_UDP_ASSOCIATE)
+        return on_associate(v, &request);
     if (request.command != SOCKS5_CONNECT) {
-        visit_refused(v, REASON_METHOD_NOT_ALLOWED, "only CONNECT is served");
+        visit_refused(v, REASON_METHOD_NOT_ALLOWED, "only CONNECT and UDP ASSOCIATE are served");
         reply(v, SOCKS5_COMMAND_UNKNOWN);
         return false;
     }
@@ -168,6 +237,8 @@ static void on_input(struct visit *v)
 
     while (s->phase < PHASE_OPENING && steps[s->phase](v))
         ;
+    if (s->phase == PHASE_ASSOCIATED)
+        visit_take(v, visit_in(v).n);       /* the connection only says that the client lives */
 }
 
 static void on_gone(struct visit *v)
@@ -176,6 +247,10 @@ static void on_gone(struct visit *v)
 
     if (s->route)
         route_abandon(TAKE(s->route), REASON_CLIENT_GONE);
+    if (s->association) {
+        association_close(TAKE(s->association));
+        crowd_leave_association(visit_crowd(v));
+    }
 }
 
 /* A client that ends before its request was whole has nothing to be told. */
@@ -184,7 +259,7 @@ static void on_end(struct visit *v)
     struct socks *s = visit_state(v);
 
     if (s->phase != PHASE_OPENING)
-        visit_close(v);
+        visit_close(v);         /* an association ends with its connection */
 }
 
 static void on_sent(struct visit *v)

@@ -12,3 +12,16 @@ static const char *handshake_text(unsigned i)
 }
 
 const struct metric_label metric_by_handshake = { "handshake", HANDSHAKE_COUNT, handshake_text };
+
+static const char *const drops[DROP_COUNT] = {
+#define DATAGRAM_DROP(name) [DROP_##name] = #name,
+    DATAGRAM_DROPS(DATAGRAM_DROP)
+#undef DATAGRAM_DROP
+};
+
+static const char *drop_text(unsigned i)
+{
+    return drops[i];
+}
+
+const struct metric_label metric_by_drop = { "why", DROP_COUNT, drop_text };

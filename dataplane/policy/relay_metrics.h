@@ -28,6 +28,19 @@
     X(WAITING, "adit_relay_waiting", GAUGE, NULL, NULL, "Requests that wait for an agent to come back.") \
     X(USER_BYTES, "adit_relay_user_bytes_total", COUNTER, NULL, NULL, "Bytes from users to targets.") \
     X(TARGET_BYTES, "adit_relay_target_bytes_total", COUNTER, NULL, NULL, "Bytes from targets to users.") \
+    X(ASSOCIATIONS, "adit_relay_udp_associations", GAUGE, NULL, NULL, "SOCKS5 UDP associations that are open.") \
+    X(ASSOCIATIONS_TOTAL, "adit_relay_udp_associations_total", COUNTER, NULL, NULL,               \
+      "SOCKS5 UDP associations that were opened.")                                                \
+    X(ASSOCIATIONS_IDLE, "adit_relay_udp_associations_idle_total", COUNTER, NULL, NULL,           \
+      "Of them, those that were ended because nothing moved.")                                    \
+    X(TARGETS_IDLE, "adit_relay_udp_targets_idle_total", COUNTER, NULL, NULL,                     \
+      "Streams of datagrams that were ended because nothing moved.")                              \
+    X(USER_DATAGRAMS, "adit_relay_user_datagrams_total", COUNTER, NULL, NULL,                     \
+      "Datagrams from users that went on to agents.")                                             \
+    X(TARGET_DATAGRAMS, "adit_relay_target_datagrams_total", COUNTER, NULL, NULL,                 \
+      "Datagrams from targets that went on to users.")                                            \
+    X(DATAGRAMS_DROPPED, "adit_relay_datagrams_dropped_total", COUNTER, &metric_by_drop, NULL,    \
+      "Datagrams that went nowhere, by why.")                                                     \
     X(AGENTS, "adit_relay_agents", GAUGE, NULL, NULL, "Agents that are connected here.")          \
     X(LINKS, "adit_relay_links", GAUGE, NULL, NULL, "Tunnels that are up.")                       \
     X(LINKS_REFUSED, "adit_relay_links_refused_total", COUNTER, &metric_by_reason, NULL,          \
@@ -80,5 +93,20 @@ enum {
     HANDSHAKE_COUNT
 };
 extern const struct metric_label metric_by_handshake;
+
+/* Why a datagram is dropped: malformed; FRAG is not 0; longer than a frame; not from the client's
+ * address and port; more targets than an association may have; new targets too fast; its target
+ * was refused a moment ago, or its stream ended; too many wait for their target to be opened; more
+ * would be answered than was asked for; the client's socket or the tunnel cannot take it. */
+#define DATAGRAM_DROPS(X) \
+    X(malformed) X(fragment) X(too_long) X(source) X(targets) X(rate) X(refused) X(waiting) X(ratio) \
+    X(socket) X(tunnel)
+enum {
+#define DATAGRAM_DROP(name) DROP_##name,
+    DATAGRAM_DROPS(DATAGRAM_DROP)
+#undef DATAGRAM_DROP
+    DROP_COUNT
+};
+extern const struct metric_label metric_by_drop;
 
 enum { RELAY_METRICS(METRIC_ENUM) RELAY_METRIC_COUNT };

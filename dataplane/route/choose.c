@@ -37,7 +37,7 @@ static void open_fill(struct mux_open *open, const struct route *r, const struct
 
     *open = (struct mux_open){
         .path = 1,
-        .kind = MUX_KIND_TCP,
+        .kind = r->is_udp ? MUX_KIND_UDP : MUX_KIND_TCP,
         .host = span_str(r->target.name),
         .port = r->target.port,
         .allow_special = d->allow_special,
@@ -107,14 +107,20 @@ static enum reason open_stream(struct route *r, const struct policy_decision *d,
     return e < 0 ? REASON_OVERLOAD : (enum reason)e;
 }
 
-static void stand_on(struct route *r, const struct policy_decision *d, const struct policy_question *q)
+/* The log-in may be older than the request: of an association, or of one that waited. */
+static enum reason stand_on(struct route *r, const struct policy_decision *d, const struct policy_question *q)
 {
-    const struct credential_record *credential = policy_credential(r->router->view->policy, &r->principal.credential);
+    const struct policy *p = r->router->view->policy;
+    const struct credential_record *credential = policy_credential(p, &r->principal.credential);
+    int64_t again_ms;
 
+    if (!credential)
+        return REASON_CREDENTIAL_REVOKED;
     policy_stand(d, q, credential, r->id.text, &r->live.standing);
     r->live.max_stale_ms = (uint64_t)d->max_staleness_s * 1000;
     r->live.grant_limit = (uint64_t)d->grant->stream_limit;
     span_copy(span_str(d->agent->name), r->agent_name, sizeof(r->agent_name));
+    return policy_still_allowed(p, &r->live.standing, q->now_ms, &again_ms);
 }
 
 static void on_move(void *arg)
@@ -171,8 +177,8 @@ static enum reason decide(struct route *r)
     link = held ? holders_link(held, now_ms) : NULL;
     if (!link)
         return move(r, roster_find(&router->holders.reader, &agent), now_ms);
-    stand_on(r, &decision, &question);
-    return open_stream(r, &decision, held->seat, link);
+    why = stand_on(r, &decision, &question);
+    return why == REASON_NONE ? open_stream(r, &decision, held->seat, link) : why;
 }
 
 /* --- waiting for an agent ------------------------------------------------------------------- */

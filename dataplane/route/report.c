@@ -20,6 +20,11 @@ static const char *target_text(const struct report *r, char dst[TARGET_TEXT_MAX]
     return buf_text(&out);
 }
 
+static const char *network_text(const struct report *r)
+{
+    return r->is_udp ? "udp" : "tcp";
+}
+
 static void put_id(struct json_writer *w, const char *key, const struct ulid *id)
 {
     if (id->text[0])
@@ -37,6 +42,7 @@ static void put_common(struct json_writer *w, const struct report *r)
     json_put_text(w, "source", addr_format(r->source, source));
     json_put_text(w, "target", target_text(r, target));
     json_put_text(w, "door", r->door);
+    json_put_text(w, "network", network_text(r));
     if (!s)
         return;
     put_id(w, "grant", &s->grant);
@@ -80,8 +86,8 @@ void report_decision(struct events *e, const struct report *r)
 
     if (r->reason != REASON_NONE)
         LOG(INFO, "request.refused", S("stream", r->id->text), S("user", r->principal->user_name),
-            S("target", target_text(r, target)), S("door", r->door), R("reason", r->reason),
-            SP("detail", r->text));
+            S("target", target_text(r, target)), S("door", r->door), S("network", network_text(r)),
+            R("reason", r->reason), SP("detail", r->text));
     if (!e || r->reason == REASON_NONE)     /* what is allowed is told with its stream */
         return;
 
@@ -105,7 +111,8 @@ void report_opened(struct events *e, const struct report *r)
     struct buf data;
 
     LOG(INFO, "stream.opened", S("stream", r->id->text), S("user", r->principal->user_name),
-        S("target", target_text(r, target)), S("door", r->door), S("agent", r->agent_name),
+        S("target", target_text(r, target)), S("door", r->door), S("network", network_text(r)),
+        S("agent", r->agent_name),
         S("grant", r->standing->grant.text),
         S("address", endpoint_format(&r->opened->used, address, sizeof(address))));
     if (!e)
@@ -128,6 +135,10 @@ static void put_end(struct json_writer *w, const struct report *r, int64_t now_m
     json_put_int(w, "closed_at_ms", now_ms);
     json_put_int(w, "sent_bytes", (int64_t)r->sent_bytes);
     json_put_int(w, "received_bytes", (int64_t)r->received_bytes);
+    if (r->is_udp) {
+        json_put_int(w, "sent_datagrams", (int64_t)r->sent_datagrams);
+        json_put_int(w, "received_datagrams", (int64_t)r->received_datagrams);
+    }
     json_put_text(w, "reason", reason_text(r->reason));
 }
 
@@ -161,8 +172,10 @@ void report_closed(struct events *e, const struct report *r)
     int64_t now_ms = (int64_t)wall_ms();
 
     LOG(INFO, "stream.closed", S("stream", r->id->text), S("user", r->principal->user_name),
-        S("target", target_text(r, target)), R("reason", r->reason), U("sent_bytes", r->sent_bytes),
-        U("received_bytes", r->received_bytes), N("lived_ms", now_ms - r->opened_ms));
+        S("target", target_text(r, target)), S("network", network_text(r)), R("reason", r->reason),
+        U("sent_bytes", r->sent_bytes), U("received_bytes", r->received_bytes),
+        U("sent_datagrams", r->sent_datagrams), U("received_datagrams", r->received_datagrams),
+        N("lived_ms", now_ms - r->opened_ms));
     if (e)
         send_closed(e, r, now_ms);
 }

@@ -18,6 +18,8 @@ struct report {                     /* as far as it is known */
     enum reason reason;
     struct span text;
     uint64_t sent_bytes, received_bytes;        /* to and from the target */
+    uint64_t sent_datagrams, received_datagrams;
+    bool is_udp;
     int64_t opened_ms;
 };
 

@@ -27,6 +27,7 @@ static struct report report_of(const struct route *r, enum reason why)
         .agent_name = r->agent_name[0] ? r->agent_name : NULL,
         .opened = r->tried,
         .reason = why,
+        .is_udp = r->is_udp,
         .opened_ms = r->opened_ms,
     };
 }
@@ -153,6 +154,7 @@ enum reason route_open(struct router *router, const struct route_request *reques
     r->principal = request->principal;
     r->random = random_u64();
     r->source = request->source;
+    r->is_udp = request->is_udp;
     span_copy(span_first(request->trace, sizeof(r->trace) - 1), r->trace, sizeof(r->trace));
     list_init(&r->waiting);
     list_append(&router->routes, &r->node);
@@ -175,6 +177,11 @@ void route_pipe(struct route *r, struct conn *conn, struct span early)
 struct mux_stream *route_stream(struct route *r)
 {
     return r->stream;
+}
+
+bool route_send_datagram(struct route *r, struct span bytes)
+{
+    return mux_stream_send_datagram(r->stream, bytes) == 0;
 }
 
 const struct ulid *route_id(const struct route *r)
@@ -239,7 +246,7 @@ static void on_stream_opened(void *user, struct mux_stream *stream, const struct
     report.opened = opened;
     report_opened(r->router->config.events, &report);
     if (handlers_of(r)->on_opened)
-        handlers_of(r)->on_opened(r->user, r);
+        handlers_of(r)->on_opened(r->user, r, &opened->used);
 }
 
 /* Comes just before on_stream_refused(). */
@@ -291,6 +298,15 @@ static void on_stream_writable(void *user, struct mux_stream *stream)
         handlers_of(r)->on_writable(r->user, r);
 }
 
+static void on_stream_datagram(void *user, struct mux_stream *stream, struct span bytes)
+{
+    struct route *r = user;
+
+    (void)stream;
+    if (r && handlers_of(r)->on_datagram)
+        handlers_of(r)->on_datagram(r->user, r, bytes);
+}
+
 static void on_stream_reset(void *user, struct mux_stream *stream, enum reason why, struct span text)
 {
     struct route *r = user;
@@ -307,9 +323,12 @@ static void on_stream_reset(void *user, struct mux_stream *stream, enum reason w
 static void tell_closed(struct route *r, struct mux_stream *stream, enum reason how)
 {
     struct report report = report_of(r, how);
+    const struct mux_datagram_counts *datagrams = mux_stream_datagrams(stream);
 
-    report.sent_bytes = mux_stream_sent(stream);
-    report.received_bytes = mux_stream_consumed(stream);
+    report.sent_bytes = mux_stream_sent(stream) + datagrams->sent_bytes;
+    report.received_bytes = mux_stream_consumed(stream) + datagrams->received_bytes;
+    report.sent_datagrams = datagrams->sent;
+    report.received_datagrams = datagrams->received;
     report_closed(r->router->config.events, &report);
     metric_add(r->router->config.metrics, M_STREAMS, -1);
     metric_add_at(r->router->config.metrics, M_STREAMS_ENDED, how, 0, 1);
@@ -375,6 +394,7 @@ void route_fill_handlers(struct mux_handlers *handlers)
     handlers->on_refused = on_stream_refused;
     handlers->on_readable = on_stream_readable;
     handlers->on_writable = on_stream_writable;
+    handlers->on_datagram = on_stream_datagram;
     handlers->on_reset = on_stream_reset;
     route_fill_path_handlers(handlers);
     handlers->on_ended = on_stream_ended;

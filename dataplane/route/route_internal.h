@@ -48,6 +48,7 @@ struct route {
     uint64_t lost_at_ms;            /* its path, before the answer; 0: it has one */
     enum reason cut;                /* why we ended it, if we did */
     bool is_waiting, is_released;
+    bool is_udp;
     bool is_told;                   /* the decision was logged, counted and reported */
     bool is_retried;                /* its link was lost before the answer: tried once more */
 };

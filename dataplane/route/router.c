@@ -121,6 +121,11 @@ void router_drain(struct router *router)
     router->is_draining = true;
 }
 
+bool router_is_draining(const struct router *router)
+{
+    return router->is_draining;
+}
+
 uint32_t router_streams(const struct router *router)
 {
     return mux_stats(router->mux)->streams;

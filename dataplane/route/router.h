@@ -54,11 +54,12 @@ struct route_request {
     struct span host;               /* as asked for: name or literal */
     uint16_t port;
     struct span trace;              /* traceparent, or NONE */
+    bool is_udp;                    /* datagrams instead of bytes */
 };
 
 struct route_handlers {             /* called on a later turn than route_open() */
-    /* Connected: route_pipe() now, or read and write route_stream() oneself. */
-    void (*on_opened)(void *user, struct route *r);
+    /* Connected, to the address `at`: route_pipe() now, or read and write route_stream() oneself. */
+    void (*on_opened)(void *user, struct route *r, const struct endpoint *at);
     /* The last call.  `text`: what the agent said, or empty. */
     void (*on_refused)(void *user, struct route *r, enum reason why, struct span text);
     /* Its agent's link is another worker's: it goes there, and whoever asked for it too.
@@ -67,6 +68,7 @@ struct route_handlers {             /* called on a later turn than route_open() 
     /* Without a pipe only: */
     void (*on_readable)(void *user, struct route *r);
     void (*on_writable)(void *user, struct route *r);
+    void (*on_datagram)(void *user, struct route *r, struct span bytes);
     /* The last call, with a pipe too. */
     void (*on_ended)(void *user, struct route *r, enum reason how);
 };
@@ -87,6 +89,7 @@ void router_agent_left(struct router *r, const struct ulid *agent);
 void router_look_at_roster(struct router *r);
 /* Refuses new requests (relay-draining). */
 void router_drain(struct router *r);
+bool router_is_draining(const struct router *r);
 uint32_t router_streams(const struct router *r);
 /* Cuts what is left (the drain is over). */
 void router_cut_all(struct router *r, enum reason why);
@@ -112,6 +115,8 @@ void route_arrive(struct route *r, struct router *router, enum reason why);
  * what the client sent behind its request, copied. */
 void route_pipe(struct route *r, struct conn *conn, struct span early);
 struct mux_stream *route_stream(struct route *r);
+/* is_udp, opened: false: it was dropped. */
+bool route_send_datagram(struct route *r, struct span bytes);
 /* The exchange is over for the door: our FIN goes, what still comes is thrown away, and a
  * target that does not end within ROUTE_RELEASE_MS is reset.  No handler is called any more. */
 #define ROUTE_RELEASE_MS 5000

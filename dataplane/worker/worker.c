@@ -288,6 +288,8 @@ static void on_gauges(void *arg)
     metric_set(slot, M_HELD_BYTES, (int64_t)now->held_bytes);
     metric_set(slot, M_PROMISED_BYTES, (int64_t)now->promised_bytes);
     metric_add(slot, M_LATE_FRAMES, (int64_t)(now->late_frames - w->counted.late_frames));
+    metric_add_at(slot, M_DATAGRAMS_DROPPED, DROP_tunnel, 0,
+                  (int64_t)(now->datagrams_dropped - w->counted.datagrams_dropped));
     metric_add(slot, M_OVERLOADS, (int64_t)(now->overload_refusals - w->counted.overload_refusals));
     metric_add(slot, M_PROTOCOL_ERRORS, (int64_t)(now->protocol_errors - w->counted.protocol_errors));
     metric_add(slot, M_PATHS_LOST, (int64_t)(now->paths_lost - w->counted.paths_lost));
