@@ -24,4 +24,4 @@ static const char *drop_text(unsigned i)
     return drops[i];
 }
 
-const struct metric_label metric_by_drop = { "why", DROP_COUNT, drop_text };
+const struct metric_label metric_by_why = { "why", DROP_COUNT, drop_text };

@@ -39,7 +39,7 @@
       "Datagrams from users that went on to agents.")                                             \
     X(TARGET_DATAGRAMS, "adit_relay_target_datagrams_total", COUNTER, NULL, NULL,                 \
       "Datagrams from targets that went on to users.")                                            \
-    X(DATAGRAMS_DROPPED, "adit_relay_datagrams_dropped_total", COUNTER, &metric_by_drop, NULL,    \
+    X(DATAGRAMS_DROPPED, "adit_relay_datagrams_dropped_total", COUNTER, &metric_by_why, NULL,    \
       "Datagrams that went nowhere, by why.")                                                     \
     X(AGENTS, "adit_relay_agents", GAUGE, NULL, NULL, "Agents that are connected here.")          \
     X(LINKS, "adit_relay_links", GAUGE, NULL, NULL, "Tunnels that are up.")                       \
@@ -107,6 +107,6 @@ enum {
 #undef DATAGRAM_DROP
     DROP_COUNT
 };
-extern const struct metric_label metric_by_drop;
+extern const struct metric_label metric_by_why;
 
 enum { RELAY_METRICS(METRIC_ENUM) RELAY_METRIC_COUNT };

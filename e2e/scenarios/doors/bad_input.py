@@ -83,7 +83,7 @@ def socks_cases(user, secret):
     name = b"\x03\x13hello.demo.internal"
     ask = {
         "version 4 in the request": b"\x04\x01\x00" + name + b"\0P", "reserved byte": b"\x05\x01\x01" + name + b"\0P",
-        "BIND": b"\x05\x02\x00" + name + b"\0P", "UDP": b"\x05\x03\x00" + name + b"\0P",
+        "BIND": b"\x05\x02\x00" + name + b"\0P", "UDP and a reserved byte": b"\x05\x03\x01" + name + b"\0P",
         "command 0": b"\x05\x00\x00" + name + b"\0P", "command 255": b"\x05\xff\x00" + name + b"\0P",
         "type 0": b"\x05\x01\x00\x00aaaa\0P", "type 2": b"\x05\x01\x00\x02aaaa\0P", "type 255": b"\x05\x01\x00\xffaaaa\0P",
         "name of 0": b"\x05\x01\x00\x03\x00\0P", "name of 255": b"\x05\x01\x00\x03\xff" + b"a" * 255 + b"\0P",
