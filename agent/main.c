@@ -10,6 +10,7 @@
 #include "lib/crypto/random.h"
 #include "lib/log/log.h"
 #include "lib/net/loop.h"
+#include "lib/net/netwatch.h"
 #include "lib/net/proxy.h"
 #include "lib/obs/admin.h"
 #include "lib/program/program.h"
@@ -88,6 +89,7 @@ struct agent {
     struct resolve *resolve;
     struct dialer *dialer;
     struct uplink *uplink;
+    struct netwatch *netwatch;
     struct metrics *metrics;
     struct admin *admin;            /* NULL: nobody watches */
     char host_name[64], boot_id_text[ULID_LEN + 1];
@@ -103,6 +105,8 @@ static int say(const struct buf *text, int code)
 
 static void agent_deinit(struct agent *a)
 {
+    if (a->netwatch)
+        netwatch_free(a->netwatch);
     if (a->admin)
         admin_free(a->admin);
     if (a->metrics)
@@ -344,6 +348,30 @@ static int make_uplink(struct agent *a, struct buf *reterr)
     return uplink_new(&config, &a->uplink, reterr);
 }
 
+/* --- another network ------------------------------------------------------------------------------ */
+
+/* In another network names may mean something else, and other servers know them. */
+static void on_network_changed(void *arg)
+{
+    struct agent *a = arg;
+    bool is_other = dialer_network_changed(a->dialer);
+
+    if (is_other && resolver_reload(a->resolver))
+        LOG(WARNING, "network.dns_not_reloaded", S("detail", "the servers as they were are asked"));
+    if (is_other)
+        resolve_flush(a->resolve);
+    uplink_network_changed(a->uplink, is_other);
+}
+
+/* Without it a change is found out by silence. */
+static void watch_network(struct agent *a)
+{
+    int r = netwatch_new(a->loop, on_network_changed, a, &a->netwatch);
+
+    if (r)
+        LOG(WARNING, "network.not_watched", E(r));
+}
+
 /* --- watching it --------------------------------------------------------------------------------- */
 
 static bool is_ready(void *arg, struct buf *ret_why)
@@ -398,6 +426,8 @@ static int start(struct agent *a, struct buf *reterr)
         r = make_uplink(a, reterr);
     if (!r)
         r = make_admin(a, reterr);
+    if (!r)
+        watch_network(a);
     if (!r)
         r = loop_on_signal(a->loop, SIGTERM, on_stop, a);
     if (!r)

@@ -1,5 +1,6 @@
 #include "agent/dial/dial.h"
 #include "agent/dial/race.h"
+#include "lib/base/hash.h"
 #include "lib/base/list.h"
 #include "lib/log/log.h"
 #include "lib/pipe/pipe.h"
@@ -20,6 +21,7 @@ struct dialer {
     struct addr own[OWN_ADDRS_MAX];
     size_t own_count;
     uint64_t own_at_ms;             /* 0: never read */
+    uint64_t own_sum;               /* changes with them, in whatever order they come */
     bool is_draining;
 };
 
@@ -100,6 +102,21 @@ static int own_copy(struct dialer *d, const struct ifaddrs *all)
     return 0;
 }
 
+static bool is_link_local(const struct addr *a)
+{
+    return a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80;
+}
+
+/* Interfaces of containers come and go with link-local addresses; they are no other network. */
+static uint64_t own_sum(const struct dialer *d)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < d->own_count; i++)
+        sum += is_link_local(&d->own[i]) ? 0 : hash_bytes(span_of(d->own[i].ip, sizeof(d->own[i].ip)));
+    return sum;
+}
+
 /* Read anew when it is old: a change of address is noticed within OWN_ADDRS_KEEP_MS. */
 static int own_refresh(struct dialer *d)
 {
@@ -114,6 +131,7 @@ static int own_refresh(struct dialer *d)
 
     r = own_copy(d, all);
     freeifaddrs(all);
+    d->own_sum = own_sum(d);
     d->own_at_ms = r ? 0 : now_ms;
     return r;
 }
@@ -523,6 +541,7 @@ int dialer_new(const struct dialer_config *config, struct dialer **ret_dialer)
     d->config = *config;
     d->config.dial_ms = config->dial_ms ? config->dial_ms : 10000;
     list_init(&d->sessions);
+    (void)own_refresh(d);           /* again before each dial: what fails now fails then */
     *ret_dialer = d;
     return 0;
 }
@@ -556,6 +575,14 @@ void dialer_set_reach(struct dialer *d, struct agent_reach *reach)
         if ((s->udp || pipe_is_on(&s->pipe)) && !still_permitted(s))
             cut(s, REASON_REVOKED, SPAN("the agent's policy no longer permits the target"));
     }
+}
+
+bool dialer_network_changed(struct dialer *d)
+{
+    uint64_t before = d->own_sum;
+
+    d->own_at_ms = 0;
+    return own_refresh(d) == 0 && d->own_sum != before;
 }
 
 void dialer_drain(struct dialer *d)

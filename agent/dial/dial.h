@@ -39,6 +39,8 @@ DEFINE_FREEP(dialer, dialer_free)
 /* What the signed policy permits from now on (taken over; NULL: nothing).  Streams that it
  * no longer permits are cut with `revoked`. */
 void dialer_set_reach(struct dialer *d, struct agent_reach *reach);
+/* Reads the machine's own addresses anew; true when others than link-local ones came or went. */
+bool dialer_network_changed(struct dialer *d);
 void dialer_drain(struct dialer *d);        /* new streams get agent-draining */
 const struct dialer_stats *dialer_stats(const struct dialer *d);
 /* Fills in the stream handlers of a mux whose links' user is a struct dialer *: they are

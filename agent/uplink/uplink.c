@@ -6,6 +6,7 @@
 #include "lib/crypto/digest.h"
 #include "lib/crypto/random.h"
 #include "lib/log/log.h"
+#include "lib/net/socket.h"
 #include <errno.h>
 #include <string.h>
 
@@ -26,6 +27,8 @@ struct path {                       /* to one address */
     uint64_t proved_at_ms;
     uint32_t rtt_us;
     enum reason last_reason;
+    struct ulid left;               /* the session that was offered on the newest link; "": none was */
+    bool is_moving;                 /* our address changed: not its failure */
 };
 
 struct uplink {
@@ -49,7 +52,7 @@ static void path_dial(void *arg);
 static uint64_t path_retry(struct path *p)
 {
     uint64_t ceiling_ms = retry_ceiling_ms(p->failures, (uint64_t)p->first_retry_ms, uplink_streams(p->uplink) > 0);
-    uint64_t wait_ms = random_u64() % (ceiling_ms + 1);
+    uint64_t wait_ms = p->is_moving ? 0 : random_u64() % (ceiling_ms + 1);
 
     if (!p->uplink->drain_until_ms)
         timer_start(p->uplink->config.loop, &p->retry, wait_ms, path_dial, p);
@@ -67,6 +70,7 @@ static void path_dial(void *arg)
         .kind = u->config.way.tls_proxy_ca ? TUNNEL_SIGNATURE : TUNNEL_CERTIFICATE,
         .chain = u->config.member->chain,
         .key = u->config.member->key,
+        .replaces = p->left,
     };
     const struct tunnel_dial dial = {
         .loop = u->config.loop,
@@ -84,6 +88,7 @@ static void path_dial(void *arg)
     uint64_t wait_ms;
     int r = tunnel_dial(&dial, &p->tunnel);
 
+    p->is_moving = false;
     if (r) {
         p->tunnel = NULL;
         p->failures++;
@@ -265,6 +270,7 @@ static void on_up(void *user, struct tunnel *t)
     p->up_at_ms = loop_now_ms(p->uplink->config.loop);
     p->last_reason = REASON_NONE;
     p->first_retry_ms = hello->first_retry_ms;
+    p->left = hello->session.id;    /* once it is lost */
     p->proved_at_ms = loop_now_ms(p->uplink->config.loop);
     LOG(INFO, "link.up", S("relay", p->addr), S("relay_id", hello->id), S("software", hello->software),
         N("first_retry_ms", p->first_retry_ms));
@@ -301,7 +307,8 @@ static void on_down(void *user, struct tunnel *t, enum reason why, const char *t
     p->up_at_ms = 0;
     if (why != REASON_NONE)
         p->last_reason = why;
-    p->failures = was_steady ? 0 : p->failures + 1;
+    if (!p->is_moving)
+        p->failures = was_steady ? 0 : p->failures + 1;
     wait_ms = path_retry(p);
     LOG(WARNING, "link.down", S("relay", p->addr), R("reason", why), S("detail", text),
         S("cure", reason_cure(p->last_reason)), U("retry_ms", wait_ms));
@@ -320,6 +327,47 @@ static void on_open(void *link_user, struct mux_stream *s, const struct mux_open
     const struct path *p = tunnel_user(link_user);
 
     dialer_on_open(p->uplink->config.dialer, s, open);
+}
+
+/* --- another network ----------------------------------------------------------------------- */
+
+/* The kernel would not choose the address any more that the link was dialled from; without a route
+ * there is nothing to choose: it may come back as it was. */
+static bool has_moved(const struct tunnel *t)
+{
+    struct endpoint peer = tunnel_peer_address(t), local = tunnel_local_address(t);
+    struct addr source;
+
+    return peer.kind == ENDPOINT_IP && local.kind == ENDPOINT_IP && socket_source_to(&peer.addr, &source) &&
+           !addr_eq(&source, &local.addr);
+}
+
+/* True: it begins anew. */
+static bool path_move(struct path *p, bool is_other)
+{
+    bool is_up = p->tunnel && tunnel_is_up(p->tunnel);
+
+    if (is_up ? !has_moved(p->tunnel) : !is_other)
+        return false;
+    p->failures = 0;
+    p->is_moving = true;
+    if (p->tunnel)
+        tunnel_drop(p->tunnel, REASON_SESSION_LOST, "this machine's addresses changed");
+    else
+        path_retry(p);
+    return true;
+}
+
+void uplink_network_changed(struct uplink *u, bool is_other)
+{
+    unsigned left = 0;
+
+    if (u->drain_until_ms)
+        return;
+    for (size_t i = 0; i < u->path_count; i++)
+        left += path_move(&u->paths[i], is_other);
+    if (left || is_other)
+        LOG(INFO, "network.changed", U("links_anew", left), U("links", u->path_count));
 }
 
 /* --- streams whose link is gone ------------------------------------------------------------ */

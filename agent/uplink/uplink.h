@@ -8,7 +8,9 @@
  *
  * One link to each address that the configuration or the join gave (at most
  * MEMBER_ADDRS_MAX).  A lost link is dialled again: first within the window that the relay
- * named, then with full jitter up to RETRY_MAX_MS, sooner while streams wait for it (retry.h).
+ * named, then with full jitter up to RETRY_MAX_MS, sooner while streams wait for it (retry.h); at
+ * once when it was lost because this machine's addresses changed.  The relay is told which link
+ * the new one replaces.
  * Signed documents that come over a link are verified, kept, and put in force; the certificate
  * is renewed over it.
  *
@@ -45,6 +47,9 @@ struct uplink_status {
 MUST_CHECK int uplink_new(const struct uplink_config *config, struct uplink **ret_uplink, struct buf *reterr);
 void uplink_free(struct uplink *u);
 DEFINE_FREEP(uplink, uplink_free)
+/* Addresses or routes may have changed (lib/net/netwatch.h): links that would now be dialled from another address are
+ * left and made anew.  is_other: addresses have: what waits or is being dialled begins anew too. */
+void uplink_network_changed(struct uplink *u, bool is_other);
 /* No new streams; living ones have drain_ms, then the links end and on_idle is called. */
 void uplink_drain(struct uplink *u, uint32_t drain_ms);
 /* Ends at once what a drain still waits for. */

@@ -309,6 +309,9 @@ static void on_up(void *user, struct tunnel *t)
         send_policy(v);
     if (v->is_held)
         announce(v);
+    /* Its streams need not wait until the old link is found to be silent. */
+    if (v->is_held && tunnel_peer_hello(t)->replaces[0])
+        holders_drop_left(router_holders(v->gate->config.router), &v->who.id, tunnel_peer_hello(t)->replaces, t);
 }
 
 static void on_notice(void *user, struct tunnel *t, unsigned kind, uint64_t revision, struct span body)

@@ -180,6 +180,21 @@ static struct lane *find_lane(struct held_agent *a, const struct tunnel *t)
     return NULL;
 }
 
+bool holders_drop_left(struct holders *h, const struct ulid *agent, const char *session, const struct tunnel *by)
+{
+    struct held_agent *a = holders_find(h, agent);
+
+    for (size_t i = 0; a && i < a->lane_count; i++) {
+        struct tunnel *t = a->lanes[i].tunnel;
+
+        if (t == by || !span_eq(ulid_span(&tunnel_own_hello(t)->session.id), span_str(session)))
+            continue;
+        tunnel_drop(t, REASON_SESSION_LOST, "the agent has left it for a new one");
+        return true;
+    }
+    return false;
+}
+
 bool holders_remove(struct holders *h, const struct ulid *agent, const struct tunnel *t)
 {
     struct held_agent *a = holders_find(h, agent);

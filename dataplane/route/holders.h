@@ -47,6 +47,9 @@ struct held_agent *holders_find(const struct holders *h, const struct ulid *agen
 enum reason holders_add(struct holders *h, struct tunnel *t, const struct identity *who,
                         const struct tunnel_hello *hello, uint64_t now_ms, bool *ret_was_replaced,
                         struct held_agent **ret_agent);
+/* The agent has left the link on which it was offered that session, and dialled `by`: it ends, if it
+ * is here.  True: it was. */
+bool holders_drop_left(struct holders *h, const struct ulid *agent, const char *session, const struct tunnel *by);
 /* Its tunnel is up: streams may be opened over it, and the other workers know. */
 void holders_up(struct holders *h, const struct ulid *agent);
 /* Closes the tunnels of processes that another worker saw replaced. */

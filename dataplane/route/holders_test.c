@@ -33,7 +33,14 @@ static struct end *other(struct end *e)
 static void want_send(void *carrier) { (void)carrier; }
 static void set_timer(void *carrier, uint64_t at_ms) { (void)carrier, (void)at_ms; }
 static void finish(void *carrier) { ((struct end *)carrier)->is_finishing = true; }
-static const struct tunnel_carrier carrier = { .want_send = want_send, .set_timer = set_timer, .finish = finish };
+static void drop(void *carrier, enum reason why, const char *text)
+{
+    (void)why, (void)text;
+    ((struct end *)carrier)->is_finishing = true;
+}
+static const struct tunnel_carrier carrier = {
+    .want_send = want_send, .set_timer = set_timer, .finish = finish, .drop = drop,
+};
 
 static void on_credential(void *user, struct tunnel *t, const struct tunnel_hello *hello, const struct identity *shown)
 {
@@ -173,6 +180,37 @@ static void test_lanes(void **state)
     assert_false(holders_remove(&t.holders, &id, t.ours[2].tunnel));
     assert_true(holders_remove(&t.holders, &id, t.ours[1].tunnel));
     assert_null(holders_find(&t.holders, &id));
+    town_close(&t);
+}
+
+static void test_left(void **state)
+{
+    const struct ulid id = uid(100), stranger = uid(101);
+    const char *session[2];
+    bool was_replaced;
+    struct town t;
+
+    (void)state;
+    town_open(&t);
+    for (unsigned i = 0; i < 2; i++) {
+        link_up(&t, i, 20, 1);
+        assert_int_equal(hold(&t, i, 100, &was_replaced), REASON_NONE);
+        session[i] = tunnel_own_hello(t.ours[i].tunnel)->session.id.text;
+    }
+    check_row("drops no link for another agent, for a session that is not there, nor the new link itself");
+    assert_false(holders_drop_left(&t.holders, &stranger, session[0], t.ours[1].tunnel));
+    assert_false(holders_drop_left(&t.holders, &id, id.text, t.ours[1].tunnel));
+    assert_false(holders_drop_left(&t.holders, &id, session[1], t.ours[1].tunnel));
+    assert_false(t.ours[0].is_finishing || t.ours[1].is_finishing);
+
+    check_row("drops the link that the agent has left, and no other");
+    assert_true(holders_drop_left(&t.holders, &id, session[0], t.ours[1].tunnel));
+    assert_true(t.ours[0].is_finishing);
+    assert_false(t.ours[1].is_finishing);
+    holders_remove(&t.holders, &id, t.ours[0].tunnel);
+    settle(&t, 0);
+    assert_int_equal(t.ours[0].why, REASON_SESSION_LOST);
+    holders_remove(&t.holders, &id, t.ours[1].tunnel);
     town_close(&t);
 }
 
@@ -320,7 +358,7 @@ static void test_sessions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lanes), cmocka_unit_test(test_bounds), cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_lanes), cmocka_unit_test(test_left), cmocka_unit_test(test_bounds), cmocka_unit_test(test_replaced),
         cmocka_unit_test(test_routing), cmocka_unit_test(test_sessions),
     };
 

@@ -53,7 +53,8 @@ struct resolver {
     struct loop_timer timer;
     struct list queries, sockets;
     size_t count;
-    bool gives_parts;
+    struct resolver_config config;
+    char *servers;              /* of it; NULL: the system's */
     struct endpoint answering;  /* whose answer c-ares reads at this moment */
 };
 
@@ -267,7 +268,7 @@ static void on_delay(void *arg)
 {
     struct resolver_query *q = arg;
 
-    give(q, q->resolver->gives_parts);
+    give(q, q->resolver->config.gives_parts);
 }
 
 static void on_deadline(void *arg)
@@ -316,7 +317,7 @@ static void settle(struct resolver_query *q, const struct family *f)
 {
     struct loop *loop = q->resolver->loop;
 
-    if (is_whole(q) || (f->count && q->resolver->gives_parts && f == &q->families[V6]))
+    if (is_whole(q) || (f->count && q->resolver->config.gives_parts && f == &q->families[V6]))
         loop_defer(loop, &q->task, on_give, q);
     else if (f->count)
         timer_start(loop, &q->delay, RESOLVER_DELAY_MS, on_delay, q);
@@ -357,6 +358,16 @@ static void ask(struct resolver *r, struct resolver_query *q, const char *name)
     arm(r);
 }
 
+/* RFC 6761 section 6.3.  Also: c-ares leaks memory for each time that it is asked for its IPv6. */
+static bool take_localhost(struct resolver_query *q, const char *name)
+{
+    if (!span_eq_nocase(span_str(name), SPAN("localhost")))
+        return false;
+    q->families[V4] = (struct family){ .is_done = true, .count = 1, .addrs = { addr_v4(127, 0, 0, 1) } };
+    q->families[V6] = (struct family){ .is_done = true, .count = 1, .addrs = { { .ip = { [15] = 1 } } } };
+    return true;
+}
+
 int resolver_query(struct resolver *r, const char *name, uint32_t deadline_ms,
                    void (*on_answer)(void *user, const struct resolver_answer *answer),
                    void *user, struct resolver_query **ret_query)
@@ -375,7 +386,7 @@ int resolver_query(struct resolver *r, const char *name, uint32_t deadline_ms,
     r->count++;
     timer_start(r->loop, &q->timer, deadline_ms, on_deadline, q);
     q->is_literal = addr_parse(span_str(name), &q->literal);
-    if (q->is_literal)
+    if (q->is_literal || take_localhost(q, name))
         loop_defer(r->loop, &q->task, on_give, q);
     else
         ask(r, q, name);
@@ -400,8 +411,9 @@ static int error_of(int status)
     return status == ARES_ENOMEM ? -ENOMEM : -EINVAL;
 }
 
-static int open_channel(struct resolver *r, const struct resolver_config *config)
+static int open_channel(struct resolver *r, ares_channel *ret_channel)
 {
+    const struct resolver_config *config = &r->config;
     struct ares_options options = {
         .flags = config->is_search_off ? ARES_FLAG_NOSEARCH : 0,
         .timeout = config->try_ms ? (int)config->try_ms : TRY_MS,
@@ -409,18 +421,20 @@ static int open_channel(struct resolver *r, const struct resolver_config *config
         .sock_state_cb = on_socket_state,
         .sock_state_cb_data = r,
     };
-    int status = ares_init_options(&r->channel, &options, ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS |
+    ares_channel channel;
+    int status = ares_init_options(&channel, &options, ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS |
                                    ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
 
     if (status)
         return error_of(status);
-    if (!config->servers)
-        return 0;
-    status = ares_set_servers_ports_csv(r->channel, config->servers);
-    if (!status)
-        return 0;
-    ares_destroy(r->channel);
-    return error_of(status);
+    if (config->servers)
+        status = ares_set_servers_ports_csv(channel, config->servers);
+    if (status) {
+        ares_destroy(channel);
+        return error_of(status);
+    }
+    *ret_channel = channel;
+    return 0;
 }
 
 int resolver_new(struct loop *l, const struct resolver_config *config,
@@ -436,13 +450,32 @@ int resolver_new(struct loop *l, const struct resolver_config *config,
     if (!r)
         return -ENOMEM;
     r->loop = l;
-    r->gives_parts = config->gives_parts;
+    r->config = *config;
+    if (config->servers) {
+        r->servers = span_dup(span_str(config->servers));
+        r->config.servers = r->servers;
+    }
     list_init(&r->queries);
     list_init(&r->sockets);
-    e = open_channel(r, config);
+    e = config->servers && !r->servers ? -ENOMEM : open_channel(r, &r->channel);
+    if (e) {
+        free(r->servers);
+        return e;
+    }
+    *ret_resolver = TAKE(r);
+    return 0;
+}
+
+int resolver_reload(struct resolver *r)
+{
+    ares_channel channel;
+    int e = open_channel(r, &channel);
+
     if (e)
         return e;
-    *ret_resolver = TAKE(r);
+    ares_destroy(r->channel);   /* queries fail, on a later turn */
+    r->channel = channel;
+    arm(r);
     return 0;
 }
 
@@ -454,5 +487,6 @@ void resolver_free(struct resolver *r)
         resolver_cancel(container_of(node, struct resolver_query, node));
     ares_destroy(r->channel);   /* ends those that it still has */
     timer_stop(&r->timer);
+    free(r->servers);
     free(r);
 }

@@ -52,6 +52,8 @@ MUST_CHECK int resolver_new(struct loop *l, const struct resolver_config *config
                             struct resolver **ret_resolver);
 void resolver_free(struct resolver *r);
 DEFINE_FREEP(resolver, resolver_free)
+/* The system's servers are read anew; queries that run fail.  -errno: all is as it was. */
+MUST_CHECK int resolver_reload(struct resolver *r);
 /* -EAGAIN: RESOLVER_QUERIES_MAX are running.  Both families. */
 MUST_CHECK int resolver_query(struct resolver *r, const char *name, uint32_t deadline_ms,
                               void (*on_answer)(void *user, const struct resolver_answer *answer),

@@ -101,6 +101,7 @@ static void test_answers(void **state)
         { "gives up at the deadline", "silent.test", 60, RESOLVER_TIMEOUT, 0, 0 },
         { "answers a literal as it stands", "10.1.2.3", 2000, RESOLVER_OK, 1, 0 },
         { "answers an IPv6 literal", "2001:db8::9", 2000, RESOLVER_OK, 1, 0 },
+        { "knows itself without asking", "localhost", 2000, RESOLVER_OK, 2, 0 },
         { "refuses a name that is too long",
           "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test",
           2000, RESOLVER_BAD_NAME, 0, 0 },
@@ -168,11 +169,44 @@ static void test_cancel_and_bound(void **state)
     close(s.fd);
 }
 
+static void test_reload(void **state)
+{
+    AUTO(loop_freep) struct loop *l = NULL;
+    struct resolver_config config = { .is_search_off = true };
+    struct asked waits = { 0 }, after = { 0 };
+    struct resolver_query *q, *gone;
+    struct resolver *r;
+    struct server s = { 0 };
+
+    (void)state;
+    assert_int_equal(loop_new(&l), 0);
+    server_open(&s, l);
+    config.servers = s.address;
+    assert_int_equal(resolver_new(l, &config, &r), 0);
+    check_row("tells those who wait that it will not answer");
+    assert_int_equal(resolver_query(r, "silent.test", 60000, on_answer, &waits, &q), 0);
+    assert_int_equal(resolver_query(r, "silent.too.test", 60000, on_answer, &waits, &gone), 0);
+    resolver_cancel(gone);
+    assert_int_equal(resolver_reload(r), 0);
+    assert_false(waits.is_done);
+    assert_true(loop_run_until(l, is_done, &waits, 4000));
+    assert_int_equal(waits.answer.result, RESOLVER_FAILED);
+
+    check_row("asks the same servers afterwards");
+    assert_int_equal(resolver_query(r, "two.test", 20000, on_answer, &after, &q), 0);
+    assert_true(loop_run_until(l, is_done, &after, 20000));
+    assert_int_equal(after.answer.count, 2);
+    resolver_free(r);
+    watch_free(s.watch);
+    close(s.fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers),
         cmocka_unit_test(test_cancel_and_bound),
+        cmocka_unit_test(test_reload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,12 +152,22 @@ bool socket_path(int fd, struct socket_path *ret_path)
     return info.tcpi_delivery_rate != 0;
 }
 
-bool socket_has_route(const struct addr *a)
+bool socket_source_to(const struct addr *a, struct addr *ret_source)
 {
     const struct endpoint to = { .kind = ENDPOINT_IP, .addr = *a, .port = 9 };
     struct sockaddr_storage sa;
     socklen_t len = sockaddr_from_endpoint(&to, &sa);
     AUTO(fd_closep) int fd = socket(sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-    return fd >= 0 && connect(fd, (struct sockaddr *)&sa, len) == 0;
+    if (fd < 0 || connect(fd, (struct sockaddr *)&sa, len))
+        return false;
+    *ret_source = socket_local(fd).addr;
+    return true;
+}
+
+bool socket_has_route(const struct addr *a)
+{
+    struct addr source;
+
+    return socket_source_to(a, &source);
 }

@@ -28,3 +28,5 @@ struct socket_path { uint32_t lowest_rtt_us, rtt_us /* smoothed */; uint64_t byt
 bool socket_path(int fd, struct socket_path *ret_path);     /* false: not TCP, or not known yet */
 /* Whether the machine has a route to the address.  Nothing is sent. */
 bool socket_has_route(const struct addr *a);
+/* From which of its addresses the machine would dial it; false: there is no route. */
+bool socket_source_to(const struct addr *a, struct addr *ret_source);

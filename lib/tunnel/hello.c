@@ -42,6 +42,7 @@ static const struct json_field accepting_fields[] = {
 
 static const struct json_field dialling_fields[] = {
     COMMON,
+    { "replaces", J_TEXT, AT(hello.replaces), ULID_LEN, ULID_LEN, 0 },
     { "credential", J_TEXT, AT(credential), 1, 15, JSON_REQUIRED },
     { "session", J_TEXT, AT(hello.session.id.text), ULID_LEN, ULID_LEN, 0 },
     { "proof", J_TEXT, AT(proof), TEXT_OF_32, TEXT_OF_32, 0 },
@@ -121,6 +122,8 @@ static int check(struct wire *w, bool is_accepting_side, struct json_error *rete
         return refuse(reterr, "/id", "must be a ULID");
     if (!to_bytes(w->nonce, w->hello.nonce))
         return refuse(reterr, "/nonce", "must be 32 bytes as base64url");
+    if (w->hello.replaces[0] && !ulid_parse(span_str(w->hello.replaces), &id))
+        return refuse(reterr, "/replaces", "must be a ULID");
     if (!is_accepting_side)
         return check_credential(w, reterr);
     return to_bytes(w->secret, w->hello.session.secret)

@@ -48,6 +48,8 @@ struct tunnel_hello {
     struct json_strs relays;            /* live relays: "host:port" */
     int64_t first_retry_ms;             /* window to draw the first retry from */
     /* dialling side */
+    char replaces[ULID_LEN + 1];        /* the session that the link was offered which this one is in
+                                         * place of; "": none */
     enum tunnel_credential credential;
     unsigned char proof[TUNNEL_PROOF_LEN];
     char *chain_pem, *signature;        /* TUNNEL_SIGNATURE; signature: base64url of DER */

@@ -16,6 +16,7 @@ struct login {                  /* our own copy of a tunnel_login */
     struct chain *chain;
     struct key *key;
     char *token_id, *csr, *mac;
+    struct ulid replaces;
 };
 
 struct tunnel {
@@ -32,7 +33,7 @@ struct tunnel {
     struct tunnel_hello own, peer;
     struct tunnel_session session;
     struct identity shown;
-    struct endpoint address;
+    struct endpoint address, local;
     uint64_t now_ms, tick_at_ms;
     enum reason why;            /* of the end */
     char text[TEXT_MAX];
@@ -81,6 +82,13 @@ void tunnel_close(struct tunnel *t, enum reason why, const char *text)
     if (t->link)
         mux_link_goaway(t->link, why, span_str(text), 0);
     begin_end(t, why, text);
+}
+
+void tunnel_drop(struct tunnel *t, enum reason why, const char *text)
+{
+    (void)step(t, TUNNEL_EVENT_CLOSE);      /* closing already: the sooner */
+    remember_why(t, why, text);
+    t->carrier->drop(t->carrier_arg, why, text);
 }
 
 void tunnel_refuse(struct tunnel *t, enum reason why, const char *text)
@@ -214,6 +222,7 @@ static int show_join(struct tunnel *t)
 static int show_credential(struct tunnel *t)
 {
     t->own.credential = t->login.kind;
+    snprintf(t->own.replaces, sizeof(t->own.replaces), "%s", t->login.replaces.text);
     t->session = t->peer.session;
     switch (t->login.kind) {
     case TUNNEL_SESSION:
@@ -415,6 +424,11 @@ struct endpoint tunnel_peer_address(const struct tunnel *t)
     return t->address;
 }
 
+struct endpoint tunnel_local_address(const struct tunnel *t)
+{
+    return t->local;
+}
+
 const struct tunnel_session *tunnel_session(const struct tunnel *t)
 {
     return &t->session;
@@ -432,6 +446,7 @@ static int copy_login(const struct tunnel_login *from, struct login *to)
 
     to->kind = from->kind;
     to->session = from->session;
+    to->replaces = from->replaces;
     to->chain = from->chain ? chain_ref(from->chain) : NULL;
     to->key = from->key ? key_ref(from->key) : NULL;
     r = copy(from->token_id, &to->token_id);
@@ -487,6 +502,11 @@ void tunnel_set_shown(struct tunnel *t, const struct identity *shown,
     if (shown)
         t->shown = *shown;
     t->address = *address;
+}
+
+void tunnel_set_local(struct tunnel *t, const struct endpoint *address)
+{
+    t->local = *address;
 }
 
 bool tunnel_take(struct tunnel *t, struct span bytes, bool is_last, uint64_t now_ms)

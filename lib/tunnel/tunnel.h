@@ -52,6 +52,7 @@ struct tunnel_login {
     struct chain *chain;                /* TUNNEL_SIGNATURE */
     struct key *key;
     const char *token_id, *csr, *mac;   /* TUNNEL_JOIN */
+    struct ulid replaces;               /* the session offered on a link that we gave up; "": none */
 };
 
 struct tunnel_handlers {                /* `user` is the config's, or tunnel_set_user()'s */
@@ -81,6 +82,8 @@ const struct tunnel_hello *tunnel_own_hello(const struct tunnel *t);
 /* The peer's verified certificate; NULL: none. */
 const struct identity *tunnel_shown(const struct tunnel *t);
 struct endpoint tunnel_peer_address(const struct tunnel *t);
+/* Dialling side: from where; ENDPOINT_NONE before the connection is open. */
+struct endpoint tunnel_local_address(const struct tunnel *t);
 /* The session this link belongs to: the offered one, or the one that was proved. */
 const struct tunnel_session *tunnel_session(const struct tunnel *t);
 bool tunnel_is_up(const struct tunnel *t);
@@ -99,6 +102,8 @@ MUST_CHECK int tunnel_notice(struct tunnel *t, enum tunnel_notice kind, uint64_t
 void tunnel_goaway(struct tunnel *t, enum reason why, const char *text, uint32_t ms_left);
 /* GOAWAY, what is queued is sent (2 s at the most), end; on_down comes on a later turn. */
 void tunnel_close(struct tunnel *t, enum reason why, const char *text);
+/* Ends without a word, for a peer that cannot be reached this way; on_down comes on a later turn. */
+void tunnel_drop(struct tunnel *t, enum reason why, const char *text);
 
 /* --- the carrier (lib/tunnel/client, lib/tunnel/server, tests) ----------------------- */
 struct tunnel_carrier {
@@ -106,6 +111,7 @@ struct tunnel_carrier {
     void (*set_timer)(void *carrier, uint64_t at_ms);   /* call tunnel_tick() then */
     void (*finish)(void *carrier);              /* send what there is, then end the connection and
                                                  * call tunnel_ended(): on a later turn */
+    void (*drop)(void *carrier, enum reason why, const char *text);     /* end it, likewise later */
 };
 
 struct tunnel_config {
@@ -127,6 +133,7 @@ void tunnel_discard(struct tunnel *t);
 MUST_CHECK int tunnel_start(struct tunnel *t, uint64_t now_ms);
 void tunnel_set_shown(struct tunnel *t, const struct identity *shown,
                       const struct endpoint *address);
+void tunnel_set_local(struct tunnel *t, const struct endpoint *address);
 /* Received bytes of a message.  False: the link is ending (finish() was called): read no more. */
 bool tunnel_take(struct tunnel *t, struct span bytes, bool is_last, uint64_t now_ms);
 /* One message of at most `cap` >= 16,384 bytes; 0: nothing to send. */

@@ -193,17 +193,23 @@ static void finish(void *carrier)
     wake(c);
 }
 
+static void drop(void *carrier, enum reason why, const char *text)
+{
+    gone(carrier, why, text);
+}
+
 static const struct tunnel_carrier carrier = {
-    .want_send = want_send, .set_timer = set_timer, .finish = finish,
+    .want_send = want_send, .set_timer = set_timer, .finish = finish, .drop = drop,
 };
 
 /* --- in ------------------------------------------------------------------------------ */
 static void on_open(void *user)
 {
     struct client *c = user;
-    struct endpoint peer = conn_peer(ws_client_conn(c->ws));
+    struct endpoint peer = conn_peer(ws_client_conn(c->ws)), local = conn_local(ws_client_conn(c->ws));
 
     c->is_started = true;
+    tunnel_set_local(c->tunnel, &local);
     tunnel_set_shown(c->tunnel, conn_tls_peer(ws_client_conn(c->ws)), &peer);
     if (tunnel_start(c->tunnel, loop_now_ms(c->loop)))
         gone(c, REASON_INTERNAL, "out of memory");

@@ -249,8 +249,13 @@ static void finish(void *carrier)
     wake(k);
 }
 
+static void drop(void *carrier, enum reason why, const char *text)
+{
+    server_link_gone(carrier, why, text);
+}
+
 static const struct tunnel_carrier carrier = {
-    .want_send = want_send, .set_timer = set_timer, .finish = finish,
+    .want_send = want_send, .set_timer = set_timer, .finish = finish, .drop = drop,
 };
 
 /* --- in ------------------------------------------------------------------------------ */
