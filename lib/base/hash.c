@@ -22,7 +22,7 @@ static uint64_t rotl(uint64_t v, unsigned bits)
     return v << bits | v >> (64 - bits);
 }
 
-static void sip_round(struct sip *s)
+static inline void sip_round(struct sip *s)
 {
     s->v0 += s->v1;
     s->v2 += s->v3;
@@ -36,7 +36,7 @@ static void sip_round(struct sip *s)
     s->v2 = rotl(s->v2, 32);
 }
 
-static void sip_word(struct sip *s, uint64_t word)
+static inline void sip_word(struct sip *s, uint64_t word)
 {
     s->v3 ^= word;
     sip_round(s);
@@ -44,7 +44,7 @@ static void sip_word(struct sip *s, uint64_t word)
     s->v0 ^= word;
 }
 
-static uint64_t sip_end(struct sip *s)
+static inline uint64_t sip_end(struct sip *s)
 {
     s->v2 ^= 0xff;
     for (int i = 0; i < 4; i++)
@@ -64,12 +64,14 @@ uint64_t hash_bytes(struct span s)
         seed[0] ^ 0x736f6d6570736575, seed[1] ^ 0x646f72616e646f6d,
         seed[0] ^ 0x6c7967656e657261, seed[1] ^ 0x7465646279746573,
     };
+    const unsigned char *p = (const unsigned char *)s.p;
     uint64_t last = (uint64_t)s.n << 56;
+    size_t left = s.n;
 
-    for (; s.n >= 8; s = span_skip(s, 8))
-        sip_word(&sip, load_le64(s.p));
-    for (size_t i = 0; i < s.n; i++)
-        last |= (uint64_t)(unsigned char)s.p[i] << (8 * i);
+    for (; left >= 8; left -= 8, p += 8)
+        sip_word(&sip, load_le64(p));
+    for (size_t i = 0; i < left; i++)
+        last |= (uint64_t)p[i] << (8 * i);
     sip_word(&sip, last);
     return sip_end(&sip);
 }

@@ -139,6 +139,14 @@ static uint32_t level_bit(uint64_t hash, unsigned shift)
     return shift < HASH_BITS ? 1u << ((hash >> shift) & LEVEL_MASK) : 0;
 }
 
+/* Without the instruction, which the oldest machines lack, the compiler would call a function. */
+static inline size_t bits_set(uint32_t v)
+{
+    v -= v >> 1 & 0x55555555u;
+    v = (v & 0x33333333u) + (v >> 2 & 0x33333333u);
+    return (((v + (v >> 4)) & 0x0f0f0f0fu) * 0x01010101u) >> 24;
+}
+
 static struct slot slot_find(const struct branch *branch, uint64_t hash, struct span key,
                              unsigned shift)
 {
@@ -146,7 +154,7 @@ static struct slot slot_find(const struct branch *branch, uint64_t hash, struct 
     size_t at = 0;
 
     if (bit) {
-        at = (size_t)__builtin_popcount(branch->bitmap & (bit - 1));
+        at = bits_set(branch->bitmap & (bit - 1));
         return (struct slot){ at, bit, (branch->bitmap & bit) != 0 };
     }
     while (at < branch->count && !leaf_is(as_leaf(branch->children[at]), hash, key))

@@ -302,8 +302,9 @@ static bool try_grant(struct deciding *w, const struct grant_record *g)
     return true;
 }
 
-static bool try_list(struct deciding *w, struct index_key key)
+static bool try_list(struct deciding *w, enum index_tag tag, struct span subject, struct span profile)
 {
+    const struct index_key key = index_key(tag, subject, profile);
     const struct index_list *list = index_find(w->p, &key);
 
     for (size_t i = 0; list && i < list->n; i++) {
@@ -321,10 +322,10 @@ static bool try_profile(void *context, const struct profile_record *profile)
     struct span id = record_id(&profile->record);
 
     w->profile = profile;
-    if (try_list(w, index_key(INDEX_GRANT, record_id(&user->record), id)))
+    if (try_list(w, INDEX_GRANT, record_id(&user->record), id))
         return true;
     for (size_t i = 0; i < user->group_count; i++) {
-        if (try_list(w, index_key(INDEX_GRANT, ulid_span(&user->groups[i]), id)))
+        if (try_list(w, INDEX_GRANT, ulid_span(&user->groups[i]), id))
             return true;
     }
     return false;
@@ -354,7 +355,7 @@ static bool try_resolved(struct deciding *w, struct span subject)
 static bool try_whole(struct deciding *w, struct span subject)
 {
     w->profile = NULL;
-    return try_list(w, index_key(INDEX_WHOLE, subject, SPAN_NONE));
+    return try_list(w, INDEX_WHOLE, subject, SPAN_NONE);
 }
 
 static bool each_subject(struct deciding *w, bool try(struct deciding *w, struct span subject))
@@ -374,9 +375,10 @@ static bool try_all(struct deciding *w)
 {
     if (match_profiles(w->p, &w->q->target, try_profile, w))
         return true;
-    if (!w->q->target.is_literal && each_subject(w, try_resolved))
+    if (!w->q->target.is_literal && !index_is_empty(w->p, INDEX_RESOLVED) &&
+        each_subject(w, try_resolved))
         return true;
-    return each_subject(w, try_whole);
+    return !index_is_empty(w->p, INDEX_WHOLE) && each_subject(w, try_whole);
 }
 
 static enum reason principal_fails(const struct policy *p, const struct policy_question *q,

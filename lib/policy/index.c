@@ -73,7 +73,8 @@ void index_init(struct policy *p)
 {
     for (enum record_kind k = 0; k < RECORD_KIND_COUNT; k++)
         pmap_init(&p->by_id[k], &record_values);
-    pmap_init(&p->index, &list_values);
+    for (enum index_tag t = 0; t < INDEX_COUNT; t++)
+        pmap_init(&p->index[t], &list_values);
     pmap_init(&p->grants_of, &set_values);
 }
 
@@ -86,7 +87,8 @@ void index_share(struct policy *to, const struct policy *from)
     to->refs = 1;
     for (enum record_kind k = 0; k < RECORD_KIND_COUNT; k++)
         to->by_id[k] = pmap_share(&from->by_id[k]);
-    to->index = pmap_share(&from->index);
+    for (enum index_tag t = 0; t < INDEX_COUNT; t++)
+        to->index[t] = pmap_share(&from->index[t]);
     to->grants_of = pmap_share(&from->grants_of);
 }
 
@@ -94,7 +96,8 @@ void index_deinit(struct policy *p)
 {
     for (enum record_kind k = 0; k < RECORD_KIND_COUNT; k++)
         pmap_deinit(&p->by_id[k]);
-    pmap_deinit(&p->index);
+    for (enum index_tag t = 0; t < INDEX_COUNT; t++)
+        pmap_deinit(&p->index[t]);
     pmap_deinit(&p->grants_of);
 }
 
@@ -111,8 +114,8 @@ struct index_key index_key(enum index_tag tag, struct span a, struct span b)
 {
     struct index_key key;
 
-    key.n = 1;
-    key.bytes[0] = (char)tag;
+    key.tag = tag;
+    key.n = 0;
     key_add(&key, a.p, a.n);
     key_add(&key, b.p, b.n);
     return key;
@@ -142,7 +145,9 @@ static struct span key_span(const struct index_key *key)
 
 const struct index_list *index_find(const struct policy *p, const struct index_key *key)
 {
-    return pmap_get(&p->index, key_span(key));
+    const struct pmap *m = &p->index[key->tag];
+
+    return m->count ? pmap_get(m, key_span(key)) : NULL;
 }
 
 /* A list like `old` (NULL: empty) with `put` in its place by id and without `drop`. */
@@ -184,7 +189,7 @@ static int add(struct policy *p, struct index_key key, struct record *r)
     if (list_has(old, r))
         return 0;
     list = list_change(old, r, NULL);
-    return list ? pmap_set(&p->index, key_span(&key), list) : -ENOMEM;
+    return list ? pmap_set(&p->index[key.tag], key_span(&key), list) : -ENOMEM;
 }
 
 static int drop(struct policy *p, struct index_key key, struct record *r)
@@ -195,9 +200,9 @@ static int drop(struct policy *p, struct index_key key, struct record *r)
     if (!list_has(old, r))
         return 0;
     if (old->n == 1)
-        return pmap_unset(&p->index, key_span(&key));
+        return pmap_unset(&p->index[key.tag], key_span(&key));
     list = list_change(old, NULL, r);
-    return list ? pmap_set(&p->index, key_span(&key), list) : -ENOMEM;
+    return list ? pmap_set(&p->index[key.tag], key_span(&key), list) : -ENOMEM;
 }
 
 /* One function for both ways, so that what is put is what is dropped. */

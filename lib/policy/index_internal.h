@@ -4,32 +4,35 @@
 /*
  * index_internal.h - how a policy finds the few records that a question is about.
  *
- * One persistent map from tagged keys to short lists of records, sorted by id, and for
- * each profile the set of its grants.  Inside lib/policy only.
+ * For each question a persistent map from its keys to short lists of records, sorted by id
+ * (one map for all would be deeper, and asked in vain where there is nothing to find), and
+ * for each profile the set of its grants.  Inside lib/policy only.
  *
  * Threads    as policy.h.
  */
 #define ADDR_BITS 128
 
 enum index_tag {
-    INDEX_NAME = 'n',           /* kind, name */
-    INDEX_HOST = 'h',           /* exact host of profiles */
-    INDEX_SUFFIX = 's',         /* suffix of profiles */
-    INDEX_CIDR = 'c',           /* prefix of profiles */
-    INDEX_GRANT = 'g',          /* subject, profile */
-    INDEX_WHOLE = 'w',          /* subject: grants on whole agent groups */
-    INDEX_RESOLVED = 'r',       /* subject: grants on match_resolved profiles */
-    INDEX_HASH = 'k',           /* keyed hash of credentials */
-    INDEX_OVER_HOST = 'o',      /* exact host of overrides */
-    INDEX_OVER_SUFFIX = 'p',
-    INDEX_LOCK = 'l',           /* lock kind, ULID */
-    INDEX_LOCK_CIDR = 'm',
-    INDEX_CUT = 'x',            /* cut kind, target */
+    INDEX_NAME,                 /* kind, name */
+    INDEX_HOST,                 /* exact host of profiles */
+    INDEX_SUFFIX,               /* suffix of profiles */
+    INDEX_CIDR,                 /* prefix of profiles */
+    INDEX_GRANT,                /* subject, profile */
+    INDEX_WHOLE,                /* subject: grants on whole agent groups */
+    INDEX_RESOLVED,             /* subject: grants on match_resolved profiles */
+    INDEX_HASH,                 /* keyed hash of credentials */
+    INDEX_OVER_HOST,            /* exact host of overrides */
+    INDEX_OVER_SUFFIX,
+    INDEX_LOCK,                 /* lock kind, ULID */
+    INDEX_LOCK_CIDR,
+    INDEX_CUT,                  /* cut kind, target */
+    INDEX_COUNT
 };
 
 struct index_key {
-    char bytes[1 + 1 + 254 + 64];
+    enum index_tag tag;
     size_t n;
+    char bytes[1 + 254 + 64];
 };
 
 struct index_list {             /* a value of the index: never empty, never changed */
@@ -41,7 +44,7 @@ struct index_list {             /* a value of the index: never empty, never chan
 struct policy {
     unsigned refs;
     struct pmap by_id[RECORD_KIND_COUNT];
-    struct pmap index;
+    struct pmap index[INDEX_COUNT];
     struct pmap grants_of;      /* profile id → set of grants */
     uint32_t profile_prefixes[ADDR_BITS + 1];   /* how many CIDR hosts have that length */
     uint32_t lock_prefixes[ADDR_BITS + 1];
@@ -54,6 +57,10 @@ struct index_key index_key(enum index_tag tag, struct span a, struct span b);
 struct index_key index_key_cidr(enum index_tag tag, const struct addr *addr, unsigned bits);
 struct index_key index_key_kind(enum index_tag tag, unsigned kind, struct span id);
 const struct index_list *index_find(const struct policy *p, const struct index_key *key);
+static inline bool index_is_empty(const struct policy *p, enum index_tag tag)
+{
+    return p->index[tag].count == 0;
+}
 
 /* Of a version that is still being made. */
 MUST_CHECK int index_put(struct policy *p, struct record *r);

@@ -19,10 +19,10 @@ struct acl match_acl_of(const struct agent_record *agent)
                          .special = agent->special, .special_count = agent->special_count };
 }
 
-static bool visit_list(const struct policy *p, struct index_key key, const struct target *t,
+static bool visit_list(const struct policy *p, const struct index_key *key, const struct target *t,
                        profile_visit *visit, void *context)
 {
-    const struct index_list *list = index_find(p, &key);
+    const struct index_list *list = index_find(p, key);
 
     for (size_t i = 0; list && i < list->n; i++) {
         const struct profile_record *profile = RECORD_AS(list->items[i], PROFILE, profile_record);
@@ -43,11 +43,23 @@ static bool visit_prefixes(const struct policy *p, const struct target *t, profi
                            void *context)
 {
     for (unsigned bits = ADDR_BITS + 1; bits-- > shortest_prefix(&t->addr);) {
-        if (p->profile_prefixes[bits] > 0 &&
-            visit_list(p, index_key_cidr(INDEX_CIDR, &t->addr, bits), t, visit, context))
+        struct index_key key;
+
+        if (p->profile_prefixes[bits] == 0)
+            continue;
+        key = index_key_cidr(INDEX_CIDR, &t->addr, bits);
+        if (visit_list(p, &key, t, visit, context))
             return true;
     }
     return false;
+}
+
+static bool visit_name(const struct policy *p, enum index_tag tag, struct span name,
+                       const struct target *t, profile_visit *visit, void *context)
+{
+    const struct index_key key = index_key(tag, name, SPAN_NONE);
+
+    return visit_list(p, &key, t, visit, context);
 }
 
 /* "a.b.c" gives "b.c", then "c", then false. */
@@ -68,10 +80,10 @@ bool match_profiles(const struct policy *p, const struct target *t, profile_visi
 
     if (t->is_literal)
         return visit_prefixes(p, t, visit, context);
-    if (visit_list(p, index_key(INDEX_HOST, name, SPAN_NONE), t, visit, context))
+    if (visit_name(p, INDEX_HOST, name, t, visit, context))
         return true;
     while (cut_label(&name)) {
-        if (visit_list(p, index_key(INDEX_SUFFIX, name, SPAN_NONE), t, visit, context))
+        if (visit_name(p, INDEX_SUFFIX, name, t, visit, context))
             return true;
     }
     return false;
