@@ -11,7 +11,7 @@ struct door {
     struct listener *listener;
     struct list visits;
     struct crowd *own;              /* made here; NULL: the config's */
-    char name[16];                  /* protocol's, with an s under TLS */
+    const char *name;               /* the protocol's */
 };
 
 struct visit {
@@ -515,7 +515,6 @@ int door_open(const struct door_config *config, struct door **ret_door, struct b
     AUTO(door_freep) struct door *d = calloc(1, sizeof(*d));
     struct listener_config listener = { .at = config->at, .is_shared = true, .is_abortive = true,
                                         .on_accept = on_accept };
-    struct buf name;
     int r;
 
     if (!d)
@@ -523,9 +522,7 @@ int door_open(const struct door_config *config, struct door **ret_door, struct b
     d->config = *config;
     d->config.head_ms = config->head_ms ? config->head_ms : 10000;
     list_init(&d->visits);
-    buf_init_fixed(&name, d->name, sizeof(d->name));
-    buf_printf(&name, "%s%s", config->protocol->name, config->tls ? "s" : "");
-    buf_text(&name);
+    d->name = config->tls ? config->protocol->tls_name : config->protocol->name;
 
     r = make_crowd(d);
     listener.user = d;

@@ -24,7 +24,8 @@ struct visit;
 
 /* What makes a protocol; visits embed in its own state of `state_bytes`. */
 struct door_protocol {
-    const char *name;               /* "http", "socks5": in logs, records */
+    const char *name, *tls_name;    /* "http", "https": in logs, records; static, as routes outlive
+                                     * their doors */
     /* There is (more) input: visit_in().  Called again whenever some came. */
     void (*on_input)(struct visit *v);
     /* The client sent its FIN; nothing more comes in. */

@@ -309,6 +309,7 @@ static void on_gone(struct visit *v)
 
 const struct door_protocol http_door = {
     .name = "http",
+    .tls_name = "https",
     .on_input = on_input,
     .on_end = on_end,
     .on_sent = on_sent,

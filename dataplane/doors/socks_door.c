@@ -276,6 +276,7 @@ static void on_deadline(struct visit *v)
 
 const struct door_protocol socks_door = {
     .name = "socks5",
+    .tls_name = "socks5s",
     .on_input = on_input,
     .on_end = on_end,
     .on_sent = on_sent,
