@@ -20,6 +20,7 @@ struct path {                       /* to one address */
     uint16_t port;
     const char *addr;
     struct tunnel *tunnel;          /* NULL: waiting for `retry` */
+    struct tunnel *worn;            /* its ids are used up: it goes when `tunnel` is up */
     struct loop_timer retry;
     uint32_t failures;
     int64_t first_retry_ms;         /* the relay's window, as it said last */
@@ -274,17 +275,29 @@ static void on_up(void *user, struct tunnel *t)
     p->proved_at_ms = loop_now_ms(p->uplink->config.loop);
     LOG(INFO, "link.up", S("relay", p->addr), S("relay_id", hello->id), S("software", hello->software),
         N("first_retry_ms", p->first_retry_ms));
+    if (p->worn)
+        tunnel_close(p->worn, REASON_LINK_RENEW, "its ids are used up");
     mux_abandon_entry(p->uplink->mux, span_str(hello->id), span_str(hello->boot_id), REASON_SESSION_LOST);
     renew_over(p->uplink, t);
+}
+
+/* A new link first; the streams move when the old one ends. */
+static void renew_link(struct path *p)
+{
+    p->worn = TAKE(p->tunnel);
+    p->up_at_ms = 0;
+    if (!p->uplink->drain_until_ms)
+        path_dial(p);
 }
 
 static void on_goaway(void *user, struct tunnel *t, enum reason why, struct span text, uint32_t ms_left)
 {
     struct path *p = user;
 
-    (void)t;
     p->last_reason = why;
     LOG(INFO, "link.goaway", S("relay", p->addr), R("reason", why), SP("detail", text), U("ms_left", ms_left));
+    if (why == REASON_LINK_RENEW && t == p->tunnel && !p->worn)
+        renew_link(p);
 }
 
 static void on_proved(void *user, struct tunnel *t, uint32_t rtt_us)
@@ -302,7 +315,11 @@ static void on_down(void *user, struct tunnel *t, enum reason why, const char *t
     bool was_steady = p->up_at_ms && loop_now_ms(p->uplink->config.loop) - p->up_at_ms >= STEADY_MS;
     uint64_t wait_ms;
 
-    (void)t;
+    if (t == p->worn) {
+        p->worn = NULL;
+        LOG(INFO, "link.renewed", S("relay", p->addr), R("reason", why), S("detail", text));
+        return;
+    }
     p->tunnel = NULL;
     p->up_at_ms = 0;
     if (why != REASON_NONE)
@@ -487,7 +504,7 @@ void uplink_free(struct uplink *u)
 static bool links_are_gone(const struct uplink *u)
 {
     for (size_t i = 0; i < u->path_count; i++) {
-        if (u->paths[i].tunnel)
+        if (u->paths[i].tunnel || u->paths[i].worn)
             return false;
     }
     return true;
@@ -507,6 +524,8 @@ static void on_drain_look(void *arg)
     for (size_t i = 0; is_over && i < u->path_count; i++) {
         if (u->paths[i].tunnel)
             tunnel_close(u->paths[i].tunnel, REASON_AGENT_DRAINING, "the agent stops");
+        if (u->paths[i].worn)
+            tunnel_close(u->paths[i].worn, REASON_AGENT_DRAINING, "the agent stops");
     }
     timer_start(u->config.loop, &u->drained, DRAIN_LOOK_MS, on_drain_look, u);
 }

@@ -255,7 +255,8 @@ struct mux_link *holders_link(struct held_agent *a, uint64_t now_ms)
     for (size_t i = 0; i < a->lane_count; i++) {
         struct mux_link *link = tunnel_link(a->lanes[i].tunnel);
 
-        if (a->lanes[i].is_draining || !is_proved(&a->lanes[i], now_ms))
+        if (a->lanes[i].is_draining || !is_proved(&a->lanes[i], now_ms) ||
+            !mux_link_may_open(link))
             continue;
         if (!best || mux_link_stream_count(link) < mux_link_stream_count(best))
             best = link;

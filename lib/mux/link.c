@@ -205,6 +205,7 @@ void mux_link_goaway(struct mux_link *l, enum reason why, struct span text, uint
     if (l->state == MUX_LINK_CLOSED)
         return;
     goaway_add(l, why, text, ms_left);
+    l->is_worn |= why == REASON_LINK_RENEW;
     if (l->state != MUX_LINK_GREETING) {
         l->state = MUX_LINK_DRAINING;
         return;

@@ -66,6 +66,7 @@ static void on_goaway(struct mux_link *l, const struct frame *f)
     if (l->is_goaway_seen)
         link_idle_frame(l);
     l->is_goaway_seen = true;
+    l->is_worn |= w.reason == REASON_LINK_RENEW;
     if (l->state == MUX_LINK_OPEN)
         l->state = MUX_LINK_DRAINING;
     if (l->state == MUX_LINK_GREETING) {

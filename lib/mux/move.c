@@ -358,8 +358,7 @@ int mux_stream_attach(struct mux_stream *s, struct mux_link *l, struct span boot
         m->now_ms = now_ms;
     if (!is_movable_now(s) || boot_id.n > 64)
         return REASON_CONFLICT;
-    if (l->mux != m || l->is_freed || l->state != MUX_LINK_OPEN ||
-        (0xffffffffu - l->next_id) / 2 < MUX_IDS_LEFT)
+    if (l->mux != m || l->is_freed || l->state != MUX_LINK_OPEN || !link_has_ids(l))
         return REASON_NOT_READY;
     return attach(s, l, boot_id);
 }
@@ -449,7 +448,7 @@ static enum reason judge(const struct mux_link *l, const struct frame_attach *a,
     if (a->path <= s->path)
         return REASON_STALE_PATH;
     *ret_stream = s;
-    return l->state == MUX_LINK_DRAINING ? REASON_RELAY_DRAINING : REASON_NONE;
+    return link_takes_streams(l) ? REASON_NONE : REASON_RELAY_DRAINING;
 }
 
 /* The stream is carried by (l, id) from now on; the old id is dead. */
@@ -517,8 +516,10 @@ void mux_abandon_entry(struct mux *m, struct span entry, struct span boot_id, en
     while ((node = map_next(&m->by_uid, &cursor))) {
         struct mux_stream *s = container_of(node, struct mux_stream, by_uid);
 
-        if (!s->is_entry && s->entry_hash == entry_hash && s->boot_hash != boot_hash)
-            mux_stream_abandon(s, how);
+        if (s->is_entry || s->entry_hash != entry_hash || s->boot_hash == boot_hash)
+            continue;
+        s->path = UINT32_MAX;       /* an OPEN of the dead boot that is still under way is old */
+        mux_stream_abandon(s, how);
     }
 }
 

@@ -175,6 +175,8 @@ void mux_link_goaway(struct mux_link *l, enum reason why, struct span text, uint
 /* In parts where it is long; at most 1 MiB (REASON_TOO_LARGE), 4 MiB waiting (REASON_OVERLOAD). */
 MUST_CHECK int mux_link_notice(struct mux_link *l, uint8_t kind, uint64_t revision,
                                struct span body);
+/* Takes new streams of ours.  A link whose ids come to their end is told to go (link-renew). */
+bool mux_link_may_open(struct mux_link *l);
 uint32_t mux_link_stream_count(const struct mux_link *l);
 
 /* --- streams ----------------------------------------------------------------------- */

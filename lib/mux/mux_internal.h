@@ -162,6 +162,7 @@ struct mux_link {
     bool is_hello_sent, is_hello_seen;
     bool is_producing;          /* the carrier is asking already */
     bool is_in_message, is_freed;
+    bool is_worn;               /* link-renew was said: what crosses that is served */
 };
 
 enum owed {                     /* in the order in which they go out */
@@ -285,6 +286,8 @@ void sched_produce_bulk(struct mux_link *l, struct buf *out, size_t limit);
 struct mux_stream *stream_new(struct mux_link *l, uint32_t id, uint64_t owner, bool is_entry,
                               const struct mux_open *open);
 bool stream_step(struct mux_stream *s, enum stream_event event);
+bool link_has_ids(struct mux_link *l);       /* else it is told to go */
+bool link_takes_streams(const struct mux_link *l);
 void stream_unlink(struct mux_stream *s);   /* from its link, if any */
 void stream_lost(struct mux_stream *s, uint32_t retry_ms);  /* its path is gone */
 void stream_settle(struct mux_stream *s);

@@ -205,7 +205,7 @@ static void on_want_path(void *user, struct mux_stream *s)
     } else {
         r = mux_stream_attach(s, lane->link[ENTRY], span_str(prog->boot_id), sim.now_ms);
     }
-    assert_int_equal(r, 0);
+    assert_true(r == 0 || mux_link_state(lane->link[ENTRY]) == MUX_LINK_DRAINING);
 }
 
 static const struct mux_handlers handlers = {
@@ -241,7 +241,7 @@ static void open_random(void)
     if (r == 0)
         opened++;
     else
-        assert_int_equal(r, REASON_OVERLOAD);
+        assert_true(r == REASON_OVERLOAD || r == REASON_LINK_RENEW);
 }
 
 static void write_some(struct prog *prog)
@@ -370,8 +370,13 @@ static void step(void)
         sim.now_ms += one_in(2) ? below(8) : 0;
 }
 
+/* An OPEN that is still under way makes a stream yet. */
 static bool all_ended(void)
 {
+    for (int i = 0; i < LANES_MAX; i++) {
+        if (!list_is_empty(&sim.lanes[i].in[0]) || !list_is_empty(&sim.lanes[i].in[1]))
+            return false;
+    }
     return mux_stats(sim.mux[0])->streams == 0 && mux_stats(sim.mux[1])->streams == 0;
 }
 
@@ -393,6 +398,10 @@ static void check_complete(const struct prog *p)
 static void check_stream(const struct prog *a, const struct prog *b)
 {
     assert_true(a->is_ended);
+    if (!a->is_open && (a->how == REASON_OVERLOAD || a->how == REASON_RELAY_DRAINING)) {
+        tally.refused++;            /* said again after an answer that was lost: another refusal */
+        return;
+    }
     if (a->is_harmed) {             /* who was deceived may have seen another end */
         check_complete(a);
         tally.harmed++;

@@ -192,9 +192,11 @@ static inline bool put_attach_err(struct mux_stream *s, struct buf *out)
     return put_bare(s, out, FRAME_ATTACH_ERR);
 }
 
+/* The target side does not know of it: it waits until the entry attaches, which it does unless it
+ * dies or a thief stands in for it. */
 static inline bool put_detach(struct mux_stream *s, struct buf *out)
 {
-    return put_bare(s, out, FRAME_DETACH);
+    return !sim.is_harsh && put_bare(s, out, FRAME_DETACH);
 }
 
 static inline bool put_unknown(struct mux_stream *s, struct buf *out)
@@ -231,7 +233,8 @@ static inline bool take_id(struct mux_stream *s, uint32_t *ret_id)
     struct lane *lane = s->link->user;
     struct mux_link *peer = lane->link[s->is_entry ? TARGET : ENTRY];
 
-    if (peer->next_id != s->link->peer_id + 2)
+    if (peer->next_id != s->link->peer_id + 2 ||
+        (0xffffffffu - peer->next_id) / 2 < MUX_IDS_LEFT)
         return false;
     *ret_id = peer->next_id;
     peer->next_id += 2;

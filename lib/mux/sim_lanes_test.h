@@ -24,6 +24,7 @@ enum fault {
     FAULT_ENTRY_RESTART, FAULT_TARGET_RESTART,
     FAULT_STALLED_END, FAULT_RESET_BY_ENTRY, FAULT_RESET_BY_TARGET, FAULT_LATE_ANSWER,
     FAULT_OUTAGE,       /* no lane comes back before the graces are over */
+    FAULT_IDS_END,      /* a link whose ids come to their end */
     FAULT_REFUSED, FAULT_OLD_BOOT, FAULT_FORGED, FAULT_PRESSURE,
     FAULT_COUNT
 };
@@ -186,6 +187,8 @@ static inline void lane_dial(void)
             assert_non_null(lane->link[end]);
         }
         assert_int_equal(mux_link_hello(lane->link[ENTRY], span_str(sim.boot_id[ENTRY])), 0);
+        if (one_in(8))
+            lane->link[ENTRY]->next_id = 0xfffffffeu - 2 * (MUX_IDS_LEFT + below(4));
         return;
     }
 }
@@ -197,7 +200,7 @@ static inline unsigned lanes_dialled(void)
     for (int i = 0; i < LANES_MAX; i++) {
         struct lane *lane = &sim.lanes[i];
 
-        n += lane->link[TARGET] && !lane->dies_ms[TARGET] &&
+        n += lane->link[TARGET] && !lane->dies_ms[TARGET] && !lane->drain_until_ms &&
              mux_link_state(lane->link[TARGET]) != MUX_LINK_CLOSED;
     }
     return n;
@@ -271,11 +274,24 @@ static inline void lane_end_step(struct lane *lane, int end)
     }
 }
 
+/* Its ids are used up: the target side dials another, then this one ends. */
+static inline void lane_renew(struct lane *lane)
+{
+    bool is_worn = lane->link[ENTRY] && lane->link[ENTRY]->next_id > 0xffffffffu - 2 * MUX_IDS_LEFT;
+
+    if (!is_worn || lane->drain_until_ms || mux_link_state(lane->link[ENTRY]) != MUX_LINK_DRAINING)
+        return;
+    faults[FAULT_IDS_END]++;
+    sim.dial_ms = sim.now_ms;
+    lane->drain_until_ms = sim.now_ms + 50 + below(500);
+}
+
 static inline void lanes_step(void)
 {
     for (int i = 0; i < LANES_MAX; i++) {
         struct lane *lane = &sim.lanes[i];
 
+        lane_renew(lane);
         if (lane->drain_until_ms && lane->drain_until_ms <= sim.now_ms)
             lane_reset(lane, false);
         lane_end_step(lane, below(2));

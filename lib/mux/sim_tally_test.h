@@ -41,7 +41,8 @@ static inline void check_faults(void)
     static const char *const names[FAULT_COUNT] = {
         "link reset", "link reset, told late", "link silent", "link stalled", "cut mid-frame",
         "link drained", "moved while alive", "entry restarted", "target restarted",
-        "end stalled", "reset by entry", "reset by target", "late answer", "long outage", "refused",
+        "end stalled", "reset by entry", "reset by target", "late answer", "long outage",
+        "ids used up", "refused",
         "attach to an old boot", "forged proof", "memory nearly full",
     };
 

@@ -264,16 +264,35 @@ static uint64_t ids_left(const struct mux_link *l)
     return (0xffffffffu - l->next_id) / 2;
 }
 
+/* A link whose ids come to their end takes no more streams; the other side dials a new one. */
+bool link_has_ids(struct mux_link *l)
+{
+    if (ids_left(l) >= MUX_IDS_LEFT)
+        return true;
+    if (l->state == MUX_LINK_OPEN)
+        mux_link_goaway(l, REASON_LINK_RENEW, SPAN_NONE, 0);
+    return false;
+}
+
+/* From the peer. */
+bool link_takes_streams(const struct mux_link *l)
+{
+    return l->state == MUX_LINK_OPEN || (l->state == MUX_LINK_DRAINING && l->is_worn);
+}
+
+bool mux_link_may_open(struct mux_link *l)
+{
+    return l->state == MUX_LINK_OPEN && link_has_ids(l);
+}
+
 static int may_open(struct mux_link *l)
 {
     struct mux *m = l->mux;
 
     if (l->state == MUX_LINK_GREETING)
         return REASON_NOT_READY;
-    if (l->state == MUX_LINK_OPEN && ids_left(l) < MUX_IDS_LEFT) {
-        mux_link_goaway(l, REASON_LINK_RENEW, SPAN_NONE, 0);
+    if (l->state == MUX_LINK_OPEN && !link_has_ids(l))
         return REASON_LINK_RENEW;
-    }
     if (l->state != MUX_LINK_OPEN)
         return ids_left(l) < MUX_IDS_LEFT ? REASON_LINK_RENEW : REASON_RELAY_DRAINING;
     if (m->stats.streams >= m->config.streams_max || !credit_first_window(m)) {

@@ -23,7 +23,7 @@ static enum reason may_take(const struct mux_link *l, const struct mux_open *ope
 {
     const struct mux *m = l->mux;
 
-    if (l->state == MUX_LINK_DRAINING)
+    if (!link_takes_streams(l))
         return REASON_RELAY_DRAINING;
     if (m->stats.streams >= m->config.streams_max || !credit_first_window(m))
         return REASON_OVERLOAD;
@@ -39,7 +39,7 @@ static void take_open(struct mux_link *l, const struct frame *f, const struct mu
     struct mux_stream *s = known ? container_of(known, struct mux_stream, by_uid) : NULL;
     enum reason why;
 
-    if (s && l->state == MUX_LINK_OPEN && stream_rejoins(s, open)) {
+    if (s && link_takes_streams(l) && stream_rejoins(s, open)) {
         stream_rejoin(s, l, f->stream, open, limit);
         return;
     }
