@@ -1,4 +1,4 @@
-#include "agent/uplink/uplink.h"
+#include "agent/uplink/uplink_internal.h"
 #include "agent/uplink/notice.h"
 #include "agent/uplink/retry.h"
 #include "lib/base/version.h"
@@ -8,42 +8,12 @@
 #include "lib/log/log.h"
 #include "lib/net/socket.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define RENEW_ASK_AGAIN_MS 60000
 
 #define STEADY_MS 5000              /* a link that ends sooner is a failure like one that never came */
-
-struct path {                       /* to one address */
-    struct uplink *uplink;
-    char host[RELAY_HOST_MAX];
-    uint16_t port;
-    const char *addr;
-    struct tunnel *tunnel;          /* NULL: waiting for `retry` */
-    struct tunnel *worn;            /* its ids are used up: it goes when `tunnel` is up */
-    struct loop_timer retry;
-    uint32_t failures;
-    int64_t first_retry_ms;         /* the relay's window, as it said last */
-    uint64_t up_at_ms;              /* 0: it is not */
-    uint64_t proved_at_ms;
-    uint32_t rtt_us;
-    enum reason last_reason;
-    struct ulid left;               /* the session that was offered on the newest link; "": none was */
-    bool is_moving;                 /* our address changed: not its failure */
-};
-
-struct uplink {
-    struct uplink_config config;
-    struct mux *mux;
-    struct tls_ctx *tls;
-    struct tunnel_self self;
-    struct path paths[MEMBER_ADDRS_MAX];
-    size_t path_count;
-    struct loop_timer renew, drained, tick;
-    struct key *renewing;           /* the key that a renewal under way is for */
-    struct buf request;             /* and what was asked */
-    uint64_t drain_until_ms;        /* 0: not draining */
-};
 
 /* --- dialling ---------------------------------------------------------------------------- */
 
@@ -263,6 +233,21 @@ static void on_notice(void *user, struct tunnel *t, unsigned kind, uint64_t revi
     }
 }
 
+/* What an older start of this relay opened is over; a link of that one that is only now up says
+ * nothing about the newer. */
+static void meet_relay(struct path *p, const struct tunnel_hello *hello)
+{
+    struct uplink *u = p->uplink;
+
+    for (size_t i = 0; i < u->path_count; i++) {
+        if (strcmp(u->paths[i].relay_id, hello->id) == 0 && u->paths[i].relay_starts > hello->starts)
+            return;
+    }
+    snprintf(p->relay_id, sizeof(p->relay_id), "%s", hello->id);
+    p->relay_starts = hello->starts;
+    mux_abandon_entry(u->mux, span_str(hello->id), span_str(hello->boot_id), REASON_SESSION_LOST);
+}
+
 static void on_up(void *user, struct tunnel *t)
 {
     struct path *p = user;
@@ -277,7 +262,7 @@ static void on_up(void *user, struct tunnel *t)
         N("first_retry_ms", p->first_retry_ms));
     if (p->worn)
         tunnel_close(p->worn, REASON_LINK_RENEW, "its ids are used up");
-    mux_abandon_entry(p->uplink->mux, span_str(hello->id), span_str(hello->boot_id), REASON_SESSION_LOST);
+    meet_relay(p, hello);
     renew_over(p->uplink, t);
 }
 
@@ -499,53 +484,7 @@ void uplink_free(struct uplink *u)
     free(u);
 }
 
-/* --- draining -------------------------------------------------------------------------------- */
-
-static bool links_are_gone(const struct uplink *u)
-{
-    for (size_t i = 0; i < u->path_count; i++) {
-        if (u->paths[i].tunnel || u->paths[i].worn)
-            return false;
-    }
-    return true;
-}
-
-#define DRAIN_LOOK_MS 20
-
-static void on_drain_look(void *arg)
-{
-    struct uplink *u = arg;
-    bool is_over = uplink_streams(u) == 0 || loop_now_ms(u->config.loop) >= u->drain_until_ms;
-
-    if (is_over && links_are_gone(u)) {
-        u->config.on_idle(u->config.user);
-        return;
-    }
-    for (size_t i = 0; is_over && i < u->path_count; i++) {
-        if (u->paths[i].tunnel)
-            tunnel_close(u->paths[i].tunnel, REASON_AGENT_DRAINING, "the agent stops");
-        if (u->paths[i].worn)
-            tunnel_close(u->paths[i].worn, REASON_AGENT_DRAINING, "the agent stops");
-    }
-    timer_start(u->config.loop, &u->drained, DRAIN_LOOK_MS, on_drain_look, u);
-}
-
-void uplink_drain(struct uplink *u, uint32_t drain_ms)
-{
-    u->drain_until_ms = loop_now_ms(u->config.loop) + drain_ms + 1;
-    dialer_drain(u->config.dialer);
-    for (size_t i = 0; i < u->path_count; i++) {
-        timer_stop(&u->paths[i].retry);
-        if (u->paths[i].tunnel)
-            tunnel_goaway(u->paths[i].tunnel, REASON_AGENT_DRAINING, "the agent stops", drain_ms);
-    }
-    timer_start(u->config.loop, &u->drained, 0, on_drain_look, u);
-}
-
-void uplink_hurry(struct uplink *u)
-{
-    u->drain_until_ms = 1;
-}
+/* --- what others may know --------------------------------------------------------------------- */
 
 size_t uplink_status(const struct uplink *u, struct uplink_status *ret_status, size_t max)
 {

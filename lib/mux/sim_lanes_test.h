@@ -57,7 +57,7 @@ static struct sim {
     unsigned lanes_wanted;
     uint64_t now_ms, rng, seed, dial_ms;
     uint64_t delay_ms;
-    unsigned boots[2];
+    unsigned boots[2], entry_seen;  /* seen: by this start of the target side */
     char boot_id[2][8];
     bool is_harsh;                  /* what streams need not survive happens too */
     bool is_hostile, is_playing;    /* somebody puts frames in between; just now */
@@ -405,4 +405,6 @@ static inline void end_stop(int end)
     }
     mux_free(sim.mux[end]);
     sim.mux[end] = NULL;
+    if (end == TARGET)
+        sim.entry_seen = 0;
 }

@@ -1,0 +1,47 @@
+#include "agent/uplink/uplink_internal.h"
+
+static bool links_are_gone(const struct uplink *u)
+{
+    for (size_t i = 0; i < u->path_count; i++) {
+        if (u->paths[i].tunnel || u->paths[i].worn)
+            return false;
+    }
+    return true;
+}
+
+#define DRAIN_LOOK_MS 20
+
+static void on_drain_look(void *arg)
+{
+    struct uplink *u = arg;
+    bool is_over = uplink_streams(u) == 0 || loop_now_ms(u->config.loop) >= u->drain_until_ms;
+
+    if (is_over && links_are_gone(u)) {
+        u->config.on_idle(u->config.user);
+        return;
+    }
+    for (size_t i = 0; is_over && i < u->path_count; i++) {
+        if (u->paths[i].tunnel)
+            tunnel_close(u->paths[i].tunnel, REASON_AGENT_DRAINING, "the agent stops");
+        if (u->paths[i].worn)
+            tunnel_close(u->paths[i].worn, REASON_AGENT_DRAINING, "the agent stops");
+    }
+    timer_start(u->config.loop, &u->drained, DRAIN_LOOK_MS, on_drain_look, u);
+}
+
+void uplink_drain(struct uplink *u, uint32_t drain_ms)
+{
+    u->drain_until_ms = loop_now_ms(u->config.loop) + drain_ms + 1;
+    dialer_drain(u->config.dialer);
+    for (size_t i = 0; i < u->path_count; i++) {
+        timer_stop(&u->paths[i].retry);
+        if (u->paths[i].tunnel)
+            tunnel_goaway(u->paths[i].tunnel, REASON_AGENT_DRAINING, "the agent stops", drain_ms);
+    }
+    timer_start(u->config.loop, &u->drained, 0, on_drain_look, u);
+}
+
+void uplink_hurry(struct uplink *u)
+{
+    u->drain_until_ms = 1;
+}
