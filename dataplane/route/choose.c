@@ -38,8 +38,8 @@ static void open_fill(struct mux_open *open, const struct route *r, const struct
     *open = (struct mux_open){
         .path = 1,
         .kind = r->is_udp ? MUX_KIND_UDP : MUX_KIND_TCP,
-        .host = span_str(r->target.name),
-        .port = r->target.port,
+        .host = span_str(r->live.standing.target.name),
+        .port = r->live.standing.target.port,
         .allow_special = d->allow_special,
         .answer_ms = config->answer_ms,
         .grace_ms = config->grace_ms,
@@ -155,7 +155,7 @@ static enum reason decide(struct route *r)
     const struct policy_question question = {
         .user = r->principal.user,
         .source = r->source,
-        .target = r->target,
+        .target = r->live.standing.target,
         .now_ms = wall_now(),
         .random = r->random,
         .registry = &registry,

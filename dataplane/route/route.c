@@ -3,6 +3,7 @@
 #include "lib/log/log.h"
 #include <string.h>
 
+#define TRACE_MAX 63
 #define ANSWER_GRACE_MS 2000        /* on the way there and back, beyond the agent's own time */
 
 static const struct route_handlers nobody = { 0 };
@@ -21,8 +22,8 @@ static struct report report_of(const struct route *r, enum reason why)
         .door = r->door,
         .principal = &r->principal,
         .source = &r->source,
-        .host = r->target.name,
-        .port = r->target.port,
+        .host = r->live.standing.target.name,
+        .port = r->live.standing.target.port,
         .standing = r->live.standing.grant.text[0] ? &r->live.standing : NULL,
         .agent_name = r->agent_name[0] ? r->agent_name : NULL,
         .opened = r->tried,
@@ -93,6 +94,7 @@ void route_free(struct route *r)
         tally_put_stream(r->router->config.tally);
     }
     list_remove(&r->node);
+    free(r->trace);
     free(r);
 }
 
@@ -130,10 +132,10 @@ void route_await_answer(struct route *r)
 
 static enum reason start(struct route *r, const struct route_request *request)
 {
-    if (target_parse(request->host, request->port, &r->target))
+    if (target_parse(request->host, request->port, &r->live.standing.target))
         return route_choose(r);
-    span_copy(span_first(request->host, TARGET_NAME_MAX), r->target.name, sizeof(r->target.name));
-    r->target.port = request->port;
+    span_copy(span_first(request->host, TARGET_NAME_MAX), r->live.standing.target.name, sizeof(r->live.standing.target.name));
+    r->live.standing.target.port = request->port;
     return REASON_BAD_REQUEST;
 }
 
@@ -155,7 +157,7 @@ enum reason route_open(struct router *router, const struct route_request *reques
     r->random = random_u64();
     r->source = request->source;
     r->is_udp = request->is_udp;
-    span_copy(span_first(request->trace, sizeof(r->trace) - 1), r->trace, sizeof(r->trace));
+    r->trace = request->trace.n ? span_dup(span_first(request->trace, TRACE_MAX)) : NULL;
     list_init(&r->waiting);
     list_append(&router->routes, &r->node);
 

@@ -29,13 +29,12 @@ struct route {
     const char *door;
     struct principal principal;
     struct addr source;
-    struct target target;
-    char trace[64];
+    char *trace;                    /* NULL: none came with the request */
     char agent_name[64];
     char agent_boot[ULID_LEN + 1];  /* the process that serves the stream */
     struct loop_timer deadline;     /* of waiting for an agent, then for its answer; of the end
                                      * after route_release() */
-    struct live_entry live;
+    struct live_entry live;         /* the target asked for is the one it stands on, decided or not */
     struct seat *seat;              /* of its agent, whose load it counts in; NULL: in nobody's */
     struct loop_task moving;        /* to another worker, at the turn's end */
     uint64_t random;                /* for the choice, at each worker the same */
