@@ -258,9 +258,43 @@ static void on_ended(void *user, struct route *r, enum reason how)
     hold_off(user);
 }
 
+static bool is_alone(const struct peer *p)
+{
+    LIST_EACH(&p->association->targets, node) {
+        const struct peer *other = container_of(node, struct peer, node);
+
+        if (other != p && other->route)
+            return false;
+    }
+    return true;
+}
+
+static void detach(struct association *a)
+{
+    timer_stop(&a->tick);
+    timer_stop(&a->idle);
+    if (a->watch)
+        watch_free(TAKE(a->watch));
+}
+
+/* Streams stay where they are: with others here, this target has no agent. */
+static void on_move(void *user, struct route *r, unsigned worker)
+{
+    struct peer *p = user;
+    struct association *a = p->association;
+
+    if (is_alone(p)) {
+        detach(a);
+        a->config.on_move(a->config.user, r, worker);
+        return;
+    }
+    route_abandon(r, REASON_NO_AGENT);
+    hold_off(p);
+}
+
 static const struct route_handlers route_events = {
     .on_opened = on_opened, .on_refused = on_refused, .on_datagram = on_datagram,
-    .on_readable = on_readable, .on_ended = on_ended,
+    .on_readable = on_readable, .on_ended = on_ended, .on_move = on_move,
 };
 
 /* --- from the client ----------------------------------------------------------------------------- */
@@ -436,7 +470,7 @@ static void on_socket(void *arg, unsigned events)
     unsigned char mem[IN_MAX];
 
     (void)events;
-    for (int i = 0; i < ASSOCIATION_TURN; i++) {
+    for (int i = 0; i < ASSOCIATION_TURN && a->watch; i++) {
         struct sockaddr_storage sa;
         socklen_t len = sizeof(sa);
         ssize_t n = recvfrom(a->fd, mem, sizeof(mem), MSG_TRUNC, (struct sockaddr *)&sa, &len);
@@ -462,6 +496,29 @@ static void on_idle(void *arg)
     }
     metric_add(a->config.metrics, M_ASSOCIATIONS_IDLE, 1);
     a->config.on_idle(a->config.user);
+}
+
+static int attach(struct association *a)
+{
+    uint32_t idle = a->config.limits.association_idle_ms;
+    int r = watch_new(a->config.loop, a->fd, on_socket, a, &a->watch);
+
+    if (r)
+        return r;
+    watch_set(a->watch, WATCH_READ);
+    if (idle)
+        timer_start(a->config.loop, &a->idle, idle, on_idle, a);
+    start_tick(a);
+    return 0;
+}
+
+int association_attach(struct association *a, struct loop *loop, struct router *router,
+                       struct metric_slot *metrics)
+{
+    a->config.loop = loop;
+    a->config.router = router;
+    a->config.metrics = metrics;
+    return attach(a);
 }
 
 static int bind_at(const struct addr *at, int *ret_fd)
@@ -500,14 +557,11 @@ int association_open(const struct association_config *config, struct association
     r = bind_at(&config->at, &a->fd);
     if (r)
         return r;
-    r = watch_new(config->loop, a->fd, on_socket, a, &a->watch);
+    r = attach(a);
     if (r) {
         close(a->fd);
         return r;
     }
-    watch_set(a->watch, WATCH_READ);
-    if (config->limits.association_idle_ms)
-        timer_start(config->loop, &a->idle, config->limits.association_idle_ms, on_idle, a);
     metric_add(config->metrics, M_ASSOCIATIONS, 1);
     metric_add(config->metrics, M_ASSOCIATIONS_TOTAL, 1);
     *ret_association = TAKE(a);
@@ -518,9 +572,7 @@ void association_close(struct association *a)
 {
     LIST_EACH(&a->targets, node)
         end_peer(container_of(node, struct peer, node), REASON_CLIENT_GONE);
-    timer_stop(&a->tick);
-    timer_stop(&a->idle);
-    watch_free(a->watch);
+    detach(a);
     close(a->fd);
     map_deinit(&a->by_key);
     metric_add(a->config.metrics, M_ASSOCIATIONS, -1);
