@@ -20,7 +20,7 @@ struct udp;
 
 struct udp_stats {
     uint64_t sent, received;
-    uint64_t dropped;               /* too long either way, or no room in the socket */
+    uint64_t dropped;               /* too long, or no room in the socket; the mux counts its own */
 };
 
 /* A socket that is connected to exactly this address. */

@@ -43,6 +43,10 @@ void agent_metrics_take(struct metrics *m, const struct resolve_stats *resolve, 
     metric_set(slot, M_LINKS, uplink_links_up(uplink));
     metric_set(slot, M_STREAMS, dial->live);
     metric_set(slot, M_OPENED, (int64_t)dial->opened);
+    metric_set(slot, M_DATAGRAMS_SENT, (int64_t)dial->udp.sent);
+    metric_set(slot, M_DATAGRAMS_RECEIVED, (int64_t)dial->udp.received);
+    metric_set(slot, M_DATAGRAMS_DROPPED,
+               (int64_t)(dial->udp.dropped + uplink_mux_stats(uplink)->datagrams_dropped));
     for (unsigned i = 0; i < REASON_COUNT; i++)
         metric_set_at(slot, M_REFUSED, i, 0, (int64_t)dial->refused[i]);
 }

@@ -14,6 +14,11 @@
     X(STREAMS, "adit_agent_streams", GAUGE, NULL, NULL, "Streams that are open or being opened.") \
     X(OPENED, "adit_agent_streams_opened_total", COUNTER, NULL, NULL, "Targets that were connected to.") \
     X(REFUSED, "adit_agent_refused_total", COUNTER, &metric_by_reason, NULL, "Streams that were refused here.") \
+    X(DATAGRAMS_SENT, "adit_agent_datagrams_sent_total", COUNTER, NULL, NULL, "Datagrams that went to targets.") \
+    X(DATAGRAMS_RECEIVED, "adit_agent_datagrams_received_total", COUNTER, NULL, NULL,             \
+      "Datagrams that came from targets.")                                                        \
+    X(DATAGRAMS_DROPPED, "adit_agent_datagrams_dropped_total", COUNTER, NULL, NULL,               \
+      "Datagrams that neither the target's network nor the tunnel could take.")                   \
     X(NAMES, "adit_agent_names", GAUGE, NULL, NULL, "Names in the resolver's cache.")             \
     X(NAMES_WAITING, "adit_agent_names_waiting", GAUGE, NULL, NULL, "Requests that wait for the DNS.") \
     X(LOOKUPS, "adit_agent_lookups_total", COUNTER, &metric_by_outcome, NULL,                     \

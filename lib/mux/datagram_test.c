@@ -282,6 +282,65 @@ static void test_lost_link(void **state)
     assert_int_equal(held(0), 0);
 }
 
+static void mac(const unsigned char secret[MUX_SECRET_LEN], struct span message, unsigned char ret_mac[32])
+{
+    memcpy(ret_mac, secret, MUX_SECRET_LEN);
+    memset(ret_mac + MUX_SECRET_LEN, (int)message.n, 32 - MUX_SECRET_LEN);
+}
+
+static void renew_links(void)
+{
+    for (int i = 0; i < 2; i++) {
+        struct side *s = &w.p.side[i];
+
+        mux_link_free(s->link);
+        s->link = mux_link_new(s->mux, s, w.p.now_ms);
+        assert_non_null(s->link);
+    }
+    pair_drop_pipe(&w.p);
+    pair_greet(&w.p);
+}
+
+static void test_moves(void **state)
+{
+    struct mux_config config = { .memory_limit = 4 << 20, .mac = mac, .boot_id = "b" };
+    struct mux_open open = { .kind = MUX_KIND_UDP, .host = SPAN("host"), .port = 53, .grace_ms = 60000 };
+
+    (void)state;
+    pair_deinit(&w.p);
+    memset(&w, 0, sizeof(w));
+    pair_init(&w.p, &config, handlers, 1);
+    pair_greet(&w.p);
+    assert_int_equal(mux_stream_open(w.p.side[0].link, &open, 1, &w.from, w.p.now_ms, &w.from.s), 0);
+    pair_settle(&w.p);
+
+    check_row("loses what was under way when its path is lost, and no more");
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(mux_stream_send_datagram(w.from.s, datagram(100, 'l')), 0);
+    pair_send(&w.p.side[0]);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(mux_stream_send_datagram(w.from.s, datagram(100, 'k')), 0);
+    assert_int_equal(mux_stream_send_datagram(w.to.s, datagram(100, 'k')), 0);
+    renew_links();
+    assert_int_equal(mux_stream_send_datagram(w.from.s, datagram(100, 'k')), 0);
+    assert_int_equal(mux_stream_attach(w.from.s, w.p.side[0].link, SPAN("b"), w.p.now_ms), 0);
+    pair_settle(&w.p);
+    assert_int_equal(w.from.ended + w.to.ended, 0);
+    assert_int_equal(w.to.count, 5);
+    assert_int_equal(w.from.count, 1);
+    assert_int_equal(w.to.firsts[0], 'k');
+    assert_int_equal(held(0) + held(1), 0);
+
+    check_row("ends complete on its new path");
+    assert_int_equal(mux_stream_send_datagram(w.from.s, datagram(100, 'e')), 0);
+    mux_stream_fin(w.from.s);
+    pair_settle(&w.p);
+    assert_int_equal(w.to.count, 6);
+    assert_int_equal(w.from.ended + w.to.ended, 2);
+    assert_int_equal(w.from.how, REASON_NONE);
+    assert_int_equal(w.to.how, REASON_NONE);
+}
+
 /* --- what a peer may do --------------------------------------------------------------------- */
 static void feed(int side, uint8_t type, uint32_t id, struct span payload)
 {
@@ -433,6 +492,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_fin_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reset_drops, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_link, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_moves, setup, teardown),
         cmocka_unit_test_setup_teardown(test_faults, setup, teardown),
         cmocka_unit_test_setup_teardown(test_before_the_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_late_ones_pass, setup, teardown),
