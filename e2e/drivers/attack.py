@@ -103,8 +103,8 @@ class Packets:
     """Counts IP packets that leave by an interface: all IPv4, and TCP and UDP over IPv6."""
 
     def __init__(self, interface):
-        self.count, self.socket = 0, socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_ALL))
-        self.socket.bind((interface, ETH_ALL))
+        self.count, self.socket = 0, socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        self.socket.bind((interface, ETH_ALL))      # before that it hears nothing; with a protocol, all interfaces
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self):
