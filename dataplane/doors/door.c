@@ -1,5 +1,6 @@
 #include "dataplane/doors/door.h"
 #include "dataplane/doors/proxy_protocol.h"
+#include "dataplane/worker/paused.h"
 #include "lib/log/log.h"
 #include <errno.h>
 #include <string.h>
@@ -492,6 +493,13 @@ static void on_accept(void *user, int fd, const struct endpoint *peer)
     }
 }
 
+static void on_paused(void *user, const struct endpoint *at, int error, bool is_new)
+{
+    struct door *d = user;
+
+    tell_paused(d->config.metrics, at, error, is_new);
+}
+
 /* The drain begins: no new visits; the requests of those that are here are refused by the
  * router. */
 static void on_drain(void *user)
@@ -518,7 +526,7 @@ int door_open(const struct door_config *config, struct door **ret_door, struct b
 {
     AUTO(door_freep) struct door *d = calloc(1, sizeof(*d));
     struct listener_config listener = { .at = config->at, .is_shared = true, .is_abortive = true,
-                                        .on_accept = on_accept };
+                                        .on_accept = on_accept, .on_paused = on_paused };
     int r;
 
     if (!d)

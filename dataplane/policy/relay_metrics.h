@@ -57,6 +57,8 @@
     X(CONNECTIONS, "adit_relay_connections", GAUGE, NULL, NULL, "Connections at the doors.")      \
     X(CONNECTIONS_TOTAL, "adit_relay_connections_total", COUNTER, NULL, NULL,                     \
       "Connections that came to the doors.")                                                      \
+    X(ACCEPT_PAUSES, "adit_relay_accept_pauses_total", COUNTER, NULL, NULL,                       \
+      "Times a listener waited 100 ms for a free descriptor.")                                    \
     X(CONFIG_AGE, "adit_config_age_seconds", GAUGE, NULL, NULL,                                   \
       "Since the control plane's newest signed word.")                                            \
     X(CONFIG_REVISION, "adit_config_revision", GAUGE, NULL, NULL, "Revision of the state in force.") \

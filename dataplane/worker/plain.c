@@ -1,4 +1,5 @@
 #include "dataplane/worker/plain.h"
+#include "dataplane/worker/paused.h"
 #include "lib/log/log.h"
 #include <errno.h>
 #include <unistd.h>
@@ -38,10 +39,18 @@ static void on_accept(void *user, int fd, const struct endpoint *peer)
         turn_away(p, fd, peer);
 }
 
+static void on_paused(void *user, const struct endpoint *at, int error, bool is_new)
+{
+    struct plain *p = user;
+
+    tell_paused(p->config.metrics, at, error, is_new);
+}
+
 int plain_open(const struct plain_config *config, struct plain **ret_plain, struct buf *reterr)
 {
     AUTO(plain_freep) struct plain *p = calloc(1, sizeof(*p));
-    struct listener_config listener = { .at = config->at, .is_shared = true, .on_accept = on_accept, .user = p };
+    struct listener_config listener = { .at = config->at, .is_shared = true, .on_accept = on_accept,
+                                        .on_paused = on_paused, .user = p };
     char text[ADDR_UNIX_MAX + 8];
     int r;
 

@@ -1,5 +1,6 @@
 #include "dataplane/worker/worker.h"
 #include "dataplane/route/window.h"
+#include "dataplane/worker/paused.h"
 #include "dataplane/worker/plain.h"
 #include "lib/log/log.h"
 #include <errno.h>
@@ -400,6 +401,13 @@ static int make_plain(struct worker *w, const struct tunnel_server_config *serve
     return config.at.kind != ENDPOINT_NONE && can_listen(w, &config.at) ? plain_open(&config, &w->plain, reterr) : 0;
 }
 
+static void on_paused(void *user, const struct endpoint *at, int error, bool is_new)
+{
+    struct worker *w = user;
+
+    tell_paused(w->config.metrics, at, error, is_new);
+}
+
 static int make_server(struct worker *w, struct buf *reterr)
 {
     const struct worker_config *c = &w->config;
@@ -418,6 +426,7 @@ static int make_server(struct worker *w, struct buf *reterr)
         .at = c->tunnel_listen,
         .is_shared = true,
         .on_accept = on_tunnel_accept,
+        .on_paused = on_paused,
         .user = w,
     };
     int r = tunnel_server_new(&server, &w->server);

@@ -36,6 +36,11 @@ static bool is_to_fail(void)
     return true;
 }
 
+void *check_alloc_own(size_t n)
+{
+    return __real_malloc(n);
+}
+
 void *__wrap_malloc(size_t n)
 {
     return is_to_fail() ? NULL : __real_malloc(n);

@@ -16,6 +16,9 @@ void check_alloc_fail(size_t nth);
 /* Whether the one that was to fail has come. */
 bool check_alloc_has_failed(void);
 
+/* What the test itself needs: never the one that fails. */
+void *check_alloc_own(size_t n);
+
 /* Calls run(data) with the 1st, 2nd, 3rd … allocation failing, until one call needs no more:
  * that one must give 0, all before it -ENOMEM, and there must be at least one of those. */
 void check_each_alloc(int (*run)(void *data), void *data);

@@ -1,11 +1,12 @@
 #include "lib/mux/sim_tally_test.h"
+#include <errno.h>
 #include <stdlib.h>
 /*
  * Streams that outlive their links: programs at an entry and a target side write, take, stall,
  * half-close and reset while the lanes between them fail in every way that sim_lanes_test.h
  * knows, and somebody puts in frames that no honest peer would send (sim_hostile_test.h).  All
  * follows from a seed.  ADIT_SEED=n runs that one alone and tells what was put in, ADIT_SEEDS=n
- * so many, from ADIT_SEED_FIRST=n on.
+ * so many, from ADIT_SEED_FIRST=n on; ADIT_STARVED: where allocations fail.
  *
  * Holds: each byte once and in order; nobody says complete while a byte is missing; both ends
  * agree how a stream ended, or one says session-lost; memory within the budget; every stream
@@ -81,7 +82,10 @@ static void on_hello(void *user, struct mux_link *l, struct span body)
         return;
     }
     meet_entry(body);
-    assert_int_equal(mux_link_hello(l, span_str(lane->boot_id)), 0);
+    if (mux_link_hello(l, span_str(lane->boot_id))) {
+        assert_true(sim.is_starved);
+        lane->has_failed[TARGET] = true;
+    }
 }
 
 static void on_failed(void *user, struct mux_link *l, enum reason why, const char *text)
@@ -108,6 +112,12 @@ static void answer(struct prog *prog)
     mux_stream_accept(prog->s, &how);
 }
 
+/* It ended for want of memory, so another OPEN may come where its answer was never heard. */
+static bool is_out_of_memory(const struct prog *prog)
+{
+    return sim.is_starved && prog->is_ended && prog->how == REASON_OVERLOAD;
+}
+
 static void on_open(void *user, struct mux_stream *s, const struct mux_open *open)
 {
     struct prog *prog;
@@ -119,7 +129,7 @@ static void on_open(void *user, struct mux_stream *s, const struct mux_open *ope
         return;
     }
     prog = &progs[open->uid[1]][TARGET];
-    if (prog->was_opened && (!prog->is_gone || prog->peer->is_open))
+    if (prog->was_opened && (!(prog->is_gone || is_out_of_memory(prog)) || prog->peer->is_open))
         fail_msg("seed %lu: stream %u is dialled twice", sim.seed, prog->key);
     *prog = (struct prog){ .key = prog->key, .end = TARGET, .to_send = prog->to_send,
                            .peer = prog->peer, .s = s };
@@ -147,7 +157,7 @@ static void on_reset(void *user, struct mux_stream *s, enum reason why, struct s
     struct prog *prog = user;
 
     (void)s;
-    if (prog->is_harmed || prog->peer->is_harmed)
+    if (prog->is_harmed || prog->peer->is_harmed || (sim.is_starved && why == REASON_OVERLOAD))
         return;
     if (prog->has_reset || (!prog->peer->has_reset && why != REASON_AGENT_RESTARTED))
         fail_msg("seed %lu: stream %u is told a RESET that nobody sent: %s " SPAN_FMT, sim.seed,
@@ -218,7 +228,7 @@ static void on_want_path(void *user, struct mux_stream *s)
     } else {
         r = mux_stream_attach(s, lane->link[ENTRY], span_str(prog->boot_id), sim.now_ms);
     }
-    assert_true(r == 0 || mux_link_state(lane->link[ENTRY]) == MUX_LINK_DRAINING);
+    assert_true(r == 0 || mux_link_state(lane->link[ENTRY]) == MUX_LINK_DRAINING || (r == -ENOMEM && sim.is_starved));
 }
 
 static const struct mux_handlers handlers = {
@@ -254,7 +264,7 @@ static void open_random(void)
     if (r == 0)
         opened++;
     else
-        assert_true(r == REASON_OVERLOAD || r == REASON_LINK_RENEW);
+        assert_true(r == REASON_OVERLOAD || r == REASON_LINK_RENEW || (r == -ENOMEM && sim.is_starved));
 }
 
 static void write_some(struct prog *prog)
@@ -446,7 +456,7 @@ static void check_stream(const struct prog *a, const struct prog *b)
     tally.refused += a->how == REASON_DIAL_TIMEOUT;
 }
 
-static void sim_init(uint64_t seed)
+static void sim_init(uint64_t seed, bool is_starved)
 {
     sim = (struct sim){ .now_ms = 1000, .seed = seed, .on = handlers,
                         .rng = seed * 2654435761u + 88172645463325252u };
@@ -459,8 +469,9 @@ static void sim_init(uint64_t seed)
         list_init(&sim.lanes[i].in[1]);
     }
     sim.lanes_wanted = 1 + below(3);
-    sim.is_harsh = one_in(5);
-    sim.is_hostile = one_in(3);
+    sim.is_starved = is_starved;
+    sim.is_harsh = one_in(5) || is_starved;
+    sim.is_hostile = one_in(3) && !is_starved;
     sim.delay_ms = one_in(2) ? below(60) : 0;
     for (int end = 0; end < 2; end++) {
         sim.config[end] = (struct mux_config){
@@ -493,16 +504,18 @@ static void chaos(void)
             restart((int)below(2));
         if (sim.is_hostile && one_in(6))
             hostile_step(harm);
+        starve();
         step();
     }
 }
 
-static void run_seed(uint64_t seed)
+static void run_seed(uint64_t seed, bool is_starved)
 {
     uint64_t until;
 
-    sim_init(seed);
+    sim_init(seed, is_starved);
     chaos();
+    check_alloc_fail(0);
     sim.is_calm = true;
     until = sim.now_ms + CALM_MS;
     for (int i = 0; i < LANES_MAX; i++)
@@ -540,12 +553,14 @@ static void test_sim(void **state)
     (void)state;
     pattern_init();
     if (one) {
-        run_seed(strtoull(one, NULL, 10));
+        run_seed(strtoull(one, NULL, 10), getenv("ADIT_STARVED") != NULL);
         sim.seed = 0;
         return;
     }
     for (uint64_t seed = first; seed <= last; seed++)
-        run_seed(seed);
+        run_seed(seed, false);
+    for (uint64_t seed = first; seed <= first + (last - first) / 4; seed++)
+        run_seed(seed, true);
     sim.seed = 0;
     check_tally();
 }

@@ -1,4 +1,5 @@
 #pragma once
+#include "lib/check/alloc.h"
 #include "lib/check/check.h"
 #include "lib/mux/mux_internal.h"
 #include <stdio.h>
@@ -25,7 +26,7 @@ enum fault {
     FAULT_STALLED_END, FAULT_RESET_BY_ENTRY, FAULT_RESET_BY_TARGET, FAULT_LATE_ANSWER,
     FAULT_OUTAGE,       /* no lane comes back before the graces are over */
     FAULT_IDS_END,      /* a link whose ids come to their end */
-    FAULT_REFUSED, FAULT_OLD_BOOT, FAULT_FORGED, FAULT_PRESSURE,
+    FAULT_REFUSED, FAULT_OLD_BOOT, FAULT_FORGED, FAULT_PRESSURE, FAULT_NO_MEMORY,
     FAULT_COUNT
 };
 
@@ -61,6 +62,7 @@ static struct sim {
     char boot_id[2][8];
     bool is_harsh;                  /* what streams need not survive happens too */
     bool is_hostile, is_playing;    /* somebody puts frames in between; just now */
+    bool is_starved;                /* allocations fail: whoever needs them may end, with a reason */
     bool is_calm, has_moved;        /* something happened in this step */
 } sim;
 
@@ -172,6 +174,22 @@ static inline void lane_reset(struct lane *lane, bool is_late)
     faults[is_late ? FAULT_RESET_LATE : FAULT_RESET]++;
 }
 
+/* Without memory there is no lane. */
+static inline void lane_greet(struct lane *lane)
+{
+    bool is_whole = lane->link[ENTRY] && lane->link[TARGET];
+    int r = is_whole ? mux_link_hello(lane->link[ENTRY], span_str(sim.boot_id[ENTRY])) : -ENOMEM;
+
+    if (r == 0)
+        return;
+    assert_true(sim.is_starved && r == -ENOMEM);
+    for (int end = 0; end < 2; end++) {
+        if (lane->link[end])
+            mux_link_free(lane->link[end]);
+        lane->link[end] = NULL;
+    }
+}
+
 static inline void lane_dial(void)
 {
     for (int i = 0; i < LANES_MAX; i++) {
@@ -184,10 +202,10 @@ static inline void lane_dial(void)
         for (int end = 0; end < 2; end++) {
             list_init(&lane->in[end]);
             lane->link[end] = mux_link_new(sim.mux[end], lane, sim.now_ms);
-            assert_non_null(lane->link[end]);
+            assert_true(lane->link[end] || sim.is_starved);
         }
-        assert_int_equal(mux_link_hello(lane->link[ENTRY], span_str(sim.boot_id[ENTRY])), 0);
-        if (one_in(8))
+        lane_greet(lane);
+        if (lane->link[ENTRY] && one_in(8))
             lane->link[ENTRY]->next_id = 0xfffffffeu - 2 * (MUX_IDS_LEFT + below(4));
         return;
     }
@@ -218,7 +236,7 @@ static inline void lane_send(struct lane *lane, int from)
     sim.has_moved = true;
     if (lane->is_silent || lane_is_dying(lane) || !lane->link[!from])
         return;
-    m = malloc(sizeof(*m) + n);
+    m = check_alloc_own(sizeof(*m) + n);
     assert_non_null(m);
     *m = (struct message){ .len = n, .due_ms = sim.now_ms + sim.delay_ms };
     memcpy(m->bytes, bytes, n);
@@ -237,7 +255,7 @@ static inline bool lane_deliver(struct lane *lane, int to)
     n = m->len - m->taken;
     if (n > 1 && one_in(4))
         n = 1 + below((unsigned)n);
-    copy = malloc(n);               /* of its own size, so that a sanitizer sees its end */
+    copy = check_alloc_own(n);               /* of its own size, so that a sanitizer sees its end */
     assert_non_null(copy);
     memcpy(copy, m->bytes + m->taken, n);
     m->taken += n;
@@ -384,6 +402,7 @@ static inline void end_start(int end)
     (void)snprintf(sim.boot_id[end], sizeof(sim.boot_id[end]), "%c%u", end ? 't' : 'e',
                    sim.boots[end]);
     sim.config[end].boot_id = sim.boot_id[end];
+    check_alloc_fail(0);
     sim.mux[end] = mux_new(&sim.config[end], &sim.on);
     assert_non_null(sim.mux[end]);
 }
@@ -407,4 +426,13 @@ static inline void end_stop(int end)
     sim.mux[end] = NULL;
     if (end == TARGET)
         sim.entry_seen = 0;
+}
+
+/* One of the next allocations fails; of what the test itself needs, none does. */
+static inline void starve(void)
+{
+    if (!sim.is_starved || !one_in(6))
+        return;
+    faults[FAULT_NO_MEMORY] += check_alloc_has_failed();
+    check_alloc_fail(1 + below(20));
 }

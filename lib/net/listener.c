@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #define PAUSE_MS 100
+#define NEW_MS 1000
 
 struct listener {
     struct loop *loop;
@@ -17,6 +18,7 @@ struct listener {
     struct loop_timer timer;    /* on while accepting pauses */
     struct loop_reap reap;
     struct listener_stats stats;
+    uint64_t paused_ms;         /* 0: never */
     int fd;
     bool is_freed;
 };
@@ -26,6 +28,19 @@ static void on_pause_over(void *arg)
     struct listener *s = arg;
 
     watch_set(s->watch, WATCH_READ);
+}
+
+static void pause_accepting(struct listener *s, int error)
+{
+    uint64_t now_ms = loop_now_ms(s->loop);
+    bool is_new = !s->paused_ms || now_ms - s->paused_ms > NEW_MS;
+
+    s->stats.paused++;
+    s->paused_ms = now_ms;
+    watch_set(s->watch, 0);
+    timer_start(s->loop, &s->timer, PAUSE_MS, on_pause_over, s);
+    if (s->config.on_paused)
+        s->config.on_paused(s->config.user, &s->at, error, is_new);
 }
 
 /* False: no more in this turn. */
@@ -38,9 +53,7 @@ static bool accept_failed(struct listener *s, int error)
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
-        s->stats.paused++;
-        watch_set(s->watch, 0);
-        timer_start(s->loop, &s->timer, PAUSE_MS, on_pause_over, s);
+        pause_accepting(s, error);
         return false;
     default:                    /* the connection was gone before it was accepted */
         s->stats.errors++;

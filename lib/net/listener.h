@@ -23,6 +23,8 @@ struct listener_config {
     uint32_t turn_max;              /* connections taken in one turn; 0: 32 */
     mode_t mode;                    /* of a Unix socket's file; 0: 0600 */
     void (*on_accept)(void *user, int fd, const struct endpoint *peer);
+    /* Each time accepting pauses; is_new: the last time was more than 1 s ago.  May be NULL. */
+    void (*on_paused)(void *user, const struct endpoint *at, int error, bool is_new);
     void *user;
 };
 
