@@ -1,4 +1,5 @@
 // room: lib/base
+// parser: lib/base/addr.c lib/base/endpoint.c
 /* Addresses, prefixes, endpoints, authorities, names: what is taken is canonical when written. */
 #include "lib/base/addr.h"
 

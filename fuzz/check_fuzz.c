@@ -1,4 +1,5 @@
 // room: controlplane/domain
+// parser: controlplane/domain/check.c controlplane/domain/when.c
 #include "controlplane/domain/check.h"
 #include "controlplane/domain/when.h"
 #include <stdlib.h>

@@ -1,4 +1,6 @@
 // room: lib/tunnel
+// parser: lib/tunnel/hello.c
+// beside: hello_proof hello_proof_is_right put_signed hello_sign hello_check_signature hello_order
 #include "lib/tunnel/hello.h"
 
 #include <stdint.h>

@@ -1,4 +1,5 @@
 // room: lib/http1
+// parser: lib/http1/body.c
 #include "lib/http1/http1.h"
 #include <string.h>
 /*

@@ -1,4 +1,5 @@
 // room: lib/http1
+// parser: lib/http1/request.c lib/http1/head.c lib/http1/target.c lib/http1/framing.c lib/http1/chars.c
 #include "lib/http1/http1.h"
 #include <string.h>
 /*

@@ -1,4 +1,5 @@
 // room: lib/json
+// parser: lib/json/tree.c lib/json/scan.c lib/json/walk.c lib/json/decode.c
 /* Parse, print, parse again: the same text; decode by a table; merge with itself; and a walk takes
  * what the parser takes. */
 #include "lib/json/json.h"
@@ -66,6 +67,28 @@ static void check_decode(const struct json_value *v)
     buf_deinit(&out);
 }
 
+/* Each member and item is found by its place and by its name, and says what its kind can. */
+static void check_parts(const struct json_value *v)
+{
+    for (size_t i = 0; i < json_count(v); i++) {
+        enum json_kind whole = json_kind_of(v);
+        struct span key = SPAN_NONE, text;
+        const struct json_value *part = whole == JSON_IS_ARRAY ? json_at(v, i) : json_member(v, i, &key);
+        int64_t number;
+        bool is_on;
+
+        must(part != NULL);
+        must(json_as_str(part, &text) == (json_kind_of(part) == JSON_IS_STR));
+        must(json_as_int(part, &number) || json_kind_of(part) != JSON_IS_INT);
+        must(whole != JSON_IS_OBJECT || json_get(v, key.p) == part);
+        must(whole != JSON_IS_OBJECT || json_get_bool(v, key.p, &is_on) == (json_kind_of(part) == JSON_IS_BOOL));
+        must(whole != JSON_IS_OBJECT || json_get_str(v, key.p, &text) == json_as_str(part, &text));
+        must(whole != JSON_IS_OBJECT || json_get_int(v, key.p, &number) == json_as_int(part, &number));
+        if (json_kind_of(part) == JSON_IS_ARRAY || json_kind_of(part) == JSON_IS_OBJECT)
+            check_parts(part);
+    }
+}
+
 /* Values inside are checked one by one.  Returns how many there are, or -1: refused. */
 static long walk(struct span text)
 {
@@ -78,6 +101,7 @@ static long walk(struct span text)
     while (!r && !(r = json_walk_next(&w, &key, &value))) {
         if (!json_raw_is_valid(value))
             return -1;
+        must(json_raw_str(value).n <= value.n && json_raw_int(value) <= INT64_MAX);
         count++;
     }
     return r == JSON_E_END ? count : -1;
@@ -102,12 +126,15 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t n)
 {
     AUTO(json_value_freep) struct json_value *v = NULL, *merged = NULL;
     struct json_error e;
+    struct span found;
 
     check_walk(span_of(data, n));
+    (void)!json_walk_find(span_of(data, n), "name", &found);
     if (json_parse(span_of(data, n), &v, &e))
         return 0;
     check_print(v);
     check_decode(v);
+    check_parts(v);
     must(json_merge(v, v, &merged) == 0);
     check_print(merged);
     return 0;

@@ -1,4 +1,5 @@
 // room: lib/mux
+// parser: lib/mux/frame.c lib/mux/open.c lib/mux/tags.c
 /* A frame and the payload of every type: what was read can be written and reads the same. */
 #include "lib/mux/frame.h"
 #include "lib/mux/open.h"

@@ -1,4 +1,5 @@
 // room: lib/mux
+// parser: lib/mux/link_in.c lib/mux/stream_in.c
 /*
  * A whole end of the mux, fed with bytes that a peer made up, while its program acts: takes,
  * answers, writes, resets.  Whatever comes: within memory, every stream told its end once,
@@ -22,6 +23,7 @@ static struct {
     struct mux_stream *streams[STREAMS_MAX * 4];
     unsigned temper;
     uint64_t now_ms;
+    unsigned seen;
     bool is_failed;
 } w;
 
@@ -65,6 +67,49 @@ static void read_some(struct mux_stream *s, size_t most)
         mux_stream_consume(s, n);
         most -= n;
     }
+}
+
+/* Spans that a program is given can be read to their end. */
+static unsigned read_all(struct span s)
+{
+    unsigned sum = 0;
+
+    for (size_t i = 0; i < s.n; i++)
+        sum += (unsigned char)s.p[i];
+    return sum;
+}
+
+static void on_proved(void *user, struct mux_link *l, uint32_t rtt_us)
+{
+    (void)user;
+    (void)rtt_us;
+    must(l == w.link);
+}
+
+static void on_goaway(void *user, struct mux_link *l, enum reason why, struct span text, uint32_t ms_left)
+{
+    (void)user;
+    (void)ms_left;
+    must(l == w.link && why < REASON_COUNT);
+    w.seen += read_all(text);
+}
+
+static void on_notice(void *user, struct mux_link *l, uint8_t kind, uint64_t revision, struct span body)
+{
+    (void)user;
+    (void)l;
+    w.seen += read_all(body) + kind + (unsigned)revision;
+}
+
+static void on_refused(void *user, struct mux_stream *s, enum reason why, struct span text)
+{
+    must(*(struct mux_stream **)user == s && why < REASON_COUNT);
+    w.seen += read_all(text);
+}
+
+static void on_tries(void *user, struct mux_stream *s, const struct mux_opened *tries)
+{
+    must(*(struct mux_stream **)user == s && tries->try_count <= MUX_TRIES_MAX);
 }
 
 static void on_hello(void *user, struct mux_link *l, struct span json)
@@ -155,6 +200,8 @@ static const struct mux_handlers handlers = {
     .on_hello = on_hello, .on_open = on_open, .on_opened = on_opened,
     .on_readable = on_readable, .on_writable = on_writable, .on_ended = on_ended,
     .on_failed = on_failed, .on_want_path = on_want_path, .on_datagram = on_datagram,
+    .on_proved = on_proved, .on_goaway = on_goaway, .on_notice = on_notice,
+    .on_refused = on_refused, .on_tries = on_tries,
 };
 
 static void produce(void)

@@ -1,4 +1,6 @@
 // room: lib/config
+// parser: lib/config/yaml.c lib/config/value.c lib/config/flags.c
+// beside: option_value_size read_secret parse_secret url_print option_value_print option_value_eq option_value_swap
 /* The YAML file, the first line of which stands for a flag. */
 #include "lib/config/option_internal.h"
 

@@ -1,4 +1,6 @@
 // room: lib/policy
+// parser: lib/policy/acl.c
+// beside: glob_matches suffix_matches host_pattern_matches ports_have means rule_means any_means may_mean acl_may_allow acl_allows acl_allows_unix acl_lifts_special acl_add_deny acl_add_special
 #include "lib/policy/decide.h"
 #include "lib/policy/reach.h"
 #include <stdio.h>

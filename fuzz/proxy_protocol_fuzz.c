@@ -1,4 +1,5 @@
 // room: dataplane/doors
+// parser: dataplane/doors/proxy_protocol.c
 #include "dataplane/doors/proxy_protocol.h"
 /*
  * Byte by byte a PROXY header gives the same answer as all at once.

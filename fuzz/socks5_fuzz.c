@@ -1,4 +1,6 @@
 // room: dataplane/doors
+// parser: dataplane/doors/socks5.c
+// beside: socks5_error_reply socks5_error_text socks5_method_write socks5_password_write socks5_reply_write address_write socks5_datagram_parse socks5_datagram_write
 #include "dataplane/doors/socks5.h"
 /*
  * The first byte chooses the message.  Byte by byte it gives the same answer as all at once,

@@ -1,4 +1,6 @@
 // room: lib/state
+// parser: lib/state/state.c lib/state/document.c lib/state/join.c lib/state/record_codec.c lib/state/record_element.c lib/state/agentpolicy.c lib/state/keyset.c
+// beside: state_head_sign change_sign state_delta_sign state_snapshot_sign state_head_check join_mac join_mac_check record_put_line record_remove_line record_field_at put_rule agentpolicy_sign put_public keyset_sign keyset_open_pinned keyset_ref keyset_unref keyset_cluster keyset_serial
 #include "lib/state/agentpolicy.h"
 #include "lib/state/join.h"
 #include "lib/state/state.h"

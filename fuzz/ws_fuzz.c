@@ -1,4 +1,5 @@
 // room: lib/ws
+// parser: lib/ws/parser.c lib/ws/utf8.c
 #include "lib/ws/ws.h"
 /*
  * Frames from a server: split anywhere they give the same events and payload, up to the same

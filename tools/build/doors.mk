@@ -10,6 +10,7 @@ help:
 #: make check      build, layers, lint, unit tests (4 minutes, no root)
 #: make long       soak, chaos, long fuzz
 #: make fuzz       each fuzzer for FUZZ_S seconds (20), from its corpus
+#: make fuzz-coverage  what its corpus reaches of each parser (90 % at the least)
 #: make bench      measurements
 #: make install    the programs, into $(DESTDIR)$(PREFIX)/bin
 #: make clean      removes what was built; make distclean: var/ too, after asking
