@@ -1,5 +1,6 @@
 // room: lib/mux
 // parser: lib/mux/link_in.c lib/mux/stream_in.c
+// beside: drop_unacked
 /*
  * A whole end of the mux, fed with bytes that a peer made up, while its program acts: takes,
  * answers, writes, resets.  Whatever comes: within memory, every stream told its end once,

@@ -1,6 +1,6 @@
 // room: dataplane/doors
 // parser: dataplane/doors/socks5.c
-// beside: socks5_error_reply socks5_error_text socks5_method_write socks5_password_write socks5_reply_write is_wrong is_zero socks5_greeting_parse has_control text_read socks5_password_parse command_read socks5_request_parse
+// beside: socks5_error_reply socks5_error_text socks5_method_write socks5_password_write socks5_reply_write is_wrong is_zero socks5_greeting_parse has_control text_read socks5_password_parse command_read socks5_request_parse is_visible
 #include "dataplane/doors/socks5.h"
 #include <stdlib.h>
 #include <string.h>
