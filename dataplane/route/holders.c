@@ -128,6 +128,7 @@ static int agent_new(struct holders *h, struct seat *seat, struct held_agent **r
         return r;
     }
     a->seat = seat_ref(seat);
+    a->left_seen = seat->left_count;
     *ret_agent = a;
     return 0;
 }
@@ -143,6 +144,7 @@ static int agent_get(struct holders *h, struct seat *seat, struct held_agent **r
         evict(h, a);
         seat_unref(a->seat);
         a->seat = seat_ref(seat);
+        a->left_seen = seat->left_count;
     }
     if (a->lane_count == HOLDER_LANES_MAX)
         return -ENOSPC;
@@ -180,19 +182,46 @@ static struct lane *find_lane(struct held_agent *a, const struct tunnel *t)
     return NULL;
 }
 
-bool holders_drop_left(struct holders *h, const struct ulid *agent, const char *session, const struct tunnel *by)
+static bool drop_lane(struct held_agent *a, struct span session, const struct tunnel *but)
 {
-    struct held_agent *a = holders_find(h, agent);
-
-    for (size_t i = 0; a && i < a->lane_count; i++) {
+    for (size_t i = 0; i < a->lane_count; i++) {
         struct tunnel *t = a->lanes[i].tunnel;
 
-        if (t == by || !span_eq(ulid_span(&tunnel_own_hello(t)->session.id), span_str(session)))
+        if (t == but || !span_eq(ulid_span(&tunnel_own_hello(t)->session.id), session))
             continue;
         tunnel_drop(t, REASON_SESSION_LOST, "the agent has left it for a new one");
         return true;
     }
     return false;
+}
+
+bool holders_drop_left(struct holders *h, const struct ulid *agent, const char *session, const struct tunnel *by)
+{
+    struct held_agent *a = holders_find(h, agent);
+
+    if (!a)
+        return false;
+    if (drop_lane(a, span_str(session), by))
+        return true;
+    roster_tell_left(h->roster, h->worker, a->seat, session);
+    return false;
+}
+
+void holders_drop_told(struct holders *h)
+{
+    struct ulid sessions[ROSTER_LEFT_MAX];
+    struct map_cursor cursor = { 0 };
+    struct map_node *node;
+
+    while ((node = map_next(&h->agents, &cursor))) {
+        struct held_agent *a = container_of(node, struct held_agent, node);
+        uint32_t told = a->seat->left_count;
+        size_t count = told == a->left_seen ? 0 : roster_left(h->roster, a->seat, sessions);
+
+        a->left_seen = told;
+        for (size_t i = 0; i < count; i++)
+            (void)drop_lane(a, ulid_span(&sessions[i]), NULL);
+    }
 }
 
 bool holders_remove(struct holders *h, const struct ulid *agent, const struct tunnel *t)

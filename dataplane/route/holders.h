@@ -26,6 +26,7 @@ struct held_agent {
     struct map_node node;
     struct ulid id;
     struct seat *seat;              /* a reference */
+    uint32_t left_seen;             /* how many of the links that it left are known here */
     size_t lane_count;
     struct lane lanes[HOLDER_LANES_MAX];
 };
@@ -47,11 +48,13 @@ struct held_agent *holders_find(const struct holders *h, const struct ulid *agen
 enum reason holders_add(struct holders *h, struct tunnel *t, const struct identity *who,
                         const struct tunnel_hello *hello, uint64_t now_ms, bool *ret_was_replaced,
                         struct held_agent **ret_agent);
-/* The agent has left the link on which it was offered that session, and dialled `by`: it ends, if it
- * is here.  True: it was. */
+/* The agent has left the link on which it was offered that session, and dialled `by`: it ends.  True:
+ * it was here; else the other workers look for it. */
 bool holders_drop_left(struct holders *h, const struct ulid *agent, const char *session, const struct tunnel *by);
 /* Its tunnel is up: streams may be opened over it, and the other workers know. */
 void holders_up(struct holders *h, const struct ulid *agent);
+/* Ends the links of which another worker was told that they were left. */
+void holders_drop_told(struct holders *h);
 /* Closes the tunnels of processes that another worker saw replaced. */
 void holders_evict_replaced(struct holders *h);
 /* `agent`: under whose id it was added, whatever certificate the tunnel showed. */

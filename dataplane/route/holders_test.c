@@ -214,6 +214,52 @@ static void test_left(void **state)
     town_close(&t);
 }
 
+static void add_to(struct holders *h, struct town *t, unsigned i)
+{
+    const struct identity who = { .kind = CERT_AGENT, .id = uid(100), .generation = 3 };
+    struct held_agent *held;
+    bool was_replaced;
+
+    assert_int_equal(holders_add(h, t->ours[i].tunnel, &who, tunnel_peer_hello(t->ours[i].tunnel), t->now_ms,
+                                 &was_replaced, &held), REASON_NONE);
+}
+
+static void test_left_elsewhere(void **state)
+{
+    const struct ulid id = uid(100);
+    struct holders workers[2];
+    struct roster *roster;
+    struct town t;
+
+    (void)state;
+    check_row("drops the link that the agent has left at another worker, and no other");
+    town_open(&t);
+    assert_int_equal(roster_new(2, 4, &roster), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        holders_init(&workers[i], roster, i, 4);
+        link_up(&t, i, 20, 1);
+        add_to(&workers[i], &t, i);
+    }
+    link_up(&t, 2, 20, 1);
+    add_to(&workers[0], &t, 2);
+    assert_false(holders_drop_left(&workers[1], &id, tunnel_own_hello(t.ours[0].tunnel)->session.id.text,
+                                   t.ours[1].tunnel));
+    assert_false(t.ours[0].is_finishing);
+    holders_drop_told(&workers[0]);
+    holders_drop_told(&workers[1]);
+    assert_true(t.ours[0].is_finishing);
+    assert_false(t.ours[1].is_finishing || t.ours[2].is_finishing);
+
+    check_row("is told once");
+    t.ours[0].is_finishing = false;
+    holders_drop_told(&workers[0]);
+    assert_false(t.ours[0].is_finishing);
+    holders_deinit(&workers[0]);
+    holders_deinit(&workers[1]);
+    roster_free(roster);
+    town_close(&t);
+}
+
 static void test_bounds(void **state)
 {
     bool was_replaced;
@@ -358,7 +404,7 @@ static void test_sessions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lanes), cmocka_unit_test(test_left), cmocka_unit_test(test_bounds), cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_lanes), cmocka_unit_test(test_left), cmocka_unit_test(test_left_elsewhere), cmocka_unit_test(test_bounds), cmocka_unit_test(test_replaced),
         cmocka_unit_test(test_routing), cmocka_unit_test(test_sessions),
     };
 

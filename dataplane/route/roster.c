@@ -186,6 +186,26 @@ bool roster_session(struct roster *r, const struct ulid *agent, const struct uli
     return is_known;
 }
 
+void roster_tell_left(struct roster *r, unsigned worker, struct seat *seat, const char *session)
+{
+    pthread_mutex_lock(&r->lock);
+    (void)ulid_parse(span_str(session), &seat->left[seat->left_count % ROSTER_LEFT_MAX]);
+    atomic_fetch_add(&seat->left_count, 1);
+    pthread_mutex_unlock(&r->lock);
+    roster_ring(r, worker);
+}
+
+size_t roster_left(struct roster *r, const struct seat *seat, struct ulid ret_sessions[ROSTER_LEFT_MAX])
+{
+    size_t count;
+
+    pthread_mutex_lock(&r->lock);
+    count = seat->left_count < ROSTER_LEFT_MAX ? seat->left_count : ROSTER_LEFT_MAX;
+    memcpy(ret_sessions, seat->left, count * sizeof(seat->left[0]));
+    pthread_mutex_unlock(&r->lock);
+    return count;
+}
+
 /* --- bells ------------------------------------------------------------------------------------ */
 
 void roster_set_bell(struct roster *r, unsigned worker, struct loop *loop, void (*fn)(void *arg), void *arg)

@@ -25,6 +25,7 @@
 #define ROSTER_WORKERS_MAX 64
 #define ROSTER_LINKS_MAX 64         /* of one agent, over all workers */
 #define ROSTER_SESSIONS_MAX 4       /* kept, so that a lane or a return can be proved */
+#define ROSTER_LEFT_MAX 4           /* links of an agent that it has left, of those told last */
 #define ROSTER_PROOF_REST_MS 25000
 
 struct roster;
@@ -49,6 +50,8 @@ struct seat {
     uint32_t link_count;            /* under the roster's lock, as the next two */
     size_t session_count;
     struct tunnel_session sessions[ROSTER_SESSIONS_MAX];
+    struct ulid left[ROSTER_LEFT_MAX];      /* likewise: the sessions that those links were offered */
+    _Atomic uint32_t left_count;    /* rises with each that is told */
     unsigned berth_count;
     struct berth berths[];          /* by worker */
 };
@@ -78,6 +81,11 @@ bool roster_leave(struct roster *r, unsigned worker, struct seat *seat);
 /* The session of an agent that is here, and its seat; false: not known. */
 bool roster_session(struct roster *r, const struct ulid *agent, const struct ulid *session,
                     struct tunnel_session *ret_session, struct seat **ret_seat);
+
+/* The agent has left the link that was offered that session: the other workers are told. */
+void roster_tell_left(struct roster *r, unsigned worker, struct seat *seat, const char *session);
+/* What was told of it last; how many. */
+size_t roster_left(struct roster *r, const struct seat *seat, struct ulid ret_sessions[ROSTER_LEFT_MAX]);
 
 struct seat *seat_ref(struct seat *s);
 void seat_unref(struct seat *s);

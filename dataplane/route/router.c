@@ -108,6 +108,7 @@ void router_set_view(struct router *router, struct view *v)
 void router_look_at_roster(struct router *router)
 {
     holders_evict_replaced(&router->holders);
+    holders_drop_told(&router->holders);
     router_agent_up(router);
 }
 

@@ -1,10 +1,11 @@
 # it makes its links anew as soon as the agent's address changes, and streams go on over them without a byte lost
 # timeout: 180
 import json
+import os
+import pathlib
 import socket
 import subprocess
 import threading
-import time
 
 from attack import metric
 from clients import connect
@@ -64,6 +65,9 @@ class Drip:
 
 
 inside = Inside()
+os.makedirs("/tmp/var", 0o700)
+# The old link and the new one are at the same worker: what is seen here is the agent's part.
+pathlib.Path("/tmp/var/relay.yaml").write_text("workers: 1\n")
 with Up("--public", HERE_IP) as up:
     listener = socket.create_server(("fd99::1", 7000), family=socket.AF_INET6)
     serve(listener, line_server)
@@ -82,15 +86,13 @@ with Up("--public", HERE_IP) as up:
 
     for n in (2, 3, 4):
         before = len(logged(agent, "network.changed"))
-        changed = time.monotonic()
         ip(inside, "addr", "del", f"10.99.0.{n}/24", "dev", "inside1")
         wait_until(lambda: len(logged(agent, "network.changed")) > before, 20, lambda: agent.process.output)
         wait_until(lambda: len(logged(agent, "link.up")) == n, 20, lambda: agent.process.output)
         drip.goes_on(20)
-        print(f"without 10.99.0.{n}: {time.monotonic() - changed:.1f} s")
     # The relay was told: it did not have to find silence out.
-    relay = (up.var / "log/relay.log").read_text()
-    check(relay.count("the agent has left it for a new one") == 3, relay[-4000:])
+    log = up.var / "log/relay.log"
+    wait_until(lambda: log.read_text().count("the agent has left it for a new one") == 3, 20, lambda: log.read_text()[-4000:])
     check(metric("adit_relay_streams_moved_total") >= 3)
 
     # No address at all for a while; the agent does not sleep through the new one.
