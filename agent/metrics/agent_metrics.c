@@ -34,13 +34,24 @@ static void take_resolve(struct metric_slot *slot, const struct resolve_stats *s
     metric_set(slot, M_NAMES_REFUSED, (int64_t)s->refused);
 }
 
+static void take_uplink(struct metric_slot *slot, const struct uplink *uplink)
+{
+    const struct uplink_stats *s = uplink_stats(uplink);
+
+    metric_set(slot, M_LINKS, uplink_links_up(uplink));
+    metric_set(slot, M_LINK_DIALS, (int64_t)s->dials);
+    metric_set(slot, M_LINKS_MOVED, (int64_t)s->moved);
+    for (unsigned i = 0; i < REASON_COUNT; i++)
+        metric_set_at(slot, M_LINKS_LOST, i, 0, (int64_t)s->lost[i]);
+}
+
 void agent_metrics_take(struct metrics *m, const struct resolve_stats *resolve, const struct dialer_stats *dial,
                         const struct uplink *uplink)
 {
     struct metric_slot *slot = metrics_slot(m, 0);
 
     take_resolve(slot, resolve);
-    metric_set(slot, M_LINKS, uplink_links_up(uplink));
+    take_uplink(slot, uplink);
     metric_set(slot, M_STREAMS, dial->live);
     metric_set(slot, M_OPENED, (int64_t)dial->opened);
     metric_set(slot, M_DATAGRAMS_SENT, (int64_t)dial->udp.sent);

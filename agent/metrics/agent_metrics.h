@@ -11,6 +11,11 @@
  */
 #define AGENT_METRICS(X)                                                                          \
     X(LINKS, "adit_agent_links", GAUGE, NULL, NULL, "Links to relays that are up.")               \
+    X(LINK_DIALS, "adit_agent_link_dials_total", COUNTER, NULL, NULL, "Times that a relay was dialled.") \
+    X(LINKS_LOST, "adit_agent_links_lost_total", COUNTER, &metric_by_reason, NULL,                \
+      "Links that ended, and tries that brought none.")                                           \
+    X(LINKS_MOVED, "adit_agent_links_moved_total", COUNTER, NULL, NULL,                           \
+      "Links that were left for new ones because this machine's addresses changed.")              \
     X(STREAMS, "adit_agent_streams", GAUGE, NULL, NULL, "Streams that are open or being opened.") \
     X(OPENED, "adit_agent_streams_opened_total", COUNTER, NULL, NULL, "Targets that were connected to.") \
     X(REFUSED, "adit_agent_refused_total", COUNTER, &metric_by_reason, NULL, "Streams that were refused here.") \

@@ -37,11 +37,10 @@ static void path_dial(void *arg)
     struct path *p = arg;
     struct uplink *u = p->uplink;
     /* Where TLS ends before the relay, it sees no certificate: the key signs instead. */
-    const struct tunnel_login login = {
+    struct tunnel_login login = {
         .kind = u->config.way.tls_proxy_ca ? TUNNEL_SIGNATURE : TUNNEL_CERTIFICATE,
         .chain = u->config.member->chain,
         .key = u->config.member->key,
-        .replaces = p->left,
     };
     const struct tunnel_dial dial = {
         .loop = u->config.loop,
@@ -57,8 +56,12 @@ static void path_dial(void *arg)
         .user = p,
     };
     uint64_t wait_ms;
-    int r = tunnel_dial(&dial, &p->tunnel);
+    int r;
 
+    if (!p->worn)                   /* that one is not given up: it ends in order */
+        login.replaces = p->left;
+    r = tunnel_dial(&dial, &p->tunnel);
+    u->stats.dials++;
     p->is_moving = false;
     if (r) {
         p->tunnel = NULL;
@@ -309,6 +312,7 @@ static void on_down(void *user, struct tunnel *t, enum reason why, const char *t
     p->up_at_ms = 0;
     if (why != REASON_NONE)
         p->last_reason = why;
+    p->uplink->stats.lost[why]++;
     if (!p->is_moving)
         p->failures = was_steady ? 0 : p->failures + 1;
     wait_ms = path_retry(p);
@@ -349,6 +353,8 @@ static bool path_move(struct path *p, bool is_other)
 {
     bool is_up = p->tunnel && tunnel_is_up(p->tunnel);
 
+    if (p->worn && has_moved(p->worn))
+        tunnel_drop(p->worn, REASON_SESSION_LOST, "this machine's addresses changed");
     if (is_up ? !has_moved(p->tunnel) : !is_other)
         return false;
     p->failures = 0;
@@ -368,6 +374,7 @@ void uplink_network_changed(struct uplink *u, bool is_other)
         return;
     for (size_t i = 0; i < u->path_count; i++)
         left += path_move(&u->paths[i], is_other);
+    u->stats.moved += left;
     if (left || is_other)
         LOG(INFO, "network.changed", U("links_anew", left), U("links", u->path_count));
 }
@@ -513,6 +520,11 @@ const struct mux_stats *uplink_mux_stats(const struct uplink *u)
 uint32_t uplink_streams(const struct uplink *u)
 {
     return mux_stats(u->mux)->streams;
+}
+
+const struct uplink_stats *uplink_stats(const struct uplink *u)
+{
+    return &u->stats;
 }
 
 unsigned uplink_links_up(const struct uplink *u)

@@ -44,6 +44,11 @@ struct uplink_status {
     enum reason last_reason;
 };
 
+struct uplink_stats {
+    uint64_t dials, lost[REASON_COUNT];     /* tries and links that ended, by reason */
+    uint64_t moved;                         /* of them, those left because addresses changed */
+};
+
 MUST_CHECK int uplink_new(const struct uplink_config *config, struct uplink **ret_uplink, struct buf *reterr);
 void uplink_free(struct uplink *u);
 DEFINE_FREEP(uplink, uplink_free)
@@ -57,4 +62,5 @@ void uplink_hurry(struct uplink *u);
 size_t uplink_status(const struct uplink *u, struct uplink_status *ret_status, size_t max);
 const struct mux_stats *uplink_mux_stats(const struct uplink *u);
 uint32_t uplink_streams(const struct uplink *u);
+const struct uplink_stats *uplink_stats(const struct uplink *u);
 unsigned uplink_links_up(const struct uplink *u);

@@ -37,4 +37,5 @@ struct uplink {
     struct key *renewing;           /* the key that a renewal under way is for */
     struct buf request;             /* and what was asked */
     uint64_t drain_until_ms;        /* 0: not draining */
+    struct uplink_stats stats;
 };

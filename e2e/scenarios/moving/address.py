@@ -71,7 +71,7 @@ pathlib.Path("/tmp/var/relay.yaml").write_text("workers: 1\n")
 with Up("--public", HERE_IP) as up:
     listener = socket.create_server(("fd99::1", 7000), family=socket.AF_INET6)
     serve(listener, line_server)
-    agent = up.add_agent("far", group="far", there=inside.there)
+    agent = up.add_agent("far", "--admin-listen", "127.0.0.1:9102", group="far", there=inside.there)
     up.allow("far", ["fd99::/64"], [7000], agent_group="far")
     # When an address goes, those that were added behind it stay.
     inside.there(lambda: open("/proc/sys/net/ipv4/conf/inside1/promote_secondaries", "w").write("1"))
@@ -94,6 +94,7 @@ with Up("--public", HERE_IP) as up:
     log = up.var / "log/relay.log"
     wait_until(lambda: log.read_text().count("the agent has left it for a new one") == 3, 20, lambda: log.read_text()[-4000:])
     check(metric("adit_relay_streams_moved_total") >= 3)
+    check(inside.there(lambda: metric("adit_agent_links_moved_total", 9102)) == 3)
 
     # No address at all for a while; the agent does not sleep through the new one.
     for n in range(5, 10):
