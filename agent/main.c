@@ -173,13 +173,78 @@ static struct way way_of(const struct agent *a)
     };
 }
 
+static int check_relays(const struct agent *a, struct buf *reterr)
+{
+    struct span rest = span_str(a->config.relays), item;
+    char text[JOIN_ADDR_LEN + 1], host[RELAY_HOST_MAX];
+    uint16_t port;
+
+    for (size_t n = 0; option_list_next(&rest, &item); n++) {
+        if (n < MEMBER_ADDRS_MAX && span_copy(item, text, sizeof(text))
+            && relay_address_parse(text, host, &port, reterr) == 0)
+            continue;
+        buf_clear(reterr);
+        buf_printf(reterr, "relays: \"" SPAN_FMT "\" is not host:port of a relay, or the list has more than %d",
+                   SPAN_ARG(item), MEMBER_ADDRS_MAX);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int check_dns_servers(const struct agent *a, struct buf *reterr)
+{
+    struct span rest = span_str(a->config.dns_servers), item;
+
+    while (option_list_next(&rest, &item)) {
+        struct endpoint at;
+        struct addr addr;
+
+        if (addr_parse(item, &addr) || (endpoint_parse(item, &at) && at.kind == ENDPOINT_IP && at.port))
+            continue;
+        buf_printf(reterr, "dns_servers: \"" SPAN_FMT "\" is not an address or address:port (e.g. 10.0.0.53, "
+                   "[2001:db8::53]:5353)", SPAN_ARG(item));
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int check_files(const struct agent *a, struct buf *reterr)
+{
+    const char *ca = a->config.tls_proxy_ca;
+
+    if (!a->config.data_dir[0]) {
+        buf_put_str(reterr, "data_dir: is empty; name a directory for this agent's key");
+        return -EINVAL;
+    }
+    if (!ca[0] || strcmp(ca, "system") == 0 || access(ca, R_OK) == 0)
+        return 0;
+    buf_printf(reterr, "tls_proxy_ca: %s: %s", ca, strerrordesc_np(errno));
+    return -EINVAL;
+}
+
+static int parse_admin(const struct agent *a, struct endpoint *ret_at, struct buf *reterr)
+{
+    if (!a->config.admin_listen[0] || endpoint_parse(span_str(a->config.admin_listen), ret_at))
+        return 0;
+    buf_printf(reterr, "admin_listen: \"%s\" is not address:port (e.g. 127.0.0.1:9102)", a->config.admin_listen);
+    return -EINVAL;
+}
+
 static int check_config(struct agent *a, struct buf *reterr)
 {
+    struct endpoint at;
     int r = program_check_log(a->config.log_level, a->config.log_format, reterr);
 
     if (!r)
+        r = check_files(a, reterr);
+    if (!r)
+        r = parse_admin(a, &at, reterr);
+    if (!r)
+        r = check_relays(a, reterr);
+    if (!r)
+        r = check_dns_servers(a, reterr);
+    if (!r)
         r = add_rules(&a->acl, "allow", a->config.allow, acl_add_allow, reterr);
-
     if (!r)
         r = add_rules(&a->acl, "deny", a->config.deny, acl_add_deny, reterr);
     if (!r)
@@ -400,11 +465,9 @@ static int make_admin(struct agent *a, struct buf *reterr)
 
     if (!a->config.admin_listen[0])
         return 0;
-    if (!endpoint_parse(span_str(a->config.admin_listen), &config.at)) {
-        buf_printf(reterr, "admin_listen: \"%s\" is not address:port (e.g. 127.0.0.1:9102)", a->config.admin_listen);
-        return -EINVAL;
-    }
-    r = agent_metrics_new(&a->metrics);
+    r = parse_admin(a, &config.at, reterr);
+    if (!r)
+        r = agent_metrics_new(&a->metrics);
     return r ? r : admin_open(a->loop, &config, &a->admin, reterr);
 }
 

@@ -1,5 +1,6 @@
 #include "cli/api.h"
 
+#include "lib/base/addr.h"
 #include "lib/crypto/file.h"
 
 #include <curl/curl.h>
@@ -26,11 +27,17 @@ static size_t on_body(char *data, size_t size, size_t n, void *user)
 
 static bool is_loopback(const char *url)
 {
-    const char *host = strstr(url, "://");
+    const char *scheme_end = strstr(url, "://");
+    const char *begin = scheme_end ? scheme_end + 3 : url;
+    struct span host;
+    struct addr addr;
+    uint16_t port;
 
-    host = host ? host + 3 : url;
-    return strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0 ||
-           strncmp(host, "localhost", 9) == 0;
+    if (!authority_parse(span_of(begin, strcspn(begin, "/?#")), 443, &host, &port))
+        return false;
+    if (addr_parse(host, &addr))
+        return addr_is_v4(&addr) ? addr.ip[12] == 127 : addr_eq(&addr, &(struct addr){ .ip[15] = 1 });
+    return span_eq(host, SPAN("localhost"));
 }
 
 static int append(struct curl_slist **list, const char *line)
@@ -64,9 +71,10 @@ static int make_headers(struct api *a, const char *token)
     return r;
 }
 
-static void set_up(struct api *a, const char *url, const char *ca_file)
+static void set_up(struct api *a, const char *url, const char *ca_file, bool has_token)
 {
-    curl_easy_setopt(a->curl, CURLOPT_PROTOCOLS_STR, "https,http");
+    /* A token in the clear goes to this machine alone. */
+    curl_easy_setopt(a->curl, CURLOPT_PROTOCOLS_STR, has_token && !is_loopback(url) ? "https" : "https,http");
     curl_easy_setopt(a->curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(a->curl, CURLOPT_TIMEOUT_MS, (long)CALL_MS);
     curl_easy_setopt(a->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
@@ -91,7 +99,7 @@ int api_new(const char *url, const char *ca_file, const char *token, struct api 
     a->curl = curl_easy_init();
     if (!a->url || !a->curl || make_headers(a, token))
         return -ENOMEM;
-    set_up(a, url, ca_file);
+    set_up(a, url, ca_file, token != NULL);
     *ret_api = TAKE(a);
     return 0;
 }
@@ -182,7 +190,7 @@ bool api_is_ok(const struct api_answer *answer)
 
 void api_problem(const struct api_answer *answer, struct buf *out)
 {
-    struct span reason, detail;
+    struct span reason, detail = SPAN_NONE, pointer, message, cure;
     const struct json_value *errors, *first;
 
     if (!answer->body || !json_get_str(answer->body, "reason", &reason)) {
@@ -194,10 +202,12 @@ void api_problem(const struct api_answer *answer, struct buf *out)
         buf_printf(out, ": " SPAN_FMT, SPAN_ARG(detail));
     errors = json_get(answer->body, "errors");
     first = errors ? json_at(errors, 0) : NULL;
-    if (first && json_get_str(first, "pointer", &detail))
-        buf_printf(out, " (" SPAN_FMT, SPAN_ARG(detail));
-    if (first && json_get_str(first, "message", &detail))
-        buf_printf(out, " " SPAN_FMT ")", SPAN_ARG(detail));
+    if (!detail.n && first && json_get_str(first, "pointer", &pointer) && json_get_str(first, "message", &message))
+        buf_printf(out, ": " SPAN_FMT " " SPAN_FMT, SPAN_ARG(pointer), SPAN_ARG(message));
+    else if (!detail.n && json_get_str(answer->body, "title", &message))
+        buf_printf(out, ": " SPAN_FMT, SPAN_ARG(message));
+    if (!first && json_get_str(answer->body, "cure", &cure) && cure.n)
+        buf_printf(out, "\n  what to do: " SPAN_FMT, SPAN_ARG(cure));
 }
 
 int api_token_read(const char *path, struct buf *out)

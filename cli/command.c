@@ -60,6 +60,21 @@ static int split(const struct option_table *table, int argc, char **argv,
     return kept;
 }
 
+/* --output, where the command has it. */
+static bool is_output_known(const struct option_table *table, const void *config)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        const char *const *value = (const void *)((const char *)config + table->rows[i].offset);
+
+        if (strcmp(table->rows[i].name, "output") != 0 || strcmp(*value, "text") == 0
+            || strcmp(*value, "json") == 0)
+            continue;
+        command_complain("--output: \"%s\" is neither text nor json", *value);
+        return false;
+    }
+    return true;
+}
+
 bool command_load(const struct option_table *table, int argc, char **argv, void *config,
                   struct command_words *ret_words, int *ret_exit)
 {
@@ -86,7 +101,17 @@ bool command_load(const struct option_table *table, int argc, char **argv, void 
     option_origins_free(origins);
     *ret_words = words;
     *ret_exit = EXIT_OK;
-    return action == OPTION_RUN;
+    if (action != OPTION_RUN || is_output_known(table, config))
+        return action == OPTION_RUN;
+    *ret_exit = EXIT_CANNOT;
+    return false;
+}
+
+bool command_no_words(const struct option_table *table, const struct command_words *words)
+{
+    if (words->count)
+        command_complain("%s takes no \"%s\"; see: %s --help", table->program, words->items[0], table->program);
+    return words->count == 0;
 }
 
 int command_sibling(const char *name, char *dst, size_t size)

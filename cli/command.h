@@ -38,6 +38,8 @@ struct command_words {          /* what stood between the flags */
  * the mistake was said). */
 bool command_load(const struct option_table *table, int argc, char **argv, void *config,
                   struct command_words *ret_words, int *ret_exit);
+/* False, and said so, when there are words: the command takes none. */
+bool command_no_words(const struct option_table *table, const struct command_words *words);
 /* "adit: " and the message to stderr, with a line end. */
 void command_complain(const char *format, ...) PRINTF_LIKE(1, 2);
 /* The path of adit-NAME, beside this program; of adit itself when the name is empty. */

@@ -118,8 +118,10 @@ static enum verdict check_disk(struct doctor *d, struct buf *detail)
 
 static enum verdict check_ports(struct doctor *d, struct buf *detail)
 {
-    if (!d->session.has_place || d->session.is_running)
+    if (!d->session.has_place || d->session.is_running) {
+        buf_put_str(detail, d->session.is_running ? "adit up holds them" : "nobody has run adit up here");
         return SKIPPED;
+    }
     if (place_ports_are_free(&d->session.place, detail)) {
         buf_put_str(detail, "all ports that adit up takes are free");
         return GOOD;
@@ -252,7 +254,7 @@ int doctor_command(int argc, char **argv)
     int code;
 
     if (command_load(&table, argc, argv, &config, &words, &code))
-        code = examine(&config);
+        code = command_no_words(&table, &words) ? examine(&config) : EXIT_CANNOT;
     option_free(&table, &config);
     return code;
 }

@@ -116,19 +116,34 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 {
     (void)st;
     (void)type;
-    if (at->level == 0 || (at->level == 1 && strcmp(path + at->base, "lock") == 0))
-        return 0;
+    (void)at;
     return remove(path) < 0 ? -errno : 0;
 }
 
+/* What is made here, and nothing else: what somebody else keeps in the directory stays. */
 int place_reset(struct place *p)
 {
+    static const char *const ours[] = { "agent", "ca.pem", "controlplane", "credentials", "demo.curlrc",
+                                        "demo.sock", "log", "relay" };
     enum { DESCRIPTORS = 16 };
-    int r = nftw(p->dir, remove_entry, DESCRIPTORS, FTW_DEPTH | FTW_PHYS);
 
-    if (r)
-        return r < 0 ? r : -EIO;
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
+        struct place_text path = place_path(p, ours[i]);
+        int r = access(path.text, F_OK) < 0 ? 0
+              : nftw(path.text, remove_entry, DESCRIPTORS, FTW_DEPTH | FTW_PHYS);
+
+        if (r)
+            return r < 0 ? r : -EIO;
+    }
     return mkdir(place_path(p, "log").text, 0700) < 0 ? -errno : 0;
+}
+
+bool place_is_ours(const char *dir)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof(path), "%s/lock", dir);
+
+    return n > 0 && (size_t)n < sizeof(path) && access(path, F_OK) == 0;
 }
 
 static void tell_taken(const struct place *p, enum place_port port, struct buf *out)

@@ -54,7 +54,9 @@ struct place_text place_address(const struct place *p, enum place_port port);
 MUST_CHECK int place_lock(struct place *p, int *ret_pid);
 /* Who runs here: false when nobody does.  port_base comes from who runs or ran last. */
 bool place_is_running(struct place *p, int *ret_pid);
-/* Removes everything in the directory but the lock.  With the lock held. */
+/* Removes what a run has made in the directory, but the lock.  With the lock held. */
 MUST_CHECK int place_reset(struct place *p);
+/* Whether somebody ran there before. */
+bool place_is_ours(const char *dir);
 /* True when all ports are free; otherwise a sentence for each taken one in reterr. */
 bool place_ports_are_free(const struct place *p, struct buf *reterr);

@@ -3,6 +3,7 @@
 #include "lib/base/reason.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static void list_all(void)
 {
@@ -31,6 +32,12 @@ int reason_command(int argc, char **argv)
 
     if (argc == 1) {
         list_all();
+        return EXIT_OK;
+    }
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        puts("Usage: adit reason [CODE]\n"
+             "Says what a reason code means and what to do; without CODE, which codes there are.\n"
+             "Exit code: 0, or 1 when there is no such code.");
         return EXIT_OK;
     }
     if (argc > 2 || argv[1][0] == '-') {

@@ -57,8 +57,11 @@ static bool ask(struct session *s, const char *method, const char *path, struct 
     struct buf error;
 
     buf_init_fixed(&error, mem, sizeof(mem) - 1);
-    snprintf(full, sizeof(full), "%s%s%s", strncmp(path, "/api/", 5) == 0 ? "" : "/api/v1",
-             path[0] == '/' ? "" : "/", path);
+    if ((size_t)snprintf(full, sizeof(full), "%s%s%s", strncmp(path, "/api/", 5) == 0 ? "" : "/api/v1",
+                         path[0] == '/' ? "" : "/", path) >= sizeof(full)) {
+        command_complain("the path is longer than %zu bytes", sizeof(full) - 10);
+        return false;
+    }
     if (api_call(s->api, method, full, body, answer, &error)) {
         command_complain("%s", buf_text(&error));
         return false;

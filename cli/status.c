@@ -203,7 +203,7 @@ int status_command(int argc, char **argv)
     int code;
 
     if (command_load(&table, argc, argv, &config, &words, &code))
-        code = status(&config);
+        code = command_no_words(&table, &words) ? status(&config) : EXIT_CANNOT;
     option_free(&table, &config);
     return code;
 }

@@ -352,8 +352,19 @@ static bool is_fit_for_socket(const char *path)
     return n > 0 && n < ADDR_UNIX_MAX;
 }
 
+/* What agents dial: the tunnel's door stands on IPv4. */
+static bool is_dialled(const char *text)
+{
+    char canonical[254];
+    struct addr addr;
+
+    return addr_parse(span_str(text), &addr) ? addr_is_v4(&addr) : host_canonical(span_str(text), canonical);
+}
+
 static bool take_place(struct up *u)
 {
+    /* A directory in which nobody ran has nothing of ours to be removed. */
+    bool is_ours = place_is_ours(u->config.var);
     int pid = 0;
     int r = place_open(u->config.var, (unsigned)u->config.port_base, true, &u->place);
 
@@ -365,13 +376,12 @@ static bool take_place(struct up *u)
         return false;
     }
     if (r) {
-        command_complain("%s: %s", u->config.var, strerror(-r));
+        command_complain("\"%s\" cannot be the state directory: %s. Name one that you may write to: "
+                         "adit up --var DIR", u->config.var, strerror(-r));
         return false;
     }
-    if (!span_copy(span_str(u->config.public), u->place.public_host, sizeof(u->place.public_host))) {
-        command_complain("--public is too long");
-        return false;
-    }
+    if (!span_copy(span_str(u->config.public), u->place.public_host, sizeof(u->place.public_host)))
+        return false;               /* longer than a name can be */
     if (!is_fit_for_socket(place_path(&u->place, "demo.sock").text)) {
         command_complain("the demo page is a Unix socket in %s, whose path is too long for one or "
                          "has spaces or commas in it. Name another place: adit up --var DIR",
@@ -383,10 +393,22 @@ static bool take_place(struct up *u)
                          buf_text(&u->error), u->place.port_base + 10000);
         return false;
     }
-    r = u->config.reset ? place_reset(&u->place) : 0;
+    r = u->config.reset && is_ours ? place_reset(&u->place) : 0;
     if (r)
         command_complain("%s cannot be emptied: %s", u->config.var, strerror(-r));
     return r == 0;
+}
+
+/* What the option table cannot check. */
+static bool is_sensible(const struct up *u, const struct command_words *words)
+{
+    if (!command_no_words(&table, words))
+        return false;
+    if (!u->config.public[0] || is_dialled(u->config.public))
+        return true;
+    command_complain("--public: \"%s\" is neither a host name nor an IPv4 address; write it without scheme "
+                     "and port, e.g. adit.example.net or 192.0.2.7", u->config.public);
+    return false;
 }
 
 static int run_all(struct up *u)
@@ -417,6 +439,10 @@ int up_command(int argc, char **argv)
     buf_init_fixed(&u.error, u.error_mem, sizeof(u.error_mem));
     if (!command_load(&table, argc, argv, &u.config, &words, &code))
         return code;
+    if (!is_sensible(&u, &words)) {
+        option_free(&table, &u.config);
+        return EXIT_CANNOT;
+    }
     group = terminal_take();
     code = take_place(&u) ? run_all(&u) : EXIT_NOT;
     terminal_give_back(group);

@@ -2,6 +2,7 @@
  * adit-controlplane - the REST API, policy, certificates and the signed state.
  */
 #include "controlplane/bootstrap.h"
+#include "controlplane/routes/api.h"
 #include "controlplane/serve.h"
 #include "lib/program/program.h"
 
@@ -9,6 +10,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CONTROLPLANE_ROW(...) OPTION_ROW_OF(struct controlplane_config, __VA_ARGS__)
 static const struct option_row rows[] = { CONTROLPLANE_OPTIONS(CONTROLPLANE_ROW) };
@@ -76,8 +78,13 @@ static int run_audit_verify(struct invocation *in)
     AUTO(place_deinit) struct place place = { .lock_fd = -1 };
     AUTO(store_rollbackp) struct store_tx *tx = NULL;
     struct store_audit_report report = { 0 };
+    char path[PATH_MAX];
     int r;
 
+    if (access(place_database(&in->config, path, sizeof(path)), F_OK) < 0) {
+        buf_printf(in->why, "%s: %s; --data-dir names where the database is", path, strerrordesc_np(errno));
+        return -ENOENT;
+    }
     r = place_open(&in->config, false, &place, in->why);
     if (!r)
         r = store_begin(place.store, STORE_READ, &tx);
@@ -92,6 +99,90 @@ static int run_audit_verify(struct invocation *in)
         printf("%llu events in %llu chains: whole\n", (unsigned long long)report.events,
                (unsigned long long)report.chains);
     return r;
+}
+
+/* --- what the option table cannot check ------------------------------------------------------- */
+
+static bool is_listen(const char *text)
+{
+    struct endpoint at;
+
+    return endpoint_parse(span_str(text), &at) && at.kind == ENDPOINT_IP;
+}
+
+static bool is_listen_or_none(const char *text)
+{
+    return !text[0] || is_listen(text);
+}
+
+static bool is_cluster(const char *text)
+{
+    return cluster_is_valid(span_str(text));
+}
+
+static bool is_text(const char *text)
+{
+    return text[0] != '\0';
+}
+
+/* A list of SCHEME://host:port/path, the scheme and the path as one likes. */
+static bool are_addresses(const char *list, struct span scheme)
+{
+    struct span rest = span_str(list), item, host;
+    uint16_t port;
+    size_t n = 0;
+
+    while (option_list_next(&rest, &item)) {
+        struct span at = span_starts(item, scheme) ? span_skip(item, scheme.n) : item;
+
+        if (++n > API_JOIN_ADDRS_MAX || !authority_parse(span_first(at, span_find(at, '/')), 443, &host, &port))
+            return false;
+    }
+    return true;
+}
+
+static bool are_relays(const char *list)
+{
+    return list[0] && are_addresses(list, SPAN("wss://"));
+}
+
+static bool are_apis(const char *list)
+{
+    return are_addresses(list, SPAN("https://"));
+}
+
+static bool are_hosts(const char *list)
+{
+    struct span rest = span_str(list), item;
+    char canonical[254];
+    struct addr addr;
+
+    while (option_list_next(&rest, &item))
+        if (!addr_parse(item, &addr) && !host_canonical(item, canonical))
+            return false;
+    return true;
+}
+
+static int check_config(const struct controlplane_config *c, struct buf *reterr)
+{
+    const struct { const char *name, *text; bool (*is_good)(const char *); const char *wants; } checks[] = {
+        { "cluster", c->cluster, is_cluster, "1 to 63 of a-z, 0-9 and -" },
+        { "data_dir", c->data_dir, is_text, "a directory" },
+        { "api_listen", c->api_listen, is_listen, "address:port (e.g. 127.0.0.1:8443, [::]:8443)" },
+        { "internal_listen", c->internal_listen, is_listen, "address:port (e.g. 127.0.0.1:8444)" },
+        { "admin_listen", c->admin_listen, is_listen_or_none, "address:port (e.g. 127.0.0.1:9100)" },
+        { "relay_addrs", c->relay_addrs, are_relays, "one to 8 of wss://host:port" },
+        { "api_addrs", c->api_addrs, are_apis, "at most 8 of https://host:port" },
+        { "hosts", c->hosts, are_hosts, "names and addresses" },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
+        if (checks[i].is_good(checks[i].text))
+            continue;
+        buf_printf(reterr, "%s: \"%s\" is not what it takes: %s", checks[i].name, checks[i].text, checks[i].wants);
+        return -EINVAL;
+    }
+    return program_check_log(c->log_level, c->log_format, reterr);
 }
 
 /* Words before the options; the longest match wins. */
@@ -127,7 +218,7 @@ static int run(struct invocation *in, size_t command)
     r = option_load(&controlplane_options, in->arguments.argc, in->arguments.argv, &in->config, &action,
                     &origins, in->why);
     if (!r && (action == OPTION_RUN || action == OPTION_CHECK_CONFIG))
-        r = program_check_log(in->config.log_level, in->config.log_format, in->why);
+        r = check_config(&in->config, in->why);
     if (r)
         return CONTROLPLANE_CONFIG;
     if (action != OPTION_RUN) {

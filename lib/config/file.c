@@ -14,11 +14,11 @@ int option_slurp(const char *path, struct buf *out, struct buf *reterr)
 {
     AUTO(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     unsigned char chunk[4096];
-    ssize_t n;
+    ssize_t n = 0;
 
     if (fd < 0)
         return refuse_file(path, strerrordesc_np(errno), reterr);
-    while ((n = read(fd, chunk, sizeof(chunk))) > 0)
+    while (!buf_error(out) && (n = read(fd, chunk, sizeof(chunk))) > 0)
         buf_put(out, chunk, (size_t)n);
     explicit_bzero(chunk, sizeof(chunk));
     if (n < 0)

@@ -56,6 +56,8 @@ struct x509_store_ctx_st;
 struct ssl_st;
 struct ssl_ctx_st;
 
+/* What a cluster may be called: it stands in every name. */
+bool cluster_is_valid(struct span cluster);
 const char *cert_kind_name(enum cert_kind kind);        /* "agent" */
 bool cert_kind_parse(struct span text, enum cert_kind *ret_kind);
 

@@ -22,7 +22,6 @@ struct cert_name {
 
 enum { SERIAL_LEN = 17, SERIAL_RANDOM = 12 };
 
-bool cluster_is_valid(struct span cluster);
 /* Exactly one URI SAN, of a form that cert.h names. */
 bool cert_name_of(const X509 *cert, struct cert_name *ret_name);
 /* Writes the URI (dst of 160 bytes). */
