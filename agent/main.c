@@ -154,7 +154,7 @@ static int set_proxy(struct agent *a, struct buf *reterr)
 
     if (!url.n || span_eq(url, SPAN("direct")))
         return 0;
-    buf_put_str(reterr, "proxy: ");
+    buf_put_str(reterr, "proxy (or HTTPS_PROXY): ");
     r = proxy_parse(url, &a->proxy, reterr);
     if (!r && a->config.proxy_credentials[0])
         r = proxy_set_credentials(&a->proxy, span_str(a->config.proxy_credentials), reterr);

