@@ -34,11 +34,15 @@ static void add_query(struct buf *path, const char *name, struct span value)
 static bool make_path(const struct explain_config *config, const struct command_words *words,
                       struct buf *path)
 {
+    char canonical[254];
     struct span host;
     uint16_t port;
 
     if (words->count != 2 || !authority_parse(span_str(words->items[1]), 0, &host, &port))
         return false;
+    /* As the doors take it: in any case, with a dot at its end or without. */
+    if (host_canonical(host, canonical))
+        host = span_str(canonical);
     buf_printf(path, "/api/v1/access/explain?port=%u", port);
     add_query(path, "host", host);
     add_query(path, "user", span_str(words->items[0]));

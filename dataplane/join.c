@@ -48,7 +48,8 @@ static void explain(struct join *j, const struct http_answer *answer)
     if (why != REASON_NONE && why != REASON_COUNT)
         buf_printf(j->reterr, "refused: %s. %s %s", reason_text(why), reason_what(why), reason_cure(why));
     else
-        buf_printf(j->reterr, "the control plane did not take the join (%u %s)", answer->status, answer->text);
+        buf_printf(j->reterr, "the control plane did not take the join (%s). Check that it runs and can be "
+                   "reached from here: --control", answer->text);
 }
 
 static void on_answer(void *user, const struct http_answer *answer)

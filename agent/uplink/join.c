@@ -54,11 +54,13 @@ static void on_notice(void *user, struct tunnel *t, unsigned kind, uint64_t revi
     tunnel_close(t, REASON_NONE, "joined");
 }
 
-static void explain(struct join *j, enum reason why, struct span text)
+static void explain(struct join *j, enum reason why, const char *text)
 {
     buf_clear(j->reterr);
-    buf_printf(j->reterr, "refused: %s (" SPAN_FMT "). %s See also: adit reason %s", reason_what(why),
-               SPAN_ARG(text), reason_cure(why), reason_text(why));
+    buf_printf(j->reterr, "refused: %s ", reason_what(why));
+    if (text && !strstr(text, reason_what(why)))
+        buf_printf(j->reterr, "(%s) ", text);
+    buf_printf(j->reterr, "%s See also: adit reason %s", reason_cure(why), reason_text(why));
 }
 
 /* The cluster itself said no: another of its relays would say the same. */
@@ -73,6 +75,11 @@ static bool is_final(enum reason why)
     return false;
 }
 
+static bool ends_in_stop(const char *text)
+{
+    return text && text[0] && text[strlen(text) - 1] == '.';
+}
+
 /* Refusals come before the link is up: as its end. */
 static void on_down(void *user, struct tunnel *t, enum reason why, const char *text)
 {
@@ -84,10 +91,10 @@ static void on_down(void *user, struct tunnel *t, enum reason why, const char *t
         return;
     j->is_refused = is_final(why);
     if (j->is_refused)
-        explain(j, why, span_str(text));
+        explain(j, why, text);
     else if (j->reterr->len == 0 && why != REASON_NONE)
-        buf_printf(j->reterr, "%s %s See also: adit reason %s", text ? text : "The connection ended.",
-                   reason_cure(why), reason_text(why));
+        buf_printf(j->reterr, "%s%s %s See also: adit reason %s", text ? text : "The connection ended",
+                   ends_in_stop(text) ? "" : ".", reason_cure(why), reason_text(why));
     else if (j->reterr->len == 0)
         buf_put_str(j->reterr, text ? text : "the connection ended");
 }

@@ -7,7 +7,7 @@
  */
 struct page {
     const char *path, *operation, *content_type;
-    const char *text;
+    const char *text;           /* NULL: the page of reason codes, made when it is asked for */
     size_t len;
 };
 

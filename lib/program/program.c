@@ -67,7 +67,7 @@ void program_start_log(const char *program, const char *level_text, const char *
 
 struct program_token program_take_token(int *argc, char **argv)
 {
-    struct program_token source = { .text = "-" };
+    struct program_token source = { .text = NULL };
     int kept = 1;
 
     for (int i = 1; i < *argc; i++) {
@@ -75,6 +75,8 @@ struct program_token program_take_token(int *argc, char **argv)
 
         if (strcmp(argv[i], "--token-file") == 0 && i + 1 < *argc)
             source = (struct program_token){ .text = argv[++i], .is_file = true };
+        else if (strncmp(argv[i], "--token-file=", 13) == 0)
+            source = (struct program_token){ .text = argv[i] + 13, .is_file = true };
         else if (is_word && kept == 1)
             source.text = argv[i];
         else
@@ -94,16 +96,16 @@ static int read_fd(int fd, char *dst, size_t dst_size, size_t *ret_n)
     if (got < 0)
         return -errno;
     *ret_n = n;
-    return n < dst_size ? 0 : -EINVAL;
+    return n < dst_size ? 0 : -E2BIG;
 }
 
 static int read_source(const struct program_token *source, char *dst, size_t dst_size, size_t *ret_n)
 {
     AUTO(fd_closep) int fd = -1;
 
-    if (!source->is_file && strcmp(source->text, "-") != 0) {
+    if (!source->is_file && source->text && strcmp(source->text, "-") != 0) {
         *ret_n = strlen(source->text);
-        return span_copy(span_str(source->text), dst, dst_size) ? 0 : -EINVAL;
+        return span_copy(span_str(source->text), dst, dst_size) ? 0 : -E2BIG;
     }
     fd = source->is_file ? open(source->text, O_RDONLY | O_CLOEXEC) : dup(STDIN_FILENO);
     return fd < 0 ? -errno : read_fd(fd, dst, dst_size, ret_n);
@@ -115,6 +117,9 @@ int program_read_token(const struct program_token *source, char *dst, size_t dst
     size_t n = 0;
     int r = read_source(source, dst, dst_size, &n);
 
+    /* What stands in the arguments is seen by others as long as it stands there. */
+    if (!source->is_file && source->text)
+        explicit_bzero(source->text, strlen(source->text));
     if (!r) {
         struct span text = span_of(dst, n);
 
@@ -123,6 +128,8 @@ int program_read_token(const struct program_token *source, char *dst, size_t dst
     }
     if (r == -EINVAL)
         buf_printf(reterr, "join wants a token: as an argument, by --token-file FILE, or on standard input");
+    else if (r == -E2BIG)
+        buf_printf(reterr, "that is longer than a join token can be; make one with: adit join-token create NAME");
     else if (r)
         buf_printf(reterr, "cannot read the token%s%s: %s", source->is_file ? " from " : "",
                    source->is_file ? source->text : "", strerror(-r));

@@ -19,7 +19,7 @@ void program_start_log(const char *program, const char *level, const char *forma
 /* Where a join token comes from: an argument that is no flag (others on the machine see it for a
  * moment), --token-file FILE, or "-" or nothing for standard input. */
 struct program_token {
-    const char *text;               /* the token, the file's path, or "-"; borrowed from argv */
+    char *text;                     /* the token, the file's path, or "-"; borrowed from argv; NULL: "-" */
     bool is_file;
 };
 

@@ -28,6 +28,7 @@ with Up() as up:
 
     yes = adit("explain", *here, "demo", "hello.demo.internal:80")
     check(yes.returncode == 0 and "allowed" in yes.stdout, yes)
+    check(adit("explain", *here, "demo", "Hello.Demo.internal.:80").returncode == 0, "as a door takes it")
     no = adit("explain", *here, "demo", "elsewhere.internal:80")
     check(no.returncode == 1 and "no-grant" in no.stdout and "what to do" in no.stdout, no)
     check(adit("explain", *here, "demo").returncode == 2)
@@ -35,6 +36,11 @@ with Up() as up:
     check(nobody.returncode == 2 and "not-found" in nobody.stderr and "what to do: Check" in nobody.stderr, nobody)
     at = adit("explain", *here, "demo", "hello.demo.internal:80", "--at", "noon")
     check(at.returncode == 2 and at.stderr.count("must be") == 1, at)
+    problem = json.loads(adit("api", *here, "GET", "/users/nobody").stdout)
+    link, _, code = problem["type"].partition("#")
+    page = subprocess.run(["curl", "-sS", "--cacert", f"{up.var}/ca.pem", f"https://127.0.0.1:8443{link}"],
+                          capture_output=True, text=True)
+    check(code == "not-found" and f'<dt id="{code}">' in page.stdout, problem, page)
     made = adit("api", *here, "POST", "/users", '{"name":"from-cli"}')
     check(made.returncode == 0 and json.loads(made.stdout)["name"] == "from-cli", made)
     again = adit("api", *here, "POST", "/users", '{"name":"from-cli"}')
