@@ -21,7 +21,7 @@
     X(LIST, proxy_protocol_from, "", 0, 0, 0, "load balancers (CIDR) that bring a PROXY header, v1 or v2") \
     X(BOOL, allow_cleartext_credentials, "false", 0, 0, 0, "let doors without TLS listen beyond loopback") \
     X(STR, zone, "", 0, 0, 0, "the zone this relay stands in")                                      \
-    X(INT, workers, "1", 0, 64, 0, "threads that carry traffic; 0: one for each core")              \
+    X(INT, workers, "0", 0, 64, 0, "threads that carry traffic; 0: one for each core")              \
     X(INT, streams_max, "20000", 1, 1000000, 0, "users' streams at a time; beyond: overload")       \
     X(INT, links_max, "20000", 1, 1000000, 0, "agents' tunnels at a time")                          \
     X(INT, handshakes_per_s, "1000", 1, 100000, 0, "agents' tunnels let in a second; agents spread their first retry by it")    \

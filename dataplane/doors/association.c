@@ -1,4 +1,5 @@
 #include "dataplane/doors/association.h"
+#include "dataplane/doors/ferry.h"
 #include "lib/base/map.h"
 #include "lib/log/log.h"
 #include "lib/net/socket.h"
@@ -39,7 +40,7 @@ struct peer {                       /* one target */
     struct list node;
     struct map_node by_key;
     struct association *association;
-    struct route *route;            /* NULL: refused, or ended, and held off until */
+    struct ferry *route;            /* NULL: refused, or ended, and held off until */
     uint64_t until_ms;
     uint64_t active_ms;
     struct list waiting;            /* for the route to open */
@@ -117,12 +118,12 @@ static void hold_off(struct peer *p)
 /* In order, so that the last datagrams still go. */
 static void end_peer(struct peer *p, enum reason why)
 {
-    struct route *r = TAKE(p->route);
+    struct ferry *f = TAKE(p->route);
 
-    if (r && p->is_open)
-        route_release(r);
-    else if (r)
-        route_abandon(r, why);
+    if (f && p->is_open)
+        ferry_release(f);
+    else if (f)
+        ferry_abandon(f, why);
     peer_free(p);
 }
 
@@ -205,18 +206,17 @@ static void pass_on(struct peer *p, struct span bytes)
 {
     struct association *a = p->association;
 
-    if (!route_send_datagram(p->route, bytes))
+    if (!ferry_send(p->route, bytes))
         return;                     /* counted where it was dropped: in the mux */
     a->asked++;
     metric_add(a->config.metrics, M_USER_DATAGRAMS, 1);
 }
 
 /* Answers come from the address that a name stands for, as they would without a proxy. */
-static void on_opened(void *user, struct route *r, const struct endpoint *at)
+static void on_opened(void *user, const struct endpoint *at)
 {
     struct peer *p = user;
 
-    (void)r;
     p->is_open = true;
     if (p->is_named && at->kind == ENDPOINT_IP) {
         p->addr = at->addr;
@@ -230,71 +230,27 @@ static void on_opened(void *user, struct route *r, const struct endpoint *at)
     forget_waiting(p);
 }
 
-static void on_refused(void *user, struct route *r, enum reason why, struct span text)
+static void on_over(void *user)
 {
-    (void)r, (void)why, (void)text;
     hold_off(user);
 }
 
-static void on_datagram(void *user, struct route *r, struct span bytes)
+static void on_datagram(void *user, struct span bytes)
 {
     struct peer *p = user;
 
-    (void)r;
     p->active_ms = p->association->active_ms = now_ms(p->association);
     answer(p, bytes);
 }
 
 /* The agent says FIN: it will send no more, so there is nothing left to talk about. */
-static void on_readable(void *user, struct route *r)
+static void on_fin(void *user)
 {
-    if (mux_stream_at_fin(route_stream(r)))
-        end_peer(user, REASON_NONE);
+    end_peer(user, REASON_NONE);
 }
 
-static void on_ended(void *user, struct route *r, enum reason how)
-{
-    (void)r, (void)how;
-    hold_off(user);
-}
-
-static bool is_alone(const struct peer *p)
-{
-    LIST_EACH(&p->association->targets, node) {
-        const struct peer *other = container_of(node, struct peer, node);
-
-        if (other != p && other->route)
-            return false;
-    }
-    return true;
-}
-
-static void detach(struct association *a)
-{
-    timer_stop(&a->tick);
-    timer_stop(&a->idle);
-    if (a->watch)
-        watch_free(TAKE(a->watch));
-}
-
-/* Streams stay where they are: with others here, this target has no agent. */
-static void on_move(void *user, struct route *r, unsigned worker)
-{
-    struct peer *p = user;
-    struct association *a = p->association;
-
-    if (is_alone(p)) {
-        detach(a);
-        a->config.on_move(a->config.user, r, worker);
-        return;
-    }
-    route_abandon(r, REASON_NO_AGENT);
-    hold_off(p);
-}
-
-static const struct route_handlers route_events = {
-    .on_opened = on_opened, .on_refused = on_refused, .on_datagram = on_datagram,
-    .on_readable = on_readable, .on_ended = on_ended, .on_move = on_move,
+static const struct ferry_handlers ferry_events = {
+    .on_opened = on_opened, .on_datagram = on_datagram, .on_fin = on_fin, .on_over = on_over,
 };
 
 /* --- from the client ----------------------------------------------------------------------------- */
@@ -364,8 +320,11 @@ static void ask(struct peer *p)
         .port = p->port,
         .is_udp = true,
     };
+    const struct ferry_config ferry = {
+        .router = a->config.router, .metrics = a->config.metrics, .handlers = &ferry_events, .user = p,
+    };
 
-    if (route_open(a->config.router, &request, &route_events, p, &p->route) != REASON_NONE)
+    if (ferry_open(&ferry, &request, &p->route) != REASON_NONE)
         hold_off(p);
 }
 
@@ -470,7 +429,7 @@ static void on_socket(void *arg, unsigned events)
     unsigned char mem[IN_MAX];
 
     (void)events;
-    for (int i = 0; i < ASSOCIATION_TURN && a->watch; i++) {
+    for (int i = 0; i < ASSOCIATION_TURN; i++) {
         struct sockaddr_storage sa;
         socklen_t len = sizeof(sa);
         ssize_t n = recvfrom(a->fd, mem, sizeof(mem), MSG_TRUNC, (struct sockaddr *)&sa, &len);
@@ -510,15 +469,6 @@ static int attach(struct association *a)
         timer_start(a->config.loop, &a->idle, idle, on_idle, a);
     start_tick(a);
     return 0;
-}
-
-int association_attach(struct association *a, struct loop *loop, struct router *router,
-                       struct metric_slot *metrics)
-{
-    a->config.loop = loop;
-    a->config.router = router;
-    a->config.metrics = metrics;
-    return attach(a);
 }
 
 static int bind_at(const struct addr *at, int *ret_fd)
@@ -572,7 +522,9 @@ void association_close(struct association *a)
 {
     LIST_EACH(&a->targets, node)
         end_peer(container_of(node, struct peer, node), REASON_CLIENT_GONE);
-    detach(a);
+    timer_stop(&a->tick);
+    timer_stop(&a->idle);
+    watch_free(a->watch);
     close(a->fd);
     map_deinit(&a->by_key);
     metric_add(a->config.metrics, M_ASSOCIATIONS, -1);

@@ -47,9 +47,6 @@ struct association_config {
     struct addr at;                 /* where the socket is bound */
     struct udp_limits limits;
     void (*on_idle)(void *user);    /* nothing moved: close it */
-    /* The agent of its only target is another worker's: the association goes there with its
-     * connection, and is attached there before the route arrives. */
-    void (*on_move)(void *user, struct route *r, unsigned worker);
     void *user;
 };
 
@@ -58,7 +55,4 @@ struct association;
 MUST_CHECK int association_open(const struct association_config *config, struct association **ret_association);
 void association_close(struct association *a);
 DEFINE_FREEP(association, association_close)
-/* Goes on at another worker. */
-MUST_CHECK int association_attach(struct association *a, struct loop *loop, struct router *router,
-                                  struct metric_slot *metrics);
 struct endpoint association_endpoint(const struct association *a);  /* where the client sends */

@@ -404,7 +404,6 @@ static void on_arrived(void *arg)
     struct door *d = v->door;
     struct route *r = TAKE(v->moving);
     enum reason why = v->refusal;
-    bool is_lost;
 
     v->refusal = REASON_NONE;
     list_append(&d->visits, &v->node);
@@ -412,10 +411,7 @@ static void on_arrived(void *arg)
     if (v->left_ms)
         visit_deadline(v, v->left_ms);
     conn_attach(v->conn, worker_loop(d->config.worker));
-    is_lost = d->config.protocol->on_arrived && !d->config.protocol->on_arrived(v);
-    route_arrive(r, worker_router(d->config.worker), is_lost ? REASON_OVERLOAD : why);
-    if (is_lost)
-        visit_reset(v);
+    route_arrive(r, worker_router(d->config.worker), why);
 }
 
 static uint32_t deadline_left(const struct visit *v)

@@ -36,8 +36,6 @@ struct door_protocol {
     void (*on_deadline)(struct visit *v);
     /* The visit ends: let go of routes. */
     void (*on_gone)(struct visit *v);
-    /* It is at another worker now, and its route about to be; false: it ends.  May be NULL. */
-    bool (*on_arrived)(struct visit *v);
     size_t state_bytes;
 };
 

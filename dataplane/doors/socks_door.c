@@ -156,7 +156,6 @@ static enum reason associate(struct visit *v, const struct socks5_request *reque
         .at = local.addr,
         .limits = *visit_udp(v),
         .on_idle = on_association_idle,
-        .on_move = visit_follow,
         .user = v,
     };
 
@@ -168,16 +167,6 @@ static enum reason associate(struct visit *v, const struct socks5_request *reque
         return REASON_NONE;
     crowd_leave_association(visit_crowd(v));
     return REASON_OVERLOAD;
-}
-
-/* False: it is over. */
-static bool on_arrived(struct visit *v)
-{
-    struct socks *s = visit_state(v);
-
-    if (!s->association)
-        return true;
-    return association_attach(s->association, visit_loop(v), visit_router(v), visit_metrics(v)) == 0;
 }
 
 /* Datagrams travel without TLS: at the door that has it they would be the one thing in clear. */
@@ -293,6 +282,5 @@ const struct door_protocol socks_door = {
     .on_sent = on_sent,
     .on_deadline = on_deadline,
     .on_gone = on_gone,
-    .on_arrived = on_arrived,
     .state_bytes = sizeof(struct socks),
 };

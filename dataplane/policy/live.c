@@ -20,30 +20,49 @@ static void note_next(struct live *l, const struct live_entry *entry)
         l->next_ms = entry->again_ms;
 }
 
-int live_add(struct live *l, struct live_entry *entry, const struct view *v, int64_t now_ms)
+static int enter(struct live *l, struct live_entry *entry)
 {
-    int r = tally_take_grant(l->tally, &entry->standing.grant, entry->grant_limit, &entry->count);
+    int r = map_insert(&l->by_uid, &entry->by_uid, span_str(entry->standing.uid));
 
-    if (r)
-        return r;
-    r = map_insert(&l->by_uid, &entry->by_uid, span_str(entry->standing.uid));
     if (r) {
         tally_put_grant(l->tally, TAKE(entry->count));
         return r;
     }
     entry->swept = l->sweep;
-    policy_still_allowed(v->policy, &entry->standing, now_ms, &entry->again_ms);   /* for the time */
-    note_next(l, entry);
     list_append(&l->entries, &entry->node);
     return 0;
+}
+
+int live_land(struct live *l, struct live_entry *entry, const struct view *v, int64_t now_ms, enum reason *ret_why)
+{
+    int r = enter(l, entry);
+
+    if (r)
+        return r;
+    *ret_why = v ? policy_still_allowed(v->policy, &entry->standing, now_ms, &entry->again_ms) : REASON_NONE;
+    note_next(l, entry);
+    return 0;
+}
+
+int live_add(struct live *l, struct live_entry *entry, const struct view *v, int64_t now_ms)
+{
+    enum reason why;                /* decided by the same view: it is asked for the time alone */
+    int r = tally_take_grant(l->tally, &entry->standing.grant, entry->grant_limit, &entry->count);
+
+    return r ? r : live_land(l, entry, v, now_ms, &why);
+}
+
+void live_lift(struct live *l, struct live_entry *entry)
+{
+    list_remove(&entry->node);
+    map_remove(&l->by_uid, &entry->by_uid);
 }
 
 void live_remove(struct live *l, struct live_entry *entry)
 {
     if (!entry->count)
         return;
-    list_remove(&entry->node);
-    map_remove(&l->by_uid, &entry->by_uid);
+    live_lift(l, entry);
     tally_put_grant(l->tally, TAKE(entry->count));
 }
 

@@ -47,6 +47,12 @@ void live_deinit(struct live *l);
  * now.  -EDQUOT: the grant has as many as it may; -ENOSPC, -ENOMEM, -EEXIST (uid). */
 MUST_CHECK int live_add(struct live *l, struct live_entry *entry, const struct view *v, int64_t now_ms);
 void live_remove(struct live *l, struct live_entry *entry);
+/* To another worker's set: lifted from this one, it counts on its grant all the same, and lands
+ * in that one, or is put down (-ENOSPC, -ENOMEM, -EEXIST).  *ret_why: it stands no longer, as
+ * that worker sees it; without a view it is asked when one comes. */
+void live_lift(struct live *l, struct live_entry *entry);
+MUST_CHECK int live_land(struct live *l, struct live_entry *entry, const struct view *v, int64_t now_ms,
+                         enum reason *ret_why);
 /* A sweep is due: after a new view, when live_next_ms() has come, and every second while the
  * configuration is older than it should be. */
 void live_want_sweep(struct live *l);

@@ -123,22 +123,13 @@ static enum reason stand_on(struct route *r, const struct policy_decision *d, co
     return policy_still_allowed(p, &r->live.standing, q->now_ms, &again_ms);
 }
 
-static void on_move(void *arg)
-{
-    struct route *r = arg;
-
-    r->handlers->on_move(r->user, r, r->move_to);
-}
-
-/* At the turn's end, when no call for the door's connection is under way any more. */
-static enum reason move(struct route *r, const struct seat *seat, uint64_t now_ms)
+static enum reason go_there(struct route *r, const struct seat *seat, uint64_t now_ms)
 {
     int worker = seat ? holders_elsewhere(&r->router->holders, seat, now_ms) : -1;
 
     if (worker < 0 || r->moves >= ROUTE_MOVES_MAX || !r->handlers || !r->handlers->on_move)
         return REASON_NO_AGENT;
-    r->move_to = (unsigned)worker;
-    loop_defer(r->router->config.loop, &r->moving, on_move, r);
+    route_move(r, (unsigned)worker);
     return REASON_NONE;
 }
 
@@ -176,7 +167,7 @@ static enum reason decide(struct route *r)
     held = holders_find(&router->holders, &agent);
     link = held ? holders_link(held, now_ms) : NULL;
     if (!link)
-        return move(r, roster_find(&router->holders.reader, &agent), now_ms);
+        return go_there(r, roster_find(&router->holders.reader, &agent), now_ms);
     why = stand_on(r, &decision, &question);
     return why == REASON_NONE ? open_stream(r, &decision, held->seat, link) : why;
 }

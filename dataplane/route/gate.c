@@ -352,7 +352,7 @@ static void leave(struct guest *v, struct tunnel *t, enum reason why, const char
         metric_add_at(g->config.metrics, M_LINKS_LOST, why, 0, 1);
     }
     LOG(INFO, "link.down", S("agent", v->who.id.text), R("reason", why), S("detail", text));
-    if (!v->is_held || !holders_remove(router_holders(g->config.router), &v->who.id, t))
+    if (!v->is_held || !holders_remove(router_holders(g->config.router), &v->who.id, t, v->is_leaving))
         return;
     tell(g, "agent.down", v, why, NULL);
     if (v->is_leaving)

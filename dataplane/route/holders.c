@@ -224,7 +224,7 @@ void holders_drop_told(struct holders *h)
     }
 }
 
-bool holders_remove(struct holders *h, const struct ulid *agent, const struct tunnel *t)
+bool holders_remove(struct holders *h, const struct ulid *agent, const struct tunnel *t, bool for_good)
 {
     struct held_agent *a = holders_find(h, agent);
     struct lane *lane = find_lane(a, t);
@@ -235,6 +235,7 @@ bool holders_remove(struct holders *h, const struct ulid *agent, const struct tu
     *lane = a->lanes[--a->lane_count];
     publish(h, a);
     has_left = roster_leave(h->roster, h->worker, a->seat);
+    atomic_store(&a->seat->has_left, has_left && for_good);
     if (a->lane_count == 0)
         agent_free(h, a);
     return has_left;

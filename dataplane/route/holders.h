@@ -58,8 +58,8 @@ void holders_drop_told(struct holders *h);
 /* Closes the tunnels of processes that another worker saw replaced. */
 void holders_evict_replaced(struct holders *h);
 /* `agent`: under whose id it was added, whatever certificate the tunnel showed. */
-/* Forgets the tunnel; true when the agent left with it. */
-bool holders_remove(struct holders *h, const struct ulid *agent, const struct tunnel *t);
+/* Forgets the tunnel; true when the agent left with it, `for_good` if it said that it stops. */
+bool holders_remove(struct holders *h, const struct ulid *agent, const struct tunnel *t, bool for_good);
 /* It has a newer certificate. */
 void holders_renew(struct held_agent *a, const struct identity *who);
 void holders_prove(struct holders *h, const struct ulid *agent, const struct tunnel *t, uint32_t rtt_us,

@@ -173,12 +173,12 @@ static void test_lanes(void **state)
     assert_int_equal(a->seat->generation, 3);
 
     check_row("forgets only what it holds");
-    assert_false(holders_remove(&t.holders, &stranger, t.ours[0].tunnel));
-    assert_false(holders_remove(&t.holders, &id, t.ours[0].tunnel));
-    assert_false(holders_remove(&t.holders, &id, t.ours[0].tunnel));
+    assert_false(holders_remove(&t.holders, &stranger, t.ours[0].tunnel, false));
+    assert_false(holders_remove(&t.holders, &id, t.ours[0].tunnel, false));
+    assert_false(holders_remove(&t.holders, &id, t.ours[0].tunnel, false));
     assert_int_equal(a->lane_count, 2);
-    assert_false(holders_remove(&t.holders, &id, t.ours[2].tunnel));
-    assert_true(holders_remove(&t.holders, &id, t.ours[1].tunnel));
+    assert_false(holders_remove(&t.holders, &id, t.ours[2].tunnel, false));
+    assert_true(holders_remove(&t.holders, &id, t.ours[1].tunnel, false));
     assert_null(holders_find(&t.holders, &id));
     town_close(&t);
 }
@@ -207,10 +207,10 @@ static void test_left(void **state)
     assert_true(holders_drop_left(&t.holders, &id, session[0], t.ours[1].tunnel));
     assert_true(t.ours[0].is_finishing);
     assert_false(t.ours[1].is_finishing);
-    holders_remove(&t.holders, &id, t.ours[0].tunnel);
+    holders_remove(&t.holders, &id, t.ours[0].tunnel, false);
     settle(&t, 0);
     assert_int_equal(t.ours[0].why, REASON_SESSION_LOST);
-    holders_remove(&t.holders, &id, t.ours[1].tunnel);
+    holders_remove(&t.holders, &id, t.ours[1].tunnel, false);
     town_close(&t);
 }
 

@@ -4,17 +4,31 @@
 
 /* --- to another worker ------------------------------------------------------------------------ */
 
+static uint32_t deadline_left(const struct route *r)
+{
+    uint64_t now_ms = loop_now_ms(r->router->config.loop);
+
+    if (!timer_is_on(&r->deadline))
+        return 0;
+    return r->deadline.due_ms > now_ms ? (uint32_t)(r->deadline.due_ms - now_ms) : 1;
+}
+
 void route_leave(struct route *r)
 {
+    r->left_ms = deadline_left(r);
+    timer_stop(&r->deadline);
     list_remove(&r->node);
-    r->router = NULL;
+    if (r->stream) {
+        live_lift(&r->router->live, &r->live);
+        route_uncount(r);
+        pipe_detach(&r->pipe);
+    }
     r->moves++;
 }
 
-void route_arrive(struct route *r, struct router *router, enum reason why)
+/* It was not opened yet. */
+static void choose_again(struct route *r, enum reason why)
 {
-    r->router = router;
-    list_append(&router->routes, &r->node);
     if (why == REASON_NONE)
         why = route_choose(r);
     if (why == REASON_NONE)
@@ -23,11 +37,105 @@ void route_arrive(struct route *r, struct router *router, enum reason why)
     route_free(r);
 }
 
+/* There was no memory for its stream: the agent will forget it. */
+static void lose(struct route *r)
+{
+    r->stream = NULL;
+    tally_put_stream(r->router->config.tally);
+    pipe_on_ended(&r->pipe, REASON_OVERLOAD);
+    if (r->opened_ms) {
+        metric_add(r->router->config.metrics, M_STREAMS, -1);
+        metric_add_at(r->router->config.metrics, M_STREAMS_ENDED, REASON_OVERLOAD, 0, 1);
+    }
+    route_tell_door(r, REASON_OVERLOAD, SPAN_NONE);
+    route_free(r);
+}
+
+/* What changed while it was under way counts, too. */
+static enum reason land(struct route *r, enum reason why)
+{
+    struct router *router = r->router;
+    enum reason standing = REASON_NONE;
+
+    if (!r->live.count)
+        return REASON_NONE;         /* cut already: it goes there to say so */
+    if (live_land(&router->live, &r->live, router->view, wall_now(), &standing))
+        return REASON_OVERLOAD;
+    if (standing != REASON_NONE)
+        return standing;
+    return router->is_over ? REASON_RELAY_DRAINING : why;
+}
+
+static void go_on(struct route *r, enum reason why)
+{
+    struct router *router = r->router;
+    bool is_lost = mux_stream_put_in(router->mux, r->stream, loop_now_ms(router->config.loop)) != 0;
+
+    pipe_attach(&r->pipe, router->config.loop);
+    if (is_lost) {
+        if (r->live.count)
+            tally_put_grant(router->config.tally, TAKE(r->live.count));
+        lose(r);
+        return;
+    }
+    why = land(r, why);
+    if (r->left_ms && why == REASON_NONE)
+        timer_start(router->config.loop, &r->deadline, r->left_ms, r->deadline.fn, r->deadline.arg);
+    if (why == REASON_NONE)
+        return;
+    metric_add_at(router->config.metrics, M_CUT, why, 0, 1);
+    route_leave_grant(r);
+    route_end(r, why, SPAN_NONE);
+}
+
+void route_arrive(struct route *r, struct router *router, enum reason why)
+{
+    r->router = router;
+    list_append(&router->routes, &r->node);
+    if (r->stream)
+        go_on(r, why);
+    else
+        choose_again(r, why);
+}
+
+static void on_arrived(void *arg)
+{
+    struct route *r = arg;
+
+    route_arrive(r, roster_router(r->router->config.roster, r->move_to), REASON_NONE);
+}
+
+/* A route whose connection is its own takes it along; else the door brings both. */
+static void on_move(void *arg)
+{
+    struct route *r = arg;
+    struct router *here = r->router, *there = roster_router(here->config.roster, r->move_to);
+
+    if (r->stream && (mux_stream_link(r->stream) || !mux_stream_take_out(r->stream)))
+        return;                     /* it has found a path meanwhile, or is about to end */
+    if (r->handlers && r->handlers->on_move && !r->is_piped) {
+        r->handlers->on_move(r->user, r, r->move_to);
+        return;
+    }
+    route_leave(r);
+    if (!there || loop_post(there->config.loop, on_arrived, r))
+        route_arrive(r, here, REASON_NONE);
+}
+
+/* At the turn's end, when no call for its connection is under way any more. */
+void route_move(struct route *r, unsigned worker)
+{
+    r->move_to = worker;
+    loop_defer(r->router->config.loop, &r->moving, on_move, r);
+}
+
 /* --- paths: the agent's link is gone, or is there again ----------------------------------------- */
 
 /* Whoever is asked again must be the process that has the stream. */
 static enum reason is_over(const struct route *r, const struct seat *seat)
 {
+    if (r->seat && atomic_load(&r->seat->has_left))
+        return r->opened_ms ? REASON_AGENT_DRAINING : REASON_SESSION_LOST;
     if (seat && strcmp(seat->boot_id, r->agent_boot) != 0)
         return REASON_AGENT_RESTARTED;
     return policy_agent_admitted(r->router->view->policy, &r->live.standing.agent, UINT32_MAX, wall_now());
@@ -44,6 +152,16 @@ static bool is_late(struct route *r, uint64_t now_ms)
     return now_ms - r->lost_at_ms >= ROUTE_WAIT_MS;
 }
 
+/* Another worker has a link to the agent. */
+static bool go_elsewhere(struct route *r, const struct seat *seat, uint64_t now_ms)
+{
+    int worker = seat ? holders_elsewhere(&r->router->holders, seat, now_ms) : -1;
+
+    if (worker >= 0)
+        route_move(r, (unsigned)worker);
+    return worker >= 0;
+}
+
 static void on_stream_wants_path(void *user, struct mux_stream *stream)
 {
     struct route *r = user;
@@ -53,6 +171,8 @@ static void on_stream_wants_path(void *user, struct mux_stream *stream)
     struct seat *seat = r ? roster_find(&r->router->holders.reader, &r->live.standing.agent) : NULL;
     enum reason why = r ? is_over(r, seat) : REASON_SESSION_LOST;
 
+    if (why == REASON_NONE && !link && go_elsewhere(r, seat, now_ms))
+        return;
     if (why == REASON_NONE && !link && is_late(r, now_ms))
         why = REASON_SESSION_LOST;
     if (why != REASON_NONE)

@@ -8,6 +8,7 @@ struct bell {
     struct loop *loop;
     void (*fn)(void *arg);
     void *arg;
+    struct router *router;
     atomic_bool is_rung;            /* posted and not yet heard */
 };
 
@@ -213,6 +214,16 @@ void roster_set_bell(struct roster *r, unsigned worker, struct loop *loop, void 
     r->bells[worker].loop = loop;
     r->bells[worker].fn = fn;
     r->bells[worker].arg = arg;
+}
+
+void roster_set_router(struct roster *r, unsigned worker, struct router *router)
+{
+    r->bells[worker].router = router;
+}
+
+struct router *roster_router(const struct roster *r, unsigned worker)
+{
+    return r->bells[worker].router;
 }
 
 /* Before fn looks, so that what changes while it looks rings again. */

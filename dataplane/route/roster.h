@@ -29,6 +29,7 @@
 #define ROSTER_PROOF_REST_MS 25000
 
 struct roster;
+struct router;
 
 struct berth {                      /* one worker's links to one agent */
     _Atomic uint32_t links, draining;
@@ -41,6 +42,7 @@ struct berth {                      /* one worker's links to one agent */
 struct seat {
     atomic_uint refs;
     atomic_bool is_replaced;
+    atomic_bool has_left;           /* it said so: it does not come back */
     struct ulid id;                 /* these four never change */
     char boot_id[ULID_LEN + 1];
     char name[64];
@@ -64,9 +66,11 @@ size_t roster_count(struct roster *r);
 /* {"id", "rtt_us", "streams"} of each, for GET /internal/v1/applied. */
 void roster_write_agents(struct roster *r, struct buf *out);
 
-/* `fn` is called on the worker's loop after something changed; many changes may be one call.
+/* Who works there; `fn` is called on its loop after something changed; many changes may be one call.
  * A bell that cannot be rung (no memory) is not heard: look now and then all the same. */
 void roster_set_bell(struct roster *r, unsigned worker, struct loop *loop, void (*fn)(void *arg), void *arg);
+void roster_set_router(struct roster *r, unsigned worker, struct router *router);
+struct router *roster_router(const struct roster *r, unsigned worker);
 /* Others than `worker` are told that something changed. */
 void roster_ring(struct roster *r, unsigned worker);
 

@@ -173,6 +173,7 @@ enum reason route_open(struct router *router, const struct route_request *reques
 
 void route_pipe(struct route *r, struct conn *conn, struct span early)
 {
+    r->is_piped = true;
     pipe_start(&r->pipe, conn, r->stream, REASON_CLIENT_GONE, r->router->config.idle_ms, early);
 }
 

@@ -17,7 +17,7 @@ struct router {
     struct list waiting;            /* those that wait for an agent */
     uint32_t waiting_count;
     struct loop_timer tick, sweep;
-    bool is_draining;
+    bool is_draining, is_over;      /* over: what is left has been cut */
 };
 
 struct route {
@@ -48,6 +48,8 @@ struct route {
     enum reason cut;                /* why we ended it, if we did */
     bool is_waiting, is_released;
     bool is_udp;
+    bool is_piped;                  /* the connection is ours, not the door's */
+    uint32_t left_ms;               /* of the deadline, while it moves */
     bool is_told;                   /* the decision was logged, counted and reported */
     bool is_retried;                /* its link was lost before the answer: tried once more */
 };
@@ -77,6 +79,8 @@ void route_fill_handlers(struct mux_handlers *handlers);
 
 /* --- path.c -------------------------------------------------------------------------------- */
 void route_fill_path_handlers(struct mux_handlers *handlers);
+/* Goes to another worker at the turn's end, with its stream where it has one. */
+void route_move(struct route *r, unsigned worker);
 
 /* --- choose.c ------------------------------------------------------------------------------ */
 /* REASON_NONE: a stream is being opened, or the route waits for an agent. */

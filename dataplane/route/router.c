@@ -134,6 +134,7 @@ uint32_t router_streams(const struct router *router)
 
 void router_cut_all(struct router *router, enum reason why)
 {
+    router->is_over = true;
     LIST_EACH(&router->routes, node) {
         struct route *r = container_of(node, struct route, node);
 
@@ -206,6 +207,11 @@ void router_free(struct router *router)
 struct mux *router_mux(const struct router *router)
 {
     return router->mux;
+}
+
+struct loop *router_loop(const struct router *router)
+{
+    return router->config.loop;
 }
 
 struct holders *router_holders(struct router *router)

@@ -77,6 +77,7 @@ MUST_CHECK int router_new(const struct router_config *config, struct router **re
 void router_free(struct router *r);     /* ends what is left */
 DEFINE_FREEP(router, router_free)
 struct mux *router_mux(const struct router *r);
+struct loop *router_loop(const struct router *r);
 struct holders *router_holders(struct router *r);
 const struct view *router_view(const struct router *r);     /* NULL: none yet */
 /* Takes the reference; living streams are asked for again. */

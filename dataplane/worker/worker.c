@@ -351,7 +351,11 @@ static int make_router(struct worker *w)
         .memory_limit = w->memory,
     };
 
-    return router_new(&config, &w->router);
+    int r = router_new(&config, &w->router);
+
+    if (!r)
+        roster_set_router(c->roster, c->number, w->router);
+    return r;
 }
 
 static int make_gate(struct worker *w)
@@ -469,6 +473,7 @@ void worker_free(struct worker *w)
     struct view *coming = atomic_exchange(&w->coming, NULL);
 
     roster_set_bell(w->config.roster, w->config.number, NULL, NULL, NULL);
+    roster_set_router(w->config.roster, w->config.number, NULL);
     if (coming)
         view_unref(coming);
     timer_stop(&w->gauges);

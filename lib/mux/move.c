@@ -419,6 +419,26 @@ void move_on_attach_err(struct mux_stream *s, const struct frame *f)
         stream_pathless(s, 0);
 }
 
+/* --- to another mux ------------------------------------------------------------------------ */
+bool stream_may_attach(const struct mux_stream *s)
+{
+    return is_movable_now(s);
+}
+
+void stream_leave_path(struct mux_stream *s, enum reason why)
+{
+    leave_path(s, why, 0);
+    begin_loss(s);
+}
+
+void stream_wants_path(struct mux_stream *s)
+{
+    s->tries = 0;
+    note_due(s->mux, left_ms(s->mux, s->lost_ms + grace_ms(s)));
+    stream_owe_refresh(s);
+    want_path(s);
+}
+
 void mux_stream_abandon(struct mux_stream *s, enum reason how)
 {
     if (s->state == STREAM_SETTLED || s->state == STREAM_DEAD)

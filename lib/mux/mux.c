@@ -199,7 +199,7 @@ size_t stream_held(const struct mux_stream *s)
     return (size_t)s->tx.held + s->rx.held + datagram_held(s);
 }
 
-static void feed_starved(struct mux *m)
+void mux_feed_starved(struct mux *m)
 {
     struct list *node;
 
@@ -217,7 +217,7 @@ void mux_held_changed(struct mux *m, struct mux_stream *s, size_t before)
 
     m->stats.held_bytes = m->stats.held_bytes - before + after;
     if (after < before)
-        feed_starved(m);
+        mux_feed_starved(m);
 }
 
 void mux_set_memory_limit(struct mux *m, size_t bytes)
@@ -226,5 +226,5 @@ void mux_set_memory_limit(struct mux *m, size_t bytes)
 
     m->config.memory_limit = bytes;
     if (has_grown)
-        feed_starved(m);
+        mux_feed_starved(m);
 }

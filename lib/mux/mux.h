@@ -204,6 +204,12 @@ MUST_CHECK int mux_stream_attach(struct mux_stream *s, struct mux_link *l, struc
 void mux_stream_abandon(struct mux_stream *s, enum reason how);     /* at once, without a word */
 /* Target side: the entry came back as another boot; what the old one opened is over. */
 void mux_abandon_entry(struct mux *m, struct span entry, struct span boot_id, enum reason how);
+/* Entry: from one mux to another of the program with the same configuration, perhaps another
+ * thread's.  take_out() leaves the path there was (DETACH) and the mux; outside of all calls and
+ * handlers.  False: it does not move now, and stays.  put_in(): it has kept what it held and its
+ * user, and wants a path at once.  -ENOMEM, -EEXIST: it is gone without a word. */
+MUST_CHECK bool mux_stream_take_out(struct mux_stream *s);
+MUST_CHECK int mux_stream_put_in(struct mux *m, struct mux_stream *s, uint64_t now_ms);
 uint32_t mux_stream_path(const struct mux_stream *s);           /* its number; 1: never moved */
 
 /* Sending.  reserve() gives room inside the replay buffer, limited by credit, by memory and to

@@ -18,6 +18,7 @@
  * stream_in.c frames that arrive, those of a stream
  * stream_out.c what a stream owes and sends
  * move.c      paths: lost, attached, given up
+ * handover.c  from one mux to another
  * probe.c     bytes that nobody acknowledges
  * credit.c    windows, limits, when CREDIT goes out
  * datagram.c  streams of kind udp
@@ -34,7 +35,7 @@
 #define MUX_PING_BUSY_MS 1000
 #define MUX_PING_REST_MS 10000
 #define MUX_SILENCE_MS 3000
-#define MUX_HEARD_MS 4000           /* a link that brought DATA so lately is in use */
+#define MUX_HEARD_MS 4000           /* a link that brought DATA, or took an OPEN, so lately is in use */
 #define MUX_UNACKED_MS 10000        /* then a probe stream has to tell whether the path is good */
 #define MUX_SETTLE_MS 60000         /* a RESET that is not answered by then is forgotten */
 #define MUX_BACKLOG_MAX (127u << 10)    /* committed and not sent, a stream: one turn, and what
@@ -252,6 +253,7 @@ void mux_held_changed(struct mux *m, struct mux_stream *s, size_t before);
 bool mux_has_memory(const struct mux *m, size_t more, unsigned percent);
 uint64_t mux_jittered(struct mux *m, uint64_t ms);          /* 3/4 ms .. 5/4 ms */
 void stream_tell(struct mux_stream *s, unsigned what);
+void mux_feed_starved(struct mux *m);       /* there may be memory again */
 size_t stream_held(const struct mux_stream *s);
 
 /* --- link.c --------------------------------------------------------------------------- */
@@ -317,6 +319,9 @@ void stream_detach(struct mux_stream *s, enum reason why, const char *text, uint
 bool stream_rejoins(const struct mux_stream *s, const struct mux_open *open);
 void stream_rejoin(struct mux_stream *s, struct mux_link *l, uint32_t id,
                    const struct mux_open *open, uint64_t limit);
+bool stream_may_attach(const struct mux_stream *s);
+void stream_leave_path(struct mux_stream *s, enum reason why);
+void stream_wants_path(struct mux_stream *s);                       /* at once; it has none */
 void move_on_attach(struct mux_link *l, const struct frame *f);
 void move_on_attach_ok(struct mux_stream *s, const struct frame *f);
 void move_on_attach_err(struct mux_stream *s, const struct frame *f);

@@ -28,24 +28,13 @@ struct prog {                       /* one end of one stream */
     char boot_id[8];                /* entry: of the target side that answered */
     bool is_open, is_fin_given, is_stalled, is_ended, has_reset, is_reset_now, is_gone;
     bool is_refused, was_opened, is_forged, is_harmed;  /* harmed: a hostile frame broke it */
+    bool wants_other;               /* its path is a lane of the other mux */
     unsigned last_state;
     enum reason how;
 };
 
 static struct prog progs[PROGS_MAX][2];
 static unsigned opened;
-#define PATTERN_PERIOD 65521
-static unsigned char pattern_row[2 * PATTERN_PERIOD];
-
-static void pattern_init(void)
-{
-    uint64_t x = 88172645463325252u;
-
-    for (size_t i = 0; i < PATTERN_PERIOD; i++) {
-        x = x * 6364136223846793005u + 1442695040888963407u;
-        pattern_row[i] = pattern_row[i + PATTERN_PERIOD] = (unsigned char)(x >> 56);
-    }
-}
 
 static const unsigned char *pattern(const struct prog *from, uint64_t offset)
 {
@@ -214,6 +203,10 @@ static void on_want_path(void *user, struct mux_stream *s)
 
     if (!lane || sim.is_playing)
         return;                     /* it is asked for again */
+    if (mux_of(lane, ENTRY) != s->mux) {
+        prog->wants_other = true;
+        return;
+    }
     is_other = prog->is_open && strcmp(lane->boot_id, prog->boot_id) != 0;
     if (is_other && one_in(2)) {
         mux_stream_abandon(s, REASON_AGENT_RESTARTED);
@@ -326,6 +319,18 @@ static void maybe_reset(struct prog *prog)
                      SPAN("reset"), prog->is_reset_now);
 }
 
+/* To the entry's other mux, from a living path too. */
+static void hand_over(struct prog *prog)
+{
+    struct mux *other = prog->s->mux == sim.twin ? sim.mux[ENTRY] : sim.twin;
+
+    prog->wants_other = false;
+    if (!other || sim.is_starved || !mux_stream_take_out(prog->s))
+        return;
+    assert_int_equal(mux_stream_put_in(other, prog->s, sim.now_ms), 0);
+    faults[FAULT_HANDOVER]++;
+}
+
 static void maybe_move(struct prog *prog)
 {
     struct lane *lane;
@@ -335,6 +340,10 @@ static void maybe_move(struct prog *prog)
     lane = lane_random_open();
     if (!lane || strcmp(lane->boot_id, prog->boot_id) != 0)
         return;
+    if (mux_of(lane, ENTRY) != prog->s->mux) {
+        hand_over(prog);
+        return;
+    }
     if (mux_stream_attach(prog->s, lane->link[ENTRY], span_str(prog->boot_id), sim.now_ms) == 0)
         faults[FAULT_MOVE]++;
 }
@@ -355,6 +364,8 @@ static void act(struct prog *prog)
     read_some(prog);
     maybe_reset(prog);
     maybe_move(prog);
+    if (prog->s && prog->wants_other)
+        hand_over(prog);
 }
 
 static void restart(int end)
@@ -369,10 +380,14 @@ static void restart(int end)
 static void check_memory(void)
 {
     for (int end = 0; end < 2; end++) {
-        const struct mux_stats *stats = mux_stats(sim.mux[end]);
+        size_t held = mux_stats(sim.mux[end])->held_bytes, limit = sim.config[end].memory_limit;
 
-        assert_true(stats->held_bytes <= sim.config[end].memory_limit);
-        if (stats->held_bytes * 10 >= sim.config[end].memory_limit * 9)
+        if (end == ENTRY && sim.twin) {     /* what was handed over is over the limit of one, not of both */
+            held += mux_stats(sim.twin)->held_bytes;
+            limit *= 2;
+        }
+        assert_true(held <= limit);
+        if (held * 10 >= limit * 9)
             faults[FAULT_PRESSURE]++;
     }
 }
@@ -400,7 +415,8 @@ static bool all_ended(void)
         if (!list_is_empty(&sim.lanes[i].in[0]) || !list_is_empty(&sim.lanes[i].in[1]))
             return false;
     }
-    return mux_stats(sim.mux[0])->streams == 0 && mux_stats(sim.mux[1])->streams == 0;
+    return mux_stats(sim.mux[0])->streams == 0 && mux_stats(sim.mux[1])->streams == 0 &&
+           (!sim.twin || mux_stats(sim.twin)->streams == 0);
 }
 
 static bool is_lost(const struct prog *p)
@@ -472,6 +488,7 @@ static void sim_init(uint64_t seed, bool is_starved)
     sim.is_starved = is_starved;
     sim.is_harsh = one_in(5) || is_starved;
     sim.is_hostile = one_in(3) && !is_starved;
+    sim.has_twin = one_in(3) && !is_starved;
     sim.delay_ms = one_in(2) ? below(60) : 0;
     for (int end = 0; end < 2; end++) {
         sim.config[end] = (struct mux_config){
@@ -525,6 +542,10 @@ static void run_seed(uint64_t seed, bool is_starved)
     if (!all_ended())
         fail_msg("seed %lu: streams that never end", seed);
     step();
+    if (sim.twin) {
+        assert_int_equal(mux_stats(sim.twin)->held_bytes, 0);
+        assert_int_equal(mux_stats(sim.twin)->promised_bytes, 0);
+    }
     for (unsigned i = 0; i < opened; i++)
         check_stream(&progs[i][ENTRY], &progs[i][TARGET]);
     for (int end = 0; end < 2; end++) {
@@ -536,13 +557,6 @@ static void run_seed(uint64_t seed, bool is_starved)
         drop_messages(&sim.lanes[i].in[0]);
         drop_messages(&sim.lanes[i].in[1]);
     }
-}
-
-static uint64_t number(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-
-    return text ? strtoull(text, NULL, 10) : otherwise;
 }
 
 static void test_sim(void **state)

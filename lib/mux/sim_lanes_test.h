@@ -22,6 +22,7 @@ enum fault {
     FAULT_MID_FRAME,    /* a cut inside a message */
     FAULT_DRAIN,        /* GOAWAY, then the link ends */
     FAULT_MOVE,         /* a stream is moved from a living path */
+    FAULT_HANDOVER,     /* to the entry's other mux */
     FAULT_ENTRY_RESTART, FAULT_TARGET_RESTART,
     FAULT_STALLED_END, FAULT_RESET_BY_ENTRY, FAULT_RESET_BY_TARGET, FAULT_LATE_ANSWER,
     FAULT_OUTAGE,       /* no lane comes back before the graces are over */
@@ -52,6 +53,8 @@ struct lane {
 
 static struct sim {
     struct mux *mux[2];
+    struct mux *twin;               /* the entry's second one, for every other lane; NULL: none */
+    bool has_twin;
     struct mux_handlers on;
     struct mux_config config[2];
     struct lane lanes[LANES_MAX];
@@ -190,6 +193,11 @@ static inline void lane_greet(struct lane *lane)
     }
 }
 
+static inline struct mux *mux_of(const struct lane *lane, int end)
+{
+    return end == ENTRY && sim.twin && lane->index % 2 ? sim.twin : sim.mux[end];
+}
+
 static inline void lane_dial(void)
 {
     for (int i = 0; i < LANES_MAX; i++) {
@@ -201,7 +209,7 @@ static inline void lane_dial(void)
         memcpy(lane->boot_id, sim.boot_id[TARGET], sizeof(lane->boot_id));
         for (int end = 0; end < 2; end++) {
             list_init(&lane->in[end]);
-            lane->link[end] = mux_link_new(sim.mux[end], lane, sim.now_ms);
+            lane->link[end] = mux_link_new(mux_of(lane, end), lane, sim.now_ms);
             assert_true(lane->link[end] || sim.is_starved);
         }
         lane_greet(lane);
@@ -326,6 +334,8 @@ static inline void lanes_step(void)
     }
     (void)mux_tick(sim.mux[0], sim.now_ms);
     (void)mux_tick(sim.mux[1], sim.now_ms);
+    if (sim.twin)
+        (void)mux_tick(sim.twin, sim.now_ms);
 }
 
 static inline struct lane *lane_random_open(void)
@@ -374,9 +384,9 @@ static inline void lane_fault(void)
 }
 
 /* --- ends --------------------------------------------------------------------------------- */
-static inline void add_stats(int end)
+static inline void add_stats(const struct mux *m, int end)
 {
-    const struct mux_stats *stats = mux_stats(sim.mux[end]);
+    const struct mux_stats *stats = mux_stats(m);
 
     for (size_t t = 0; t < ARRAY_LEN(stats->frames_out); t++) {
         total[end].frames_out[t] += stats->frames_out[t];
@@ -405,12 +415,16 @@ static inline void end_start(int end)
     check_alloc_fail(0);
     sim.mux[end] = mux_new(&sim.config[end], &sim.on);
     assert_non_null(sim.mux[end]);
+    if (end == ENTRY && sim.has_twin)
+        sim.twin = mux_new(&sim.config[end], &sim.on);
 }
 
 /* The process dies: its links are cut, its streams are nobody's. */
 static inline void end_stop(int end)
 {
-    add_stats(end);
+    add_stats(sim.mux[end], end);
+    if (end == ENTRY && sim.twin)
+        add_stats(sim.twin, end);
     for (int i = 0; i < LANES_MAX; i++) {
         struct lane *lane = &sim.lanes[i];
 
@@ -426,6 +440,22 @@ static inline void end_stop(int end)
     sim.mux[end] = NULL;
     if (end == TARGET)
         sim.entry_seen = 0;
+    if (end == ENTRY)
+        mux_free(TAKE(sim.twin));
+}
+
+/* --- what programs say --------------------------------------------------------------------- */
+#define PATTERN_PERIOD 65521
+static unsigned char pattern_row[2 * PATTERN_PERIOD];
+
+static inline void pattern_init(void)
+{
+    uint64_t x = 88172645463325252u;
+
+    for (size_t i = 0; i < PATTERN_PERIOD; i++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        pattern_row[i] = pattern_row[i + PATTERN_PERIOD] = (unsigned char)(x >> 56);
+    }
 }
 
 /* One of the next allocations fails; of what the test itself needs, none does. */

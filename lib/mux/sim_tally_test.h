@@ -40,7 +40,7 @@ static inline void check_faults(void)
 {
     static const char *const names[FAULT_COUNT] = {
         "link reset", "link reset, told late", "link silent", "link stalled", "cut mid-frame",
-        "link drained", "moved while alive", "entry restarted", "target restarted",
+        "link drained", "moved while alive", "handed over", "entry restarted", "target restarted",
         "end stalled", "reset by entry", "reset by target", "late answer", "long outage",
         "ids used up", "refused",
         "attach to an old boot", "forged proof", "memory nearly full",
@@ -137,3 +137,9 @@ static inline void check_tally(void)
         fail_msg("%u of these were never met", never_met);
 }
 
+static inline uint64_t number(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+
+    return text ? strtoull(text, NULL, 10) : otherwise;
+}

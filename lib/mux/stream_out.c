@@ -73,6 +73,7 @@ static bool put_open(struct mux_stream *s, struct buf *out)
     if (!stream_may_move(s))
         free_frame(s);
     s->is_open_sent = true;
+    s->link->data_heard_ms = s->mux->now_ms;    /* whoever waits for an answer wants to know of silence */
     count(s, FRAME_OPEN);
     return true;
 }

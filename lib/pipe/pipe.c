@@ -227,6 +227,25 @@ void pipe_on_ended(struct pipe *p, enum reason how)
         conn_reset(TAKE(p->conn));
 }
 
+void pipe_detach(struct pipe *p)
+{
+    timer_stop(&p->idle);
+    loop_defer_cancel(&p->out);
+    if (p->conn)
+        conn_detach(p->conn);
+}
+
+/* What came in meanwhile is written, whoever was told of it. */
+void pipe_attach(struct pipe *p, struct loop *l)
+{
+    if (!p->conn)
+        return;
+    conn_attach(p->conn, l);
+    if (p->idle_ms)
+        timer_start(l, &p->idle, p->idle_ms, on_idle, p);
+    loop_defer(l, &p->out, on_turn_end, p);
+}
+
 void pipe_cut(struct pipe *p, enum reason why, struct span text)
 {
     drop_conn(p);

@@ -46,5 +46,10 @@ void pipe_on_reset(struct pipe *p);
 /* The stream is dead: closes the socket in order (REASON_NONE) or with an RST. */
 void pipe_on_ended(struct pipe *p, enum reason how);
 
+/* To another thread's loop, as conn_detach() and conn_attach(); the stream goes by itself, and
+ * comes first.  Does nothing for a pipe that is not on. */
+void pipe_detach(struct pipe *p);
+void pipe_attach(struct pipe *p, struct loop *l);
+
 /* Ends it from this side: the stream is reset with `why` at once, the socket gets an RST. */
 void pipe_cut(struct pipe *p, enum reason why, struct span text);

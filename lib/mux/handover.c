@@ -1,0 +1,64 @@
+#include "lib/mux/datagram.h"
+#include "lib/mux/mux_internal.h"
+#include <errno.h>
+/*
+ * A stream goes from one mux to another of the same program, with all that it has: each mux is
+ * one thread's, and what a stream is made of is its own.
+ */
+
+static void leave_lists(struct mux_stream *s)
+{
+    list_remove(&s->owing);
+    list_remove(&s->tell);
+    list_remove(&s->starved);
+    s->listed = LISTED_NOWHERE;
+}
+
+bool mux_stream_take_out(struct mux_stream *s)
+{
+    struct mux *m = s->mux;
+    size_t held = stream_held(s);
+
+    if (m->depth || !stream_may_attach(s) || s->tx.is_reserved)
+        return false;
+    stream_leave_path(s, REASON_STALE_PATH);
+    leave_lists(s);
+    map_remove(&m->by_uid, &s->by_uid);
+    m->stats.streams--;
+    m->stats.held_bytes -= held;
+    m->stats.promised_bytes -= s->rx_promised;
+    s->mux = NULL;
+    mux_feed_starved(m);
+    return true;
+}
+
+/* What it holds is counted here from now on, though it were more than there is room for: it was
+ * taken in before, and goes as it is used up. */
+int mux_stream_put_in(struct mux *m, struct mux_stream *s, uint64_t now_ms)
+{
+    int r = map_insert(&m->by_uid, &s->by_uid, span_of(s->uid, sizeof(s->uid)));
+
+    if (r) {
+        s->mux = m;
+        m->stats.held_bytes += stream_held(s);
+        datagram_drop_all(s);
+        m->stats.held_bytes -= stream_held(s);
+        chunk_queue_drop_all(&s->tx);
+        chunk_queue_drop_all(&s->rx);
+        stream_free(s);
+        return r;
+    }
+    if (now_ms > m->now_ms)
+        m->now_ms = now_ms;
+    s->mux = m;
+    m->stats.streams++;
+    m->stats.held_bytes += stream_held(s);
+    m->stats.promised_bytes += s->rx_promised;
+    if (s->told)
+        list_append(&m->tell, &s->tell);
+    if (s->wants_write && s->state != STREAM_RESETTING)
+        list_append(&m->starved, &s->starved);
+    stream_wants_path(s);
+    mux_feed_starved(m);
+    return 0;
+}
