@@ -1,4 +1,5 @@
 #include "agent/dial/dial.h"
+#include "agent/dial/brief.h"
 #include "agent/dial/race.h"
 #include "lib/base/hash.h"
 #include "lib/base/list.h"
@@ -35,13 +36,13 @@ struct session {
     uint32_t answer_ms;
     uint64_t began_ms;
     const char *resolved_by;
-    struct endpoint dns;            /* the server that said so; ENDPOINT_NONE: none did */
+    struct brief dns;               /* the server that said so; ENDPOINT_NONE: none did */
     struct resolve_request *resolving;
     struct race *race;
     struct pipe pipe;
     struct udp *udp;                /* kind udp: instead of the pipe */
     bool is_udp;
-    struct endpoint used;
+    struct brief used;
     struct cidr ranges[];           /* range_count of them: mostly none, and sessions are many */
 };
 
@@ -63,6 +64,8 @@ static void session_free(struct session *s)
     stop_dialling(s);
     if (s->udp)
         udp_free(TAKE(s->udp));
+    brief_deinit(&s->dns);
+    brief_deinit(&s->used);
     list_remove(&s->node);
     s->dialer->stats.live--;
     free(s);
@@ -179,10 +182,11 @@ static void refuse(struct session *s, enum reason why, const char *text, const s
 static const char *how_resolved(const struct session *s, char dst[RESOLVED_MAX])
 {
     char server[ADDR_TEXT_MAX] = "";
-    bool is_known = s->dns.kind != ENDPOINT_NONE;
+    const struct endpoint dns = brief_endpoint(&s->dns);
+    bool is_known = dns.kind != ENDPOINT_NONE;
 
     snprintf(dst, RESOLVED_MAX, "%s%s%s", s->resolved_by, is_known ? " " : "",
-             is_known ? endpoint_format(&s->dns, server, sizeof(server)) : "");
+             is_known ? endpoint_format(&dns, server, sizeof(server)) : "");
     return dst;
 }
 
@@ -202,7 +206,7 @@ static void tell_connected(struct session *s, const struct race_result *result, 
 {
     char text[ADDR_UNIX_MAX + 8];
 
-    s->used = result->used;
+    brief_set(&s->used, &result->used);
     s->dialer->stats.opened++;
     LOG(DEBUG, "stream.connected", SP("target", target_span(s)),
         S("address", endpoint_format(&result->used, text, sizeof(text))), SP("resolved_by", opened->resolved_by));
@@ -222,7 +226,7 @@ static void on_raced(void *user, const struct race_result *result)
         return;
     }
 
-    s->used = result->used;
+    brief_set(&s->used, &result->used);
     if (!still_permitted(s)) {      /* a new policy came while it connected */
         conn_reset(result->conn);
         refuse(s, REASON_REVOKED, "the agent's policy no longer permits the target", NULL);
@@ -356,7 +360,7 @@ static void on_name(void *user, const struct resolve_answer *answer)
     if (!answer->is_part)
         s->resolving = NULL;
     s->resolved_by = answer->source;
-    s->dns = answer->server;
+    brief_set(&s->dns, &answer->server);
     if (answer->reason == REASON_NONE)
         dial_permitted(s, answer->addrs, answer->count, answer->is_part);
     else if (s->race)
