@@ -1,4 +1,4 @@
-# it carries an association to the worker that has its agent
+# it carries datagrams of associations to an agent whose link another worker has
 import pathlib
 
 from association import Association, Echo
