@@ -3,6 +3,7 @@
  * one (adit-relay), git's way: so each machine has only what it needs.
  */
 #include "cli/command.h"
+#include "lib/base/version.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -78,8 +79,12 @@ int main(int argc, char **argv)
         usage(stderr);
         return EXIT_CANNOT;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         usage(stdout);
+        return EXIT_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("adit " ADIT_VERSION);
         return EXIT_OK;
     }
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {

@@ -38,20 +38,6 @@ void request_query_at(const struct request *req, size_t i, struct span *ret_name
     *ret_value = exchange_of(req)->queries[i].value;
 }
 
-bool request_cookie(const struct request *req, const char *name, struct span *ret_value)
-{
-    struct span rest = request_header(req, "Cookie"), pair, key;
-
-    while (span_cut(&rest, ';', &pair)) {
-        pair = span_trim(pair);
-        if (!span_cut(&pair, '=', &key) || !span_eq(key, span_str(name)) || !pair.p)
-            continue;
-        *ret_value = pair;
-        return true;
-    }
-    return false;
-}
-
 /* "users:*", "*:read", "*:*" and "*" cover what they say. */
 static bool scope_covers(struct span held, struct span wanted)
 {

@@ -60,7 +60,6 @@ bool request_query(const struct request *req, const char *name, struct span *ret
 size_t request_query_count(const struct request *req);
 void request_query_at(const struct request *req, size_t i, struct span *ret_name,
                       struct span *ret_value);
-bool request_cookie(const struct request *req, const char *name, struct span *ret_value);
 bool principal_has_scope(const struct principal *principal, const char *scope);
 
 /* What the audit is to say of a refusal, where the request itself does not say it. */

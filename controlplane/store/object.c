@@ -72,15 +72,6 @@ int store_object_update(struct store_tx *tx, const char *kind, const struct ulid
     return r;
 }
 
-int store_object_set_manager(struct store_tx *tx, const struct ulid *id, const char *managed_by)
-{
-    int64_t changed;
-    int r;
-
-    r = db_done(tx, db_bind(tx, Q_object_set_manager, "ut", id, managed_by), &changed);
-    return r ? r : changed ? 0 : STORE_E_NOT_FOUND;
-}
-
 int store_object_delete(struct store_tx *tx, const char *kind, const struct ulid *id,
                         int64_t version)
 {

@@ -223,9 +223,3 @@ int store_certificate_last(struct store_tx *tx, const struct ulid *subject,
 {
     return take_certificate(tx, db_bind(tx, Q_certificate_last, "u", subject), ret_certificate);
 }
-
-int store_certificate_find(struct store_tx *tx, struct span fingerprint,
-                           struct store_certificate *ret_certificate)
-{
-    return take_certificate(tx, db_bind(tx, Q_certificate_find, "s", fingerprint), ret_certificate);
-}

@@ -84,18 +84,6 @@ int store_state_put(struct store_tx *tx, const char *kind, struct span id, struc
     return r ? r : write_change(tx, kind, id, json);
 }
 
-int store_state_get(struct store_tx *tx, const char *kind, struct span id, struct buf *ret_json)
-{
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_state_get, "ts", kind, id);
-    int r;
-
-    r = db_step(tx, row);
-    if (r != DB_ROW)
-        return r ? r : STORE_E_NOT_FOUND;
-    buf_put_span(ret_json, column_span(row, 0));
-    return buf_error(ret_json);
-}
-
 static int give_change(sqlite3_stmt *row, store_change_fn fn, void *ctx)
 {
     char kind[STORE_KIND_MAX + 1];

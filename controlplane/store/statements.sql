@@ -22,8 +22,6 @@ UPDATE objects SET version = version + 1, updated_at = ?3, name = ?4, doc = ?5
 WHERE id = ?1 AND kind = ?2;
 -- name: object_version
 SELECT version FROM objects WHERE id = ?1 AND kind = ?2;
--- name: object_set_manager
-UPDATE objects SET managed_by = ?2 WHERE id = ?1;
 -- name: object_delete
 DELETE FROM objects WHERE id = ?1;
 -- name: object_get
@@ -176,6 +174,3 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
 -- name: certificate_last
 SELECT fingerprint, subject, kind, generation, key_hash, not_after, issued_at FROM certificates
 WHERE subject = ?1 ORDER BY generation DESC LIMIT 1;
--- name: certificate_find
-SELECT fingerprint, subject, kind, generation, key_hash, not_after, issued_at FROM certificates
-WHERE fingerprint = ?1;

@@ -119,8 +119,6 @@ MUST_CHECK int store_object_insert(struct store_tx *tx, const struct store_new_o
 MUST_CHECK int store_object_update(struct store_tx *tx, const char *kind, const struct ulid *id,
                                    int64_t version, struct span name, struct span doc,
                                    int64_t *ret_version);
-MUST_CHECK int store_object_set_manager(struct store_tx *tx, const struct ulid *id,
-                                        const char *managed_by);
 /* STORE_E_NOT_FOUND, STORE_E_STALE, STORE_E_IN_USE.  Its refs, members and secrets go too. */
 MUST_CHECK int store_object_delete(struct store_tx *tx, const char *kind, const struct ulid *id,
                                    int64_t version);
@@ -295,8 +293,6 @@ MUST_CHECK int store_reports(struct store_tx *tx, const char *topic, store_repor
 /* Sets (json not empty) or removes (empty) a record.  The same content again changes
  * nothing; otherwise the transaction takes the next revision, once. */
 MUST_CHECK int store_state_put(struct store_tx *tx, const char *kind, struct span id, struct span json);
-MUST_CHECK int store_state_get(struct store_tx *tx, const char *kind, struct span id,
-                               struct buf *ret_json);                           /* STORE_E_NOT_FOUND */
 struct store_change {
     uint64_t revision;
     const char *kind;
@@ -385,8 +381,6 @@ struct store_certificate {
 };
 MUST_CHECK int store_certificate_put(struct store_tx *tx, const struct store_certificate *certificate);
 MUST_CHECK int store_certificate_last(struct store_tx *tx, const struct ulid *subject,
-                                      struct store_certificate *ret_certificate);
-MUST_CHECK int store_certificate_find(struct store_tx *tx, struct span fingerprint,
                                       struct store_certificate *ret_certificate);
 
 /* ---- small settings of the installation ---- */

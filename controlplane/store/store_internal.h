@@ -12,7 +12,7 @@
 #define STATEMENTS(X)                                                                          \
     X(position_get) X(position_advance) X(position_raise_epoch) X(position_set_trimmed)        \
     X(meta_get) X(meta_put)                                                                    \
-    X(object_insert) X(object_update) X(object_version) X(object_set_manager)                  \
+    X(object_insert) X(object_update) X(object_version)                                         \
     X(object_delete) X(object_get) X(object_find)                                              \
     X(refs_clear) X(refs_add) X(referrers)                                                     \
     X(member_put) X(member_exists) X(member_delete) X(members_of) X(groups_of)                 \
@@ -25,7 +25,7 @@
     X(penalty_get) X(penalty_put) X(penalties_trim)                                            \
     X(key_put) X(key_set_status) X(keys)                                                       \
     X(join_repeat) X(join_count) X(join_add) X(join_answer)                                    \
-    X(certificate_put) X(certificate_last) X(certificate_find)
+    X(certificate_put) X(certificate_last)
 
 enum statement {
 #define STATEMENT_ENUM(name) Q_##name,

@@ -428,11 +428,6 @@ static void ask(void *arg)
         ask_later(s, false);
 }
 
-void source_want_keys(struct source *s)
-{
-    s->wants_keys = true;
-}
-
 /* --- making it ------------------------------------------------------------------------------------ */
 
 /* After a restart the head's own time tells how old the state is. */

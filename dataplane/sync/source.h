@@ -37,6 +37,4 @@ struct source_status {
 MUST_CHECK int source_new(const struct source_config *config, struct source **ret_source, struct buf *reterr);
 void source_free(struct source *s);
 DEFINE_FREEP(source, source_free)
-/* A secret did not fit although a record should know it: keys may have been rotated. */
-void source_want_keys(struct source *s);
 void source_status(const struct source *s, struct source_status *ret_status);

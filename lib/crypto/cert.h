@@ -96,6 +96,5 @@ enum reason chain_verify_pin(const struct chain *c, const char *pin, enum cert_k
                              int64_t now_s, struct identity *ret_identity);
 
 /* TLS: what the peer showed (-ENOENT: nothing), and installing one's own. */
-MUST_CHECK int chain_from_tls(struct ssl_st *ssl, struct chain **ret_chain);
 MUST_CHECK int chain_from_store_ctx(struct x509_store_ctx_st *ctx, struct chain **ret_chain);
 MUST_CHECK int chain_install(const struct chain *c, const struct key *k, struct ssl_ctx_st *ctx);

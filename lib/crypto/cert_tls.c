@@ -27,11 +27,6 @@ static int chain_collect(X509 *leaf, STACK_OF(X509) *rest, struct chain **ret_ch
     return 0;
 }
 
-int chain_from_tls(struct ssl_st *ssl, struct chain **ret_chain)
-{
-    return chain_collect(SSL_get0_peer_certificate(ssl), SSL_get_peer_cert_chain(ssl), ret_chain);
-}
-
 int chain_from_store_ctx(struct x509_store_ctx_st *ctx, struct chain **ret_chain)
 {
     return chain_collect(X509_STORE_CTX_get0_cert(ctx), X509_STORE_CTX_get0_untrusted(ctx),

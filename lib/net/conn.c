@@ -375,11 +375,6 @@ bool conn_is_ready(const struct conn *c)
     return c->state == CONN_READY;
 }
 
-bool conn_is_tls(const struct conn *c)
-{
-    return c->ssl != NULL;
-}
-
 int conn_fd(const struct conn *c)
 {
     return c->fd;

@@ -67,7 +67,6 @@ void conn_free(struct conn *c);
 DEFINE_FREEP(conn, conn_free)
 
 bool conn_is_ready(const struct conn *c);
-bool conn_is_tls(const struct conn *c);
 int conn_fd(const struct conn *c);
 struct loop *conn_loop(const struct conn *c);
 struct endpoint conn_peer(const struct conn *c);        /* ENDPOINT_NONE if unknown */

@@ -87,11 +87,6 @@ bool record_kind_parse(struct span text, enum record_kind *ret_kind)
     return false;
 }
 
-size_t record_size(enum record_kind kind)
-{
-    return kinds[kind].size;
-}
-
 struct record *record_new(enum record_kind kind, struct span id)
 {
     struct record *r = calloc(1, kinds[kind].size);

@@ -179,7 +179,6 @@ struct setting_record {                 /* id: its name */
 
 const char *record_kind_name(enum record_kind kind);            /* "agentgroup" */
 bool record_kind_parse(struct span text, enum record_kind *ret_kind);
-size_t record_size(enum record_kind kind);
 /* Zeroed, with one reference; the id is copied.  NULL: out of memory or id too long. */
 struct record *record_new(enum record_kind kind, struct span id);
 struct record *record_ref(struct record *r);

@@ -13,6 +13,7 @@ ROWS = [    # program and words, exit code, what it says
     ("adit status extra", 2, 'takes no "extra"'),
     ("adit status --output xml", 2, "neither text nor json"),
     ("adit reason --help", 0, "Usage: adit reason"),
+    ("adit --version", 0, "adit 0."),
     ("adit-agent --check-config", 0, "good"),
     ("adit-agent --check-config --admin-listen 1.2.3.4:99999", 2, "127.0.0.1:9102"),
     ("adit-agent --check-config --data-dir=", 2, "data_dir"),

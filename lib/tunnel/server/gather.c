@@ -127,8 +127,3 @@ int gather_flush(struct gather *g)
     free(TAKE(g->kept));
     return 0;
 }
-
-bool gather_is_empty(const struct gather *g)
-{
-    return g->kept_len == 0;
-}

@@ -23,4 +23,3 @@ struct gather *gather_install(SSL *ssl, int fd);
 void gather_begin(struct gather *g, unsigned char *scratch);
 int gather_end(struct gather *g);
 int gather_flush(struct gather *g);
-bool gather_is_empty(const struct gather *g);
