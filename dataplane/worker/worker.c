@@ -4,6 +4,7 @@
 #include "dataplane/worker/plain.h"
 #include "lib/log/log.h"
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #define DRAIN_LOOK_MS 20
+#define GIVEN_BACK_LEAST (64u << 20)      /* less is not worth the look */
 #define GAUGES_MS 1000
 #define DRAIN_FNS_MAX 8
 #define HANDSHAKES_PER_S 1000       /* of the relay */
@@ -37,6 +39,7 @@ struct worker {
     struct drain *drain;            /* NULL: not draining */
     _Atomic(struct view *) coming;  /* posted and not yet taken: the newest alone counts */
     struct mux_stats counted;       /* what the counters hold already */
+    size_t held_most;               /* since memory was given back last */
     struct tunnel_server_stats handshakes;  /* likewise */
     uint32_t told_links;            /* what the tally has of ours */
     size_t memory, memory_base;     /* what the mux may hold now, and always */
@@ -280,6 +283,18 @@ static void lease_memory(struct worker *w)
     mux_set_memory_limit(router_mux(w->router), w->memory);
 }
 
+/* What thousands of streams held lies in pieces between what lives: the system gets it only when it
+ * is asked to look. */
+static void give_memory_back(struct worker *w, size_t held)
+{
+    if (held > w->held_most)
+        w->held_most = held;
+    if (w->held_most < GIVEN_BACK_LEAST || held > w->held_most / 4)
+        return;
+    w->held_most = held;
+    malloc_trim(0);
+}
+
 static void on_gauges(void *arg)
 {
     struct worker *w = arg;
@@ -298,6 +313,7 @@ static void on_gauges(void *arg)
     metric_add(slot, M_REPLAYED_BYTES, (int64_t)(now->replayed_bytes - w->counted.replayed_bytes));
     metric_add(slot, M_PROBES_FAILED, (int64_t)(now->probes_failed - w->counted.probes_failed));
     w->counted = *now;
+    give_memory_back(w, now->held_bytes);
     count_handshakes(w);
     tell_links(w);
     lease_memory(w);
