@@ -7,7 +7,7 @@ import socket
 import subprocess
 
 from harness import check, wait_until
-from places import SOON, audited, in_places
+from places import SOON, audited, in_places, logged
 from up import BIN, Up
 
 PROXY = ("127.0.0.1", 8080)
@@ -43,11 +43,17 @@ def is_closed(s):
         return True
 
 
-def is_turned_away(n):
+def is_turned_away(crowd):
+    """Whether the last of these addresses is closed while the others are there; silence ends them soon too."""
+    kept = []
     try:
-        return is_closed(from_address(n))
+        kept += [from_address(n) for n in crowd[:-1]]
+        return is_closed(from_address(crowd[-1]))
     except ConnectionResetError:        # before connect() had returned
         return True
+    finally:
+        for s in kept:
+            s.close()
 
 
 with Up(env={**SMALL, **SOON}) as up:
@@ -86,9 +92,9 @@ with Up(env={**SMALL, **SOON}) as up:
     check(told.returncode == 2 and "cleartext-refused" in told.stderr, told)
 
     # One address, then all addresses together; the answer is the closed connection.
-    kept = [from_address(9) for _ in range(20)]
-    for n, reason in ((9, "rate-limited"), (10, "overload")):
-        kept += [from_address(10) for _ in range(30 - len(kept) if n == 10 else 0)]
-        wait_until(lambda: is_turned_away(n), 5, reason)
+    for crowd, reason in (([9] * 21, "rate-limited"), ([9] * 20 + [10] * 11, "overload")):
+        n = crowd[-1]
+        wait_until(lambda: is_turned_away(crowd) and logged(up, "request.refused", reason, door="http"),
+                   20, reason)
         in_places(up, reason, "request.refused", "adit_relay_refused_total", door="http")
         audited(up, reason, action="relay.http", actor={"kind": "anonymous", "address": f"127.0.0.{n}"})
