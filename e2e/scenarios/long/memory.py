@@ -4,5 +4,6 @@ import os
 import pathlib
 import runpy
 
-os.environ.update(ADIT_STALLED="9000", ADIT_IDLE="5000", ADIT_SIZE="1000000000", ADIT_REST_S="600")
+os.environ.update(ADIT_STALLED="9000", ADIT_IDLE="5000", ADIT_SIZE="1000000000", ADIT_REST_S="600",
+                  ADIT_LIMIT_MIB="128")
 runpy.run_path(str(pathlib.Path(__file__).parents[1] / "exhausted/memory.py"))
