@@ -1,4 +1,4 @@
-# it holds 5,000 idle streams for ten minutes, and bears 10,000 that nobody reads
+# it holds 5,000 idle streams for ten minutes, and bears 9,000 that nobody reads
 # timeout: 1800
 import os
 import pathlib
