@@ -65,6 +65,14 @@ void program_start_log(const char *program, const char *level_text, const char *
 
 /* --- tokens ---------------------------------------------------------------------------------- */
 
+/* Known by its beginning wherever it stands: as a stray word it would be in an error's text. */
+static bool is_token(const char *word)
+{
+    static const char beginning[] = "adit-join-";
+
+    return strncmp(word, beginning, sizeof(beginning) - 1) == 0;
+}
+
 struct program_token program_take_token(int *argc, char **argv)
 {
     struct program_token source = { .text = NULL };
@@ -77,7 +85,7 @@ struct program_token program_take_token(int *argc, char **argv)
             source = (struct program_token){ .text = argv[++i], .is_file = true };
         else if (strncmp(argv[i], "--token-file=", 13) == 0)
             source = (struct program_token){ .text = argv[i] + 13, .is_file = true };
-        else if (is_word && kept == 1)
+        else if (is_token(argv[i]) || (is_word && kept == 1))
             source.text = argv[i];
         else
             argv[kept++] = argv[i];

@@ -21,6 +21,7 @@ static void test_tokens(void **state)
         { "takes a file's first line", { "join", "--token-file", path, "--data-dir", "/d" }, 5, 0, "T-2", 3 },
         { "does not take a flag's value for the token", { "join", "--data-dir", "/d", "--token-file", path }, 5,
           0, "T-2", 3 },
+        { "knows a token behind flags", { "join", "--data-dir", "/d", "adit-join-1.T" }, 4, 0, "adit-join-1.T", 3 },
         { "says which file cannot be read", { "join", "--token-file", "/no/such" }, 3, -ENOENT, NULL, 1 },
         { "refuses what does not fit", { "join", "0123456789012345678901234567890123456789" }, 2, -E2BIG, NULL, 1 },
         { "takes the file behind an equals sign", { "join", with_equals }, 2, 0, "T-2", 1 },

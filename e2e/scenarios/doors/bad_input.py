@@ -143,6 +143,10 @@ def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def settle(name):
+    wait_until(lambda: descriptors(relay) <= before, 15, f"the descriptors are back after {name}")
+
+
 def resident_kib(pid):
     with open(f"/proc/{pid}/status") as status:
         return int(next(line for line in status if line.startswith("VmRSS")).split()[1])
@@ -168,12 +172,13 @@ with Up() as up:
         said = refused(HTTP, bytes_)
         check(not said or said.split()[1][:1] in (b"4", b"5"), "HTTP:", name, said[:200])
         page_comes(connect(TARGET, (user, secret)))
+        settle(name)
     for name, bytes_ in socks:
         said = refused(SOCKS, bytes_)
         check(b"\x05\x00\x00\x01" not in said, "SOCKS5:", name, said)
         page_comes(socks5("hello.demo.internal", 80, (user, secret)))
+        settle(name)
     check(up.pid("adit-relay") == relay, "the relay was restarted")
-    wait_until(lambda: descriptors(relay) <= before, 15, "the descriptors are back where they were")
     grown = resident_kib(relay) - resident
     check(grown < 16 * 1024 or is_sanitized(relay), "the relay grew by KiB:", grown)
     print(f"{len(http)} HTTP and {len(socks)} SOCKS5 cases; the relay grew by {grown} KiB")
