@@ -81,6 +81,14 @@ static bool ends_in_stop(const char *text)
 }
 
 /* Refusals come before the link is up: as its end. */
+/* A link that never was has no session to lose. */
+static const char *cure_of(enum reason why)
+{
+    return why == REASON_SESSION_LOST
+               ? "Check that a relay listens at the addresses in the token and that this machine reaches them."
+               : reason_cure(why);
+}
+
 static void on_down(void *user, struct tunnel *t, enum reason why, const char *text)
 {
     struct join *j = user;
@@ -94,7 +102,7 @@ static void on_down(void *user, struct tunnel *t, enum reason why, const char *t
         explain(j, why, text);
     else if (j->reterr->len == 0 && why != REASON_NONE)
         buf_printf(j->reterr, "%s%s %s See also: adit reason %s", text ? text : "The connection ended",
-                   ends_in_stop(text) ? "" : ".", reason_cure(why), reason_text(why));
+                   ends_in_stop(text) ? "" : ".", cure_of(why), reason_text(why));
     else if (j->reterr->len == 0)
         buf_put_str(j->reterr, text ? text : "the connection ended");
 }

@@ -543,11 +543,6 @@ void worker_stop(struct worker *w)
     w->is_running = false;
 }
 
-unsigned worker_number(const struct worker *w)
-{
-    return w->config.number;
-}
-
 struct loop *worker_loop(struct worker *w)
 {
     return w->loop;

@@ -46,7 +46,6 @@ void worker_free(struct worker *w);
 DEFINE_FREEP(worker, worker_free)
 MUST_CHECK int worker_start(struct worker *w);
 void worker_stop(struct worker *w);
-unsigned worker_number(const struct worker *w);
 struct loop *worker_loop(struct worker *w);
 struct router *worker_router(struct worker *w);
 struct endpoint worker_tunnel_endpoint(const struct worker *w);

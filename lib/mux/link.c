@@ -91,11 +91,6 @@ void mux_link_free(struct mux_link *l)
     mux_leave(m);
 }
 
-void *mux_link_user(const struct mux_link *l)
-{
-    return l->user;
-}
-
 enum mux_link_state mux_link_state(const struct mux_link *l)
 {
     return l->state;

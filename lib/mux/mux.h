@@ -154,7 +154,6 @@ uint64_t mux_tick(struct mux *m, uint64_t now_ms);
 /* --- links ------------------------------------------------------------------------- */
 struct mux_link *mux_link_new(struct mux *m, void *user, uint64_t now_ms);     /* NULL: no memory */
 void mux_link_free(struct mux_link *l);     /* its streams lose their path */
-void *mux_link_user(const struct mux_link *l);
 enum mux_link_state mux_link_state(const struct mux_link *l);
 /* Feeds received bytes; a message may come in parts (`is_last` ends it).  Frames never span
  * messages.  0, or the reason for which the link has to end (GOAWAY is queued). */
@@ -190,7 +189,6 @@ void mux_stream_accept(struct mux_stream *s, const struct mux_opened *opened);  
 void mux_stream_refuse(struct mux_stream *s, enum reason why, struct span text,
                        const struct mux_opened *tries);                          /* NULL: none */
 void mux_stream_set_user(struct mux_stream *s, void *user);
-void *mux_stream_user(const struct mux_stream *s);
 struct mux_link *mux_stream_link(const struct mux_stream *s);                    /* NULL: no path */
 struct span mux_stream_uid(const struct mux_stream *s);
 

@@ -411,11 +411,6 @@ void mux_stream_set_user(struct mux_stream *s, void *user)
     s->user = user;
 }
 
-void *mux_stream_user(const struct mux_stream *s)
-{
-    return s->user;
-}
-
 struct mux_link *mux_stream_link(const struct mux_stream *s)
 {
     return s->link;

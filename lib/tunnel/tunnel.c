@@ -414,11 +414,6 @@ const struct tunnel_hello *tunnel_own_hello(const struct tunnel *t)
     return &t->own;
 }
 
-const struct identity *tunnel_shown(const struct tunnel *t)
-{
-    return t->has_shown ? &t->shown : NULL;
-}
-
 struct endpoint tunnel_peer_address(const struct tunnel *t)
 {
     return t->address;
