@@ -1,7 +1,6 @@
 # it makes its links anew as soon as the agent's address changes, and streams go on over them without a byte lost
 # timeout: 180
 import json
-import os
 import socket
 import subprocess
 import threading
