@@ -17,12 +17,16 @@ def in_guide(start):
     return next(line for line in commands if line.startswith(start))
 
 
-def run(line, up):
+def shell(line, up):
     line = re.sub("^build/bin/", f"{BIN}/", line)
     line = re.sub(r" var/", f" {up.var}/", line).replace("~", "/tmp/home")
     words = re.sub(r"(adit (api|explain|join-token))", rf"\1 --var {up.var}", line)
-    done = subprocess.run(words, shell=True, capture_output=True, text=True, cwd="/tmp")
-    check(done.returncode == 0, words, done)
+    return subprocess.run(words, shell=True, capture_output=True, text=True, cwd="/tmp")
+
+
+def run(line, up):
+    done = shell(line, up)
+    check(done.returncode == 0, line, done)
     return done.stdout
 
 
@@ -43,5 +47,6 @@ with Up("--public", public) as up:
                lambda: agent.output)
     for line in commands[commands.index(in_guide("build/bin/adit api POST /agent-groups")):][:4]:
         run(line.replace('"agent_group":"my-group"}', '"agent_group":"my-group","allow_special":true}'), up)
-    check("allowed" in run(in_guide("build/bin/adit explain"), up))
-    check("wiki" in run(in_guide("curl"), up))
+    # The control plane publishes what was written at most 50 ms later.
+    wait_until(lambda: shell(in_guide("build/bin/adit explain"), up).returncode == 0, 5)
+    wait_until(lambda: "wiki" in shell(in_guide("curl"), up).stdout, 5)
