@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define DRAIN_LOOK_MS 20
-#define GIVEN_BACK_LEAST (64u << 20)      /* less is not worth the look */
+#define GIVEN_BACK_LEAST (64u << 20)      /* of the relay; less is not worth the look */
 #define GAUGES_MS 1000
 #define DRAIN_FNS_MAX 8
 #define HANDSHAKES_PER_S 1000       /* of the relay */
@@ -289,7 +289,7 @@ static void give_memory_back(struct worker *w, size_t held)
 {
     if (held > w->held_most)
         w->held_most = held;
-    if (w->held_most < GIVEN_BACK_LEAST || held > w->held_most / 4)
+    if (w->held_most < GIVEN_BACK_LEAST / roster_workers(w->config.roster) || held > w->held_most / 4)
         return;
     w->held_most = held;
     malloc_trim(0);

@@ -72,8 +72,7 @@ def leave(streams):
 def given_back(relay, before_kib):
     wait_until(lambda: metric("adit_relay_streams") == 0 and metric("adit_relay_held_bytes") == 0, 60,
                lambda: (metric("adit_relay_streams"), metric("adit_relay_held_bytes")))
-    # What an allocator keeps after its trim, with arenas for each worker; about 100 MiB stay without one.
-    wait_until(lambda: resident_kib(relay) < before_kib + 72 * 1024, 30, lambda: (before_kib, resident_kib(relay)))
+    wait_until(lambda: resident_kib(relay) < before_kib + 40 * 1024, 30, lambda: (before_kib, resident_kib(relay)))
 
 
 def scenario(up):
