@@ -46,7 +46,7 @@ void datagram_drop_all(struct mux_stream *s)
 
     if (!s->datagrams)
         return;
-    sched_remove(s);
+    sched_remove(&s->leg);
     while (oldest(s)) {
         count_dropped(s);
         drop_oldest(s);
@@ -98,7 +98,7 @@ int mux_stream_send_datagram(struct mux_stream *s, struct span bytes)
     s->datagrams->queued += (uint32_t)cost;
     mux_held_changed(s->mux, s, before);
     if (s->link) {
-        sched_add(s);
+        sched_add(&s->leg);
         link_wake(s->link);
     }
     return 0;

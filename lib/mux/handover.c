@@ -8,10 +8,10 @@
 
 static void leave_lists(struct mux_stream *s)
 {
-    list_remove(&s->owing);
+    list_remove(&s->leg.owing);
     list_remove(&s->tell);
     list_remove(&s->starved);
-    s->listed = LISTED_NOWHERE;
+    s->leg.listed = LISTED_NOWHERE;
 }
 
 bool mux_stream_take_out(struct mux_stream *s)

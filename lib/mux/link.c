@@ -20,6 +20,11 @@ static void lists_init(struct mux_link *l)
 
 struct mux_link *mux_link_new(struct mux *m, void *user, uint64_t now_ms)
 {
+    return mux_link_new_as(m, m->config.is_accepting, user, now_ms);
+}
+
+struct mux_link *mux_link_new_as(struct mux *m, bool is_accepting, void *user, uint64_t now_ms)
+{
     struct mux_link *l = calloc(1, sizeof(*l));
 
     if (!l)
@@ -28,7 +33,8 @@ struct mux_link *mux_link_new(struct mux *m, void *user, uint64_t now_ms)
     l->mux = m;
     l->user = user;
     l->state = MUX_LINK_GREETING;
-    l->next_id = m->config.is_accepting ? 2 : 1;
+    l->is_accepting = is_accepting;
+    l->next_id = is_accepting ? 2 : 1;
     l->greet_until_ms = m->now_ms + m->config.hello_timeout_ms;
     l->idle_frames = (struct bucket){ MUX_IDLE_FRAMES_MAX, m->now_ms };
     l->pings = (struct bucket){ MUX_PINGS_MAX, m->now_ms };
@@ -47,8 +53,11 @@ static void lose_streams(struct mux_link *l)
     struct map_cursor cursor = { 0 };
     struct map_node *node;
 
-    while ((node = map_next(&l->by_id, &cursor)))
-        stream_lost(container_of(node, struct mux_stream, by_id), 0);
+    while ((node = map_next(&l->by_id, &cursor))) {
+        struct leg *g = container_of(node, struct leg, by_id);
+
+        leg_class(g)->lost(g);
+    }
 }
 
 static void drop_items(struct mux_link *l)
@@ -159,7 +168,7 @@ int mux_link_hello(struct mux_link *l, struct span json)
 {
     int r;
 
-    if (l->is_hello_sent || (!l->mux->config.is_accepting && !l->is_hello_seen))
+    if (l->is_hello_sent || (!l->is_accepting && !l->is_hello_seen))
         return REASON_NOT_READY;
     if (json.n > FRAME_PAYLOAD_MAX)
         return REASON_TOO_LARGE;
@@ -321,7 +330,7 @@ static void credit_tick(struct mux_link *l)
 
     l->credit_due_ms = 0;
     while ((node = list_first(&l->lazy)))
-        stream_owe(container_of(node, struct mux_stream, owing), OWE_CREDIT);
+        stream_owe(container_of(node, struct mux_stream, leg.owing), OWE_CREDIT);
 }
 
 static uint64_t settle_due(const struct mux_link *l)

@@ -14,7 +14,7 @@ static void on_hello(struct mux_link *l, const struct frame *f)
         protocol_error(l, "a second HELLO");
         return;
     }
-    if (l->mux->config.is_accepting && !l->is_hello_sent) {
+    if (l->is_accepting && !l->is_hello_sent) {
         protocol_error(l, "HELLO before ours");
         return;
     }
@@ -141,7 +141,7 @@ static bool greeting_allows(struct mux_link *l, const struct frame *f)
         return true;
     if (!l->is_hello_seen || !l->is_hello_sent)
         return false;
-    if (l->mux->config.is_accepting)
+    if (l->is_accepting)
         return !(f->type & FRAME_BIT_STREAM);
 
     link_opened(l);         /* the accepting side speaks on: accepted */

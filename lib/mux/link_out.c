@@ -98,7 +98,9 @@ static void put_owed(struct mux_link *l, struct buf *out, size_t limit)
     struct list *node;
 
     while (out->len < limit && (node = list_first(&l->owing))) {
-        if (!stream_produce_owed(container_of(node, struct mux_stream, owing), out))
+        struct leg *g = container_of(node, struct leg, owing);
+
+        if (!leg_class(g)->produce_owed(g, out))
             return;
     }
 }
@@ -118,7 +120,7 @@ static size_t message_end(const struct mux_link *l, const struct buf *out)
 static void put_streams(struct mux_link *l, struct buf *out)
 {
     size_t end = message_end(l, out), first = sched_has_bulk(l) ? out->len + (end - out->len) / 2 : end;
-    size_t whole = sched_datagram_due(l);
+    size_t whole = sched_whole_due(l);
 
     if (whole && first + whole > out->cap)
         first = out->len + whole < out->cap ? out->cap - whole : out->len;

@@ -160,14 +160,14 @@ void move_tick(struct mux *m)
         return;
     m->waiting_due_ms = UINT64_MAX;
     LIST_EACH(&m->waiting, node)
-        look(container_of(node, struct mux_stream, owing));
+        look(container_of(node, struct mux_stream, leg.owing));
 }
 
 /* What waits may find its path over the link that has just opened. */
 void move_link_opened(struct mux *m)
 {
     LIST_EACH(&m->waiting, node) {
-        struct mux_stream *s = container_of(node, struct mux_stream, owing);
+        struct mux_stream *s = container_of(node, struct mux_stream, leg.owing);
 
         if (!s->is_entry || s->link)
             continue;
@@ -277,7 +277,7 @@ static void has_path(struct mux_stream *s)
     s->mux->stats.paths_found++;
     owe_ends_again(s);
     stream_owe_refresh(s);
-    sched_add(s);
+    sched_add(&s->leg);
     stream_writable(s);
     stream_check_settled(s);
     stream_tell(s, TELL_MOVED);

@@ -76,7 +76,7 @@ struct mux_opened {                             /* OPEN_OK */
 };
 
 struct mux_config {
-    bool is_accepting;              /* opens even ids; greets first */
+    bool is_accepting;              /* links: the peer dialled.  Opens even ids; greets first */
     size_t memory_limit;            /* bytes held in all streams */
     size_t first_window;            /* 0: 256 KiB */
     size_t window_max;              /* 0: 16 MiB */
@@ -153,6 +153,8 @@ uint64_t mux_tick(struct mux *m, uint64_t now_ms);
 
 /* --- links ------------------------------------------------------------------------- */
 struct mux_link *mux_link_new(struct mux *m, void *user, uint64_t now_ms);     /* NULL: no memory */
+/* For a program that dials links and accepts links, whatever the mux's own is_accepting says. */
+struct mux_link *mux_link_new_as(struct mux *m, bool is_accepting, void *user, uint64_t now_ms);
 void mux_link_free(struct mux_link *l);     /* its streams lose their path */
 enum mux_link_state mux_link_state(const struct mux_link *l);
 /* Feeds received bytes; a message may come in parts (`is_last` ends it).  Frames never span

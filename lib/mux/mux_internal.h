@@ -13,6 +13,7 @@
  * link.c      a link's life: greeting, PING, time, GOAWAY
  * link_in.c   frames that arrive, those of the link
  * link_out.c  what goes out, in which order (produce)
+ * leg.c       what has an id on a link and its turn in the scheduler
  * sched.c     whose turn it is: quick streams, then owners, then streams
  * stream.c    the program's side of a stream
  * stream_in.c frames that arrive, those of a stream
@@ -114,11 +115,40 @@ struct refusal {                /* an OPEN that got no stream, an id that carrie
 
 struct owner {                  /* streams that share one turn */
     struct map_node node;
+    struct mux_link *link;
     struct list busy;           /* in link->busy while it has streams to serve */
-    struct list streams;        /* those with bytes and credit */
+    struct list legs;           /* those with bytes and credit */
     uint64_t key;
     uint32_t refs;
     int32_t deficit;
+};
+
+/* What a link carries under one id, as far as the id table and the scheduler know it: an end of a
+ * stream, or one side of a hop.  The first member of both. */
+enum leg_kind { LEG_STREAM, LEG_KIND_COUNT };
+
+struct leg {
+    struct owner *owner;        /* NULL: not on a link */
+    uint64_t owner_key;
+    struct map_node by_id;
+    struct list send;           /* in link->quick or owner->legs */
+    struct list owing;          /* in link->owing, link->lazy or mux->waiting */
+    uint16_t tx_burst_ms, tx_burst;
+    int16_t deficit;            /* within one frame */
+    uint8_t listed;             /* enum listed: where `owing` is */
+    uint8_t kind : 4;           /* enum leg_kind */
+    bool is_quick : 1;
+    bool is_busy : 1;           /* `send` is in a list */
+};
+
+struct leg_class {
+    size_t (*sendable)(const struct leg *g);    /* bytes that could go now */
+    size_t (*whole)(const struct leg *g);       /* what goes next is not cut: the frame; else 0 */
+    size_t (*produce)(struct leg *g, struct buf *out, size_t n);    /* the bytes it took */
+    void (*produced)(struct leg *g);
+    bool (*produce_owed)(struct leg *g, struct buf *out);           /* false: no room */
+    void (*take)(struct leg *g, const struct frame *f);             /* came on its id */
+    void (*lost)(struct leg *g);                                    /* the link is gone */
 };
 
 struct mux_link {
@@ -161,6 +191,7 @@ struct mux_link {
     uint32_t ping_jitter;       /* in 1/1024, for the next PING */
     bool is_ping_owed, is_pong_owed, is_pong_seen, is_goaway_seen;
     bool is_hello_sent, is_hello_seen;
+    bool is_accepting;          /* the peer dialled: our ids are even, and we greet first */
     bool is_producing;          /* the carrier is asking already */
     bool is_in_message, is_freed;
     bool is_worn;               /* link-renew was said: what crosses that is served */
@@ -191,14 +222,11 @@ struct owed_text {
 };
 
 struct mux_stream {
+    struct leg leg;
     struct mux *mux;
     struct mux_link *link;      /* NULL: no path */
     void *user;
-    struct owner *owner;
-    uint64_t owner_key;
-    struct map_node by_id, by_uid;
-    struct list send;           /* in link->quick or owner->streams */
-    struct list owing;          /* in link->owing, link->lazy or mux->waiting */
+    struct map_node by_uid;
     struct list tell;           /* in mux->tell */
     struct list starved;        /* in mux->starved; once reset, in link->resetting */
     struct owed_frame *frame;
@@ -216,14 +244,11 @@ struct mux_stream {
     uint32_t acked_ms;          /* low bits: the oldest bytes sent wait for an answer since then */
     uint32_t lost_ms, due_ms;   /* low bits of the clock: path lost; what waiting comes to next */
     uint32_t entry_hash, boot_hash;     /* target side: who opened it */
-    uint16_t tx_burst_ms, tx_burst;
     uint16_t grace_ds;          /* tenths of a second */
     uint16_t how;               /* enum reason */
-    int16_t deficit;            /* within one frame */
     uint8_t state;              /* enum stream_state; only stream_step() writes it */
     uint8_t owed, told;
     uint8_t tries;              /* to attach, since the path was lost */
-    uint8_t listed;             /* enum listed: where `owing` is */
     bool is_entry : 1;
     bool is_answered : 1;       /* entry: OPEN_OK came */
     bool is_lost : 1;           /* no proved path; link may be there while attaching */
@@ -237,9 +262,7 @@ struct mux_stream {
     bool is_peer_reset : 1;
     bool reset_told : 1;
     bool wants_write : 1;       /* reserve() gave nothing */
-    bool is_quick : 1;
     bool is_at_limit : 1;       /* the peer has used all that it was told */
-    bool is_busy : 1;           /* `send` is in a list */
     bool is_refused : 1;        /* OPEN_ERR came */
     bool is_probe : 1;          /* ours: no program hears of it */
     bool is_cut : 1;            /* the program has reset: it hears only the end */
@@ -274,13 +297,21 @@ void link_arm_credit(struct mux_link *l);
 /* --- link_in.c ------------------------------------------------------------------------ */
 void link_frame(struct mux_link *l, const struct frame *f);
 
+/* --- leg.c ---------------------------------------------------------------------------- */
+extern const struct leg_class *const leg_classes[LEG_KIND_COUNT];
+static inline const struct leg_class *leg_class(const struct leg *g)
+{
+    return leg_classes[g->kind];
+}
+void leg_init(struct leg *g, enum leg_kind kind, uint64_t owner_key);
+MUST_CHECK int leg_join(struct leg *g, struct mux_link *l, const uint32_t *id);   /* -ENOMEM */
+void leg_leave(struct leg *g);
+
 /* --- sched.c -------------------------------------------------------------------------- */
-struct owner *owner_get(struct mux_link *l, uint64_t key);
-void owner_put(struct mux_link *l, struct owner *o);
-void sched_add(struct mux_stream *s);       /* has bytes and credit; may be in already */
-void sched_remove(struct mux_stream *s);
+void sched_add(struct leg *g);      /* has bytes and credit; may be in already */
+void sched_remove(struct leg *g);
 bool sched_has_bulk(const struct mux_link *l);
-size_t sched_datagram_due(const struct mux_link *l);
+size_t sched_whole_due(const struct mux_link *l);
 void sched_produce_quick(struct mux_link *l, struct buf *out, size_t limit);
 void sched_produce_bulk(struct mux_link *l, struct buf *out, size_t limit);
 
@@ -303,7 +334,15 @@ void stream_free(struct mux_stream *s);
 size_t stream_sendable(const struct mux_stream *s);
 void stream_writable(struct mux_stream *s); /* room may have come */
 
+extern const struct leg_class stream_leg;
+static inline struct mux_stream *stream_of(const struct leg *g)     /* NULL: it is none */
+{
+    return g && g->kind == LEG_STREAM ? (struct mux_stream *)container_of(g, struct mux_stream, leg)
+                                      : NULL;
+}
+
 /* --- stream_in.c ---------------------------------------------------------------------- */
+void stream_take(struct leg *g, const struct frame *f);
 void stream_frame(struct mux_link *l, const struct frame *f);
 
 /* --- probe.c -------------------------------------------------------------------------- */
@@ -335,8 +374,6 @@ void move_link_opened(struct mux *m);
 /* --- stream_out.c --------------------------------------------------------------------- */
 void stream_owe(struct mux_stream *s, unsigned what);
 void stream_owe_refresh(struct mux_stream *s);
-bool stream_produce_owed(struct mux_stream *s, struct buf *out);    /* false: no room */
-size_t stream_produce_data(struct mux_stream *s, struct buf *out, size_t max);
 
 /* --- credit.c ------------------------------------------------------------------------- */
 size_t credit_first_window(const struct mux *m);    /* 0: overload */

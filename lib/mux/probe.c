@@ -17,9 +17,9 @@ static struct mux_stream *next_suspect(struct mux_link *l, struct map_cursor *cu
     struct map_node *node;
 
     while ((node = map_next(&l->by_id, cursor))) {
-        struct mux_stream *s = container_of(node, struct mux_stream, by_id);
+        struct mux_stream *s = stream_of(container_of(node, struct leg, by_id));
 
-        if (is_suspect(s))
+        if (s && is_suspect(s))
             return s;
     }
     return NULL;

@@ -1,41 +1,6 @@
-#include "lib/mux/datagram.h"
+#include "lib/mux/mux_internal.h"
 
-#define OWNERS_MAX 65536
 #define SLIVER 256      /* less room than this is not worth a frame, when more waits */
-
-static struct span key_span(const uint64_t *key)
-{
-    return span_of(key, sizeof(*key));
-}
-
-struct owner *owner_get(struct mux_link *l, uint64_t key)
-{
-    struct map_node *node = map_find(&l->owners, key_span(&key));
-    struct owner *o = node ? container_of(node, struct owner, node) : calloc(1, sizeof(*o));
-
-    if (!o)
-        return NULL;
-    if (!node) {
-        o->key = key;
-        list_init(&o->busy);
-        list_init(&o->streams);
-        if (map_insert(&l->owners, &o->node, key_span(&o->key))) {
-            free(o);
-            return NULL;
-        }
-    }
-    o->refs++;
-    return o;
-}
-
-void owner_put(struct mux_link *l, struct owner *o)
-{
-    if (--o->refs)
-        return;
-    map_remove(&l->owners, &o->node);
-    list_remove(&o->busy);
-    free(o);
-}
 
 /* A frame takes 10 ms of the link at the most. */
 static size_t frame_cap(const struct mux_link *l)
@@ -53,67 +18,57 @@ static int32_t anew(int32_t deficit, const struct mux_link *l)
     return (int32_t)frame_cap(l) + (deficit < 0 ? deficit : 0);
 }
 
-static void enter_bulk(struct mux_stream *s)
+static void enter_bulk(struct leg *g)
 {
-    struct mux_link *l = s->link;
-    struct owner *o = s->owner;
+    struct owner *o = g->owner;
+    struct mux_link *l = o->link;
 
-    s->deficit = (int16_t)anew(s->deficit, l);
-    list_append(&o->streams, &s->send);
+    g->deficit = (int16_t)anew(g->deficit, l);
+    list_append(&o->legs, &g->send);
     if (list_is_empty(&o->busy)) {
         o->deficit = anew(o->deficit, l);
         list_append(&l->busy, &o->busy);
     }
 }
 
-static void leave(struct mux_stream *s)
+static void leave(struct leg *g)
 {
-    list_remove(&s->send);
-    if (!s->is_quick && list_is_empty(&s->owner->streams))
-        list_remove(&s->owner->busy);
+    list_remove(&g->send);
+    if (!g->is_quick && list_is_empty(&g->owner->legs))
+        list_remove(&g->owner->busy);
 }
 
-static uint32_t quick_left(struct mux_stream *s)
+static uint32_t quick_left(struct leg *g)
 {
-    uint16_t now = (uint16_t)s->mux->now_ms;
+    uint16_t now = (uint16_t)g->owner->link->mux->now_ms;
 
-    if ((uint16_t)(now - s->tx_burst_ms) >= MUX_QUICK_MS) {
-        s->tx_burst_ms = now;
-        s->tx_burst = 0;
+    if ((uint16_t)(now - g->tx_burst_ms) >= MUX_QUICK_MS) {
+        g->tx_burst_ms = now;
+        g->tx_burst = 0;
     }
-    return s->tx_burst < MUX_QUICK_BYTES ? MUX_QUICK_BYTES - s->tx_burst : 0;
+    return g->tx_burst < MUX_QUICK_BYTES ? MUX_QUICK_BYTES - g->tx_burst : 0;
 }
 
-static size_t sendable_of(const struct mux_stream *s)
+void sched_add(struct leg *g)
 {
-    return s->datagrams ? datagram_sendable(s) : stream_sendable(s);
-}
-
-static size_t produce(struct mux_stream *s, struct buf *out, size_t n)
-{
-    return s->datagrams ? datagram_produce(s, out) : stream_produce_data(s, out, n);
-}
-
-void sched_add(struct mux_stream *s)
-{
-    size_t sendable = s->is_busy ? 0 : sendable_of(s);
+    size_t sendable = g->is_busy || !g->owner ? 0 : leg_class(g)->sendable(g);
 
     if (!sendable)
         return;
-    s->is_busy = true;
-    s->is_quick = sendable <= quick_left(s);
-    if (s->is_quick)
-        list_append(&s->link->quick, &s->send);
+    g->is_busy = true;
+    g->is_quick = sendable <= quick_left(g);
+    if (g->is_quick)
+        list_append(&g->owner->link->quick, &g->send);
     else
-        enter_bulk(s);
+        enter_bulk(g);
 }
 
-void sched_remove(struct mux_stream *s)
+void sched_remove(struct leg *g)
 {
-    if (!s->is_busy)
+    if (!g->is_busy)
         return;
-    leave(s);
-    s->is_busy = false;
+    leave(g);
+    g->is_busy = false;
 }
 
 bool sched_has_bulk(const struct mux_link *l)
@@ -121,27 +76,28 @@ bool sched_has_bulk(const struct mux_link *l)
     return !list_is_empty(&l->busy);
 }
 
-/* The frame of the datagram whose turn it is; 0: bytes come next, or nothing, or debts. */
-size_t sched_datagram_due(const struct mux_link *l)
+/* The frame that is not cut and whose turn it is; 0: bytes come next, or nothing, or debts. */
+size_t sched_whole_due(const struct mux_link *l)
 {
     struct list *node = list_first(&l->busy);
     struct owner *o = node ? container_of(node, struct owner, busy) : NULL;
-    struct mux_stream *s = o ? container_of(list_first(&o->streams), struct mux_stream, send) : NULL;
+    struct leg *g = o ? container_of(list_first(&o->legs), struct leg, send) : NULL;
 
-    if (!s || !s->datagrams || s->deficit <= 0 || o->deficit <= 0)
+    if (!g || g->deficit <= 0 || o->deficit <= 0)
         return 0;
-    return datagram_fit(s, MUX_MESSAGE_MAX);
+    return leg_class(g)->whole(g);
 }
 
 /* What may go into the message, up to `limit`: 0 when the stream is done or no frame is worth
  * it. */
-static size_t fit(const struct mux_stream *s, const struct buf *out, size_t limit, size_t max)
+static size_t fit(const struct leg *g, const struct buf *out, size_t limit, size_t max)
 {
-    size_t sendable = sendable_of(s), room = limit > out->len ? limit - out->len : 0;
-    size_t head = FRAME_HEADER_LEN + FRAME_OFFSET_LEN;
+    size_t whole = leg_class(g)->whole(g), room = limit > out->len ? limit - out->len : 0;
+    size_t head = FRAME_HEADER_LEN + FRAME_OFFSET_LEN, sendable;
 
-    if (s->datagrams)
-        return datagram_fit(s, room);       /* whole, however slow the link */
+    if (whole)
+        return whole <= room ? whole : 0;       /* however slow the link */
+    sendable = leg_class(g)->sendable(g);
     if (room < head + SLIVER && room < head + sendable)
         return 0;
     if (sendable > room - head)
@@ -149,37 +105,37 @@ static size_t fit(const struct mux_stream *s, const struct buf *out, size_t limi
     return sendable < max ? sendable : max;
 }
 
-static void after_frame(struct mux_stream *s, size_t n)
+static void after_frame(struct leg *g, size_t n)
 {
-    size_t left = quick_left(s);
+    size_t left = quick_left(g);
 
-    s->tx_burst = (uint16_t)(MUX_QUICK_BYTES - (n < left ? left - n : 0));
-    if (!sendable_of(s))
-        sched_remove(s);
-    stream_owe_refresh(s);
-    stream_writable(s);
+    g->tx_burst = (uint16_t)(MUX_QUICK_BYTES - (n < left ? left - n : 0));
+    if (!leg_class(g)->sendable(g))
+        sched_remove(g);
+    leg_class(g)->produced(g);
 }
 
 /* More came than a quick stream may send: the rest waits its turn. */
-static void slow_down(struct mux_stream *s)
+static void slow_down(struct leg *g)
 {
-    list_remove(&s->send);
-    s->is_quick = false;
-    enter_bulk(s);
+    list_remove(&g->send);
+    g->is_quick = false;
+    enter_bulk(g);
 }
 
-static bool serve_quick(struct mux_stream *s, struct buf *out, size_t limit)
+static bool serve_quick(struct leg *g, struct buf *out, size_t limit)
 {
-    uint32_t left = quick_left(s);
-    size_t n = fit(s, out, limit, left);
+    uint32_t left = quick_left(g);
+    size_t n;
 
-    if (left == 0 || (s->datagrams && !datagram_fit(s, left))) {
-        slow_down(s);
+    if (left == 0 || leg_class(g)->whole(g) > left) {
+        slow_down(g);
         return true;
     }
+    n = fit(g, out, limit, left);
     if (n == 0)
         return false;
-    after_frame(s, produce(s, out, n));
+    after_frame(g, leg_class(g)->produce(g, out, n));
     return true;
 }
 
@@ -188,7 +144,7 @@ void sched_produce_quick(struct mux_link *l, struct buf *out, size_t limit)
     struct list *node;
 
     while ((node = list_first(&l->quick))) {
-        if (!serve_quick(container_of(node, struct mux_stream, send), out, limit))
+        if (!serve_quick(container_of(node, struct leg, send), out, limit))
             return;
     }
 }
@@ -208,17 +164,17 @@ static int32_t spend(struct list *ring, struct list *node, int32_t deficit, size
 
 static bool serve_bulk(struct mux_link *l, struct owner *o, struct buf *out, size_t limit)
 {
-    struct mux_stream *s = container_of(list_first(&o->streams), struct mux_stream, send);
+    struct leg *g = container_of(list_first(&o->legs), struct leg, send);
     size_t quantum = frame_cap(l), n = 0;
 
-    if (s->deficit > 0 && o->deficit > 0) {     /* else in debt: this turn only pays */
-        n = fit(s, out, limit, quantum);
+    if (g->deficit > 0 && o->deficit > 0) {     /* else in debt: this turn only pays */
+        n = fit(g, out, limit, quantum);
         if (n == 0)
             return false;
-        produce(s, out, n);
-        after_frame(s, n);
+        leg_class(g)->produce(g, out, n);
+        after_frame(g, n);
     }
-    s->deficit = (int16_t)spend(&o->streams, &s->send, s->deficit, n, quantum);
+    g->deficit = (int16_t)spend(&o->legs, &g->send, g->deficit, n, quantum);
     o->deficit = spend(&l->busy, &o->busy, o->deficit, n, quantum);
     return true;
 }

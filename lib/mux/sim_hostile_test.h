@@ -482,7 +482,7 @@ static inline struct mux_stream *victim(struct mux_link *l)
     struct mux_stream *found = NULL;
 
     while ((node = map_next(&l->by_id, &cursor))) {
-        struct mux_stream *s = container_of(node, struct mux_stream, by_id);
+        struct mux_stream *s = stream_of(container_of(node, struct leg, by_id));
         bool is_living = s->state == STREAM_OPEN || s->state == STREAM_FIN_IN ||
                          s->state == STREAM_FIN_OUT ||
                          (s->state == STREAM_FIN_BOTH && !s->fin_acked);

@@ -5,8 +5,6 @@
 /* --- birth and death ------------------------------------------------------------------ */
 static void lists_init(struct mux_stream *s)
 {
-    list_init(&s->send);
-    list_init(&s->owing);
     list_init(&s->tell);
     list_init(&s->starved);
 }
@@ -24,15 +22,9 @@ static void copy_open(struct mux_stream *s, const struct mux_open *open)
 /* The stream is carried by the link under this id; false: no memory, it has no path. */
 bool stream_into_link(struct mux_stream *s, struct mux_link *l, uint32_t id)
 {
-    s->owner = owner_get(l, s->owner_key);
-    if (!s->owner)
-        return false;
     s->id = id;
-    if (map_insert(&l->by_id, &s->by_id, span_of(&s->id, sizeof(s->id)))) {
-        owner_put(l, s->owner);
-        s->owner = NULL;
+    if (leg_join(&s->leg, l, &s->id))
         return false;
-    }
     s->link = l;
     return true;
 }
@@ -46,9 +38,9 @@ struct mux_stream *stream_new(struct mux_link *l, uint32_t id, uint64_t owner, b
     if (!s)
         return NULL;
     s->mux = l->mux;
-    s->owner_key = owner;
     s->is_entry = is_entry;
     s->state = is_entry ? STREAM_OPENING : STREAM_ASKED;
+    leg_init(&s->leg, LEG_STREAM, owner);
     lists_init(s);
     copy_open(s, open);
     if (open->kind == MUX_KIND_UDP) {
@@ -97,12 +89,7 @@ void stream_unlink(struct mux_stream *s)
 
     if (!l)
         return;
-    sched_remove(s);
-    list_remove(&s->owing);
-    s->listed = LISTED_NOWHERE;
-    map_remove(&l->by_id, &s->by_id);
-    owner_put(l, s->owner);
-    s->owner = NULL;
+    leg_leave(&s->leg);
     if (s->state == STREAM_RESETTING)
         list_remove(&s->starved);
     l->unacked -= s->tx_sent - s->tx_acked;
@@ -119,7 +106,7 @@ void stream_unlink(struct mux_stream *s)
 static void die(struct mux_stream *s)
 {
     stream_unlink(s);
-    list_remove(&s->owing);
+    list_remove(&s->leg.owing);
     move_remember(s);
     drop_queue(s, &s->tx);
     drop_queue(s, &s->rx);
@@ -161,8 +148,8 @@ void stream_check_drained(struct mux_stream *s)
 void stream_settle(struct mux_stream *s)
 {
     stream_unlink(s);
-    list_remove(&s->owing);     /* it may have waited for a path */
-    s->listed = LISTED_NOWHERE;
+    list_remove(&s->leg.owing);     /* it may have waited for a path */
+    s->leg.listed = LISTED_NOWHERE;
     s->is_lost = s->is_attaching = false;
     drop_queue(s, &s->tx);
     if (stream_step(s, STREAM_EV_SETTLED))
@@ -214,7 +201,7 @@ void stream_text_set(struct mux_stream *s, struct span text)
 static void cut_sending(struct mux_stream *s)
 {
     if (s->link) {
-        sched_remove(s);
+        sched_remove(&s->leg);
         s->link->unacked -= s->tx_sent - s->tx_acked;
     }
     s->tx_end = s->tx_acked = s->tx_sent;
@@ -487,7 +474,7 @@ void mux_stream_commit(struct mux_stream *s, size_t n)
     mux_held_changed(s->mux, s, before);
     if (n == 0 || !s->link)
         return;
-    sched_add(s);
+    sched_add(&s->leg);
     link_wake(s->link);
 }
 

@@ -288,7 +288,7 @@ static void on_credit(struct mux_stream *s, const struct frame *f)
     acked(s, c.received);
     if (c.limit > s->tx_limit)
         s->tx_limit = c.limit;
-    sched_add(s);
+    sched_add(&s->leg);
     stream_writable(s);
     credit_fin(s, &c, f->flags);
 }
@@ -333,7 +333,7 @@ static void moot(struct mux_stream *s)
 {
     size_t before = stream_held(s);
 
-    sched_remove(s);
+    sched_remove(&s->leg);
     s->link->unacked -= s->tx_sent - s->tx_acked;
     s->tx_end = s->tx_acked = s->tx_sent;
     chunk_queue_drop_all(&s->tx);
@@ -450,10 +450,15 @@ static bool is_before_attach_ok(const struct mux_stream *s, const struct frame *
            f->type != FRAME_DETACH;
 }
 
-static void dispatch(struct mux_stream *s, const struct frame *f)
+void stream_take(struct leg *g, const struct frame *f)
 {
+    struct mux_stream *s = stream_of(g);
     unsigned index = f->type & 0x3f;
 
+    if (!move_is_id_known(s)) {
+        link_fail(s->link, REASON_PROTOCOL_ERROR, "a frame on a stream whose OPEN has not left yet");
+        return;
+    }
     if (is_before_attach_ok(s, f)) {
         stream_fault(s, "a frame before ATTACH_OK");
         return;
@@ -498,16 +503,17 @@ static void begin_stream(struct mux_link *l, const struct frame *f)
 void stream_frame(struct mux_link *l, const struct frame *f)
 {
     struct map_node *node;
+    struct leg *g;
 
     if (f->type == FRAME_OPEN || f->type == FRAME_ATTACH) {
         begin_stream(l, f);
         return;
     }
     node = map_find(&l->by_id, span_of(&f->stream, sizeof(f->stream)));
-    if (!node)
+    if (!node) {
         on_late(l, f);
-    else if (move_is_id_known(container_of(node, struct mux_stream, by_id)))
-        dispatch(container_of(node, struct mux_stream, by_id), f);
-    else
-        link_fail(l, REASON_PROTOCOL_ERROR, "a frame on a stream whose OPEN has not left yet");
+        return;
+    }
+    g = container_of(node, struct leg, by_id);
+    leg_class(g)->take(g, f);
 }

@@ -24,19 +24,19 @@ void stream_owe_refresh(struct mux_stream *s)
         want = LISTED_LAZY;
     else if (s->is_lost)
         want = LISTED_WAITING;
-    if (s->listed == want)
+    if (s->leg.listed == want)
         return;
 
-    list_remove(&s->owing);
-    s->listed = (uint8_t)want;
+    list_remove(&s->leg.owing);
+    s->leg.listed = (uint8_t)want;
     if (want == LISTED_OWING) {
-        list_append(&s->link->owing, &s->owing);
+        list_append(&s->link->owing, &s->leg.owing);
         link_wake(s->link);
     } else if (want == LISTED_LAZY) {
-        list_append(&s->link->lazy, &s->owing);
+        list_append(&s->link->lazy, &s->leg.owing);
         link_arm_credit(s->link);
     } else if (want == LISTED_WAITING) {
-        list_append(&s->mux->waiting, &s->owing);
+        list_append(&s->mux->waiting, &s->leg.owing);
     }
 }
 
@@ -185,8 +185,10 @@ static bool is_last_word(const struct mux_stream *s, unsigned what)
     return what == OWE_CREDIT && s->state == STREAM_BROKEN && !s->is_entry;
 }
 
-bool stream_produce_owed(struct mux_stream *s, struct buf *out)
+static bool produce_owed(struct leg *g, struct buf *out)
 {
+    struct mux_stream *s = stream_of(g);
+
     for (size_t i = 0; i < ARRAY_LEN(frames); i++) {
         unsigned what = frames[i].what;
 
@@ -203,7 +205,7 @@ bool stream_produce_owed(struct mux_stream *s, struct buf *out)
         }
     }
     stream_owe_refresh(s);
-    sched_add(s);           /* bytes may have waited for OPEN_OK */
+    sched_add(&s->leg);           /* bytes may have waited for OPEN_OK */
     return true;
 }
 
@@ -217,7 +219,7 @@ size_t stream_sendable(const struct mux_stream *s)
     return (size_t)(end - s->tx_sent);
 }
 
-size_t stream_produce_data(struct mux_stream *s, struct buf *out, size_t max)
+static size_t produce_data(struct mux_stream *s, struct buf *out, size_t max)
 {
     size_t n = stream_sendable(s) < max ? stream_sendable(s) : max;
     bool is_at_limit = s->tx_sent + n == s->tx_limit;
@@ -238,3 +240,41 @@ size_t stream_produce_data(struct mux_stream *s, struct buf *out, size_t max)
     count(s, FRAME_DATA);
     return n;
 }
+
+/* --- the turn ------------------------------------------------------------------------- */
+static size_t sendable(const struct leg *g)
+{
+    const struct mux_stream *s = stream_of(g);
+
+    return s->datagrams ? datagram_sendable(s) : stream_sendable(s);
+}
+
+static size_t whole(const struct leg *g)
+{
+    const struct mux_stream *s = stream_of(g);
+
+    return s->datagrams ? datagram_fit(s, MUX_MESSAGE_MAX) : 0;
+}
+
+static size_t produce(struct leg *g, struct buf *out, size_t n)
+{
+    struct mux_stream *s = stream_of(g);
+
+    return s->datagrams ? datagram_produce(s, out) : produce_data(s, out, n);
+}
+
+static void produced(struct leg *g)
+{
+    stream_owe_refresh(stream_of(g));
+    stream_writable(stream_of(g));
+}
+
+static void lost(struct leg *g)
+{
+    stream_lost(stream_of(g), 0);
+}
+
+const struct leg_class stream_leg = {
+    .sendable = sendable, .whole = whole, .produce = produce, .produced = produced,
+    .produce_owed = produce_owed, .take = stream_take, .lost = lost,
+};
