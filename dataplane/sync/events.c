@@ -278,10 +278,10 @@ static void on_sent(void *user, const struct control_answer *answer);
 /* Lines become the members of a list. */
 static void close_body(struct buf *body, size_t from)
 {
-    for (size_t i = from; i + 1 < body->len; i++) {
-        if (body->data[i] == '\n')
-            body->data[i] = ',';
-    }
+    unsigned char *at = body->data + from, *last = body->data + body->len - 1;
+
+    while ((at = memchr(at, '\n', (size_t)(last - at))))
+        *at = ',';
     buf_put_str(body, "]}");
 }
 

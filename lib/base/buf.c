@@ -1,7 +1,5 @@
 #include "lib/base/buf.h"
-#include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
 #define HEAP_FIRST 256
 
@@ -46,7 +44,7 @@ static int grow(struct buf *b, size_t need)
     return 0;
 }
 
-unsigned char *buf_extend(struct buf *b, size_t n)
+unsigned char *buf_extend_slowly(struct buf *b, size_t n)
 {
     unsigned char *at;
 
@@ -64,48 +62,6 @@ unsigned char *buf_extend(struct buf *b, size_t n)
     at = b->data + b->len;
     b->len += n;
     return at;
-}
-
-void buf_put(struct buf *b, const void *p, size_t n)
-{
-    unsigned char *at = n ? buf_extend(b, n) : NULL;
-
-    if (at)
-        memcpy(at, p, n);
-}
-
-void buf_put_span(struct buf *b, struct span s)
-{
-    buf_put(b, s.p, s.n);
-}
-
-void buf_put_str(struct buf *b, const char *text)
-{
-    buf_put(b, text, strlen(text));
-}
-
-void buf_put_u8(struct buf *b, uint8_t v)
-{
-    buf_put(b, &v, 1);
-}
-
-void buf_put_u16(struct buf *b, uint16_t v)
-{
-    unsigned char wire[2] = { (unsigned char)(v >> 8), (unsigned char)v };
-
-    buf_put(b, wire, sizeof(wire));
-}
-
-void buf_put_u32(struct buf *b, uint32_t v)
-{
-    buf_put_u16(b, (uint16_t)(v >> 16));
-    buf_put_u16(b, (uint16_t)v);
-}
-
-void buf_put_u64(struct buf *b, uint64_t v)
-{
-    buf_put_u32(b, (uint32_t)(v >> 32));
-    buf_put_u32(b, (uint32_t)v);
 }
 
 void buf_put_decimal(struct buf *b, int64_t v)
@@ -178,54 +134,4 @@ void buf_shift(struct buf *b, size_t n)
         return;
     memmove(b->data, b->data + n, b->len - n);
     b->len -= n;
-}
-
-void reader_init(struct reader *r, struct span bytes)
-{
-    *r = (struct reader){ .p = (const unsigned char *)bytes.p, .n = bytes.n };
-}
-
-struct span read_span(struct reader *r, size_t n)
-{
-    struct span got;
-
-    if (r->error || n > r->n) {
-        r->error = -EBADMSG;
-        return SPAN_NONE;
-    }
-    got = span_of(r->p, n);
-    if (n)
-        r->p += n;
-    r->n -= n;
-    return got;
-}
-
-static uint64_t read_be(struct reader *r, size_t n)
-{
-    struct span got = read_span(r, n);
-    uint64_t v = 0;
-
-    for (size_t i = 0; i < got.n; i++)
-        v = v << 8 | (unsigned char)got.p[i];
-    return v;
-}
-
-uint8_t read_u8(struct reader *r)
-{
-    return (uint8_t)read_be(r, 1);
-}
-
-uint16_t read_u16(struct reader *r)
-{
-    return (uint16_t)read_be(r, 2);
-}
-
-uint32_t read_u32(struct reader *r)
-{
-    return (uint32_t)read_be(r, 4);
-}
-
-uint64_t read_u64(struct reader *r)
-{
-    return read_be(r, 8);
 }

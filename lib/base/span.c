@@ -1,20 +1,4 @@
 #include "lib/base/span.h"
-#include <string.h>
-
-struct span span_of(const void *p, size_t n)
-{
-    return (struct span){ p, n };
-}
-
-struct span span_str(const char *text)
-{
-    return text ? (struct span){ text, strlen(text) } : SPAN_NONE;
-}
-
-bool span_eq(struct span a, struct span b)
-{
-    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
-}
 
 static char lower(char c)
 {
@@ -72,20 +56,6 @@ struct span span_trim(struct span s)
     while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
         s.n--;
     return s;
-}
-
-struct span span_skip(struct span s, size_t n)
-{
-    if (n > s.n)
-        n = s.n;
-    if (n == 0)
-        return s;
-    return (struct span){ s.p + n, s.n - n };
-}
-
-struct span span_first(struct span s, size_t n)
-{
-    return (struct span){ s.p, n < s.n ? n : s.n };
 }
 
 size_t span_find(struct span s, char c)

@@ -2,6 +2,7 @@
 #include "lib/base/attr.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 /*
  * span.h - bytes that somebody else owns: not terminated, never written to.
  *
@@ -22,17 +23,17 @@ struct span {
 #define SPAN_FMT "%.*s"                       /* for printf with SPAN_ARG() */
 #define SPAN_ARG(s) (int)(s).n, (s).p
 
-struct span span_of(const void *p, size_t n);
-struct span span_str(const char *text);       /* NULL gives SPAN_NONE */
-bool span_eq(struct span a, struct span b);
+static inline struct span span_of(const void *p, size_t n);
+static inline struct span span_str(const char *text);       /* NULL gives SPAN_NONE */
+static inline bool span_eq(struct span a, struct span b);
 bool span_eq_nocase(struct span a, struct span b);      /* ASCII only */
 bool span_eq_secret(struct span a, struct span b);      /* constant time for equal lengths */
 bool span_starts(struct span s, struct span prefix);
 bool span_ends(struct span s, struct span suffix);
 int span_cmp(struct span a, struct span b);             /* bytes, shorter first */
 struct span span_trim(struct span s);                   /* spaces and tabs at both ends */
-struct span span_skip(struct span s, size_t n);         /* without its first n bytes */
-struct span span_first(struct span s, size_t n);        /* its first n bytes, or all */
+static inline struct span span_skip(struct span s, size_t n);         /* without its first n bytes */
+static inline struct span span_first(struct span s, size_t n);        /* its first n bytes, or all */
 /* Position of the first `c`, or s.n. */
 size_t span_find(struct span s, char c);
 /* Cuts the part before `sep` off `*s`; the rest stays in `*s`.  False when `*s`
@@ -44,3 +45,33 @@ bool span_to_u64(struct span s, uint64_t max, uint64_t *ret_value);
 char *span_dup(struct span s);
 /* A terminated copy into `dst`; false (dst empty) when it does not fit or holds a NUL. */
 bool span_copy(struct span s, char *dst, size_t dst_size);
+
+/* --- in the header: too small to be worth a call -------------------------------------------- */
+static inline struct span span_of(const void *p, size_t n)
+{
+    return (struct span){ p, n };
+}
+
+static inline struct span span_str(const char *text)
+{
+    return text ? (struct span){ text, strlen(text) } : SPAN_NONE;
+}
+
+static inline bool span_eq(struct span a, struct span b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+static inline struct span span_skip(struct span s, size_t n)
+{
+    if (n > s.n)
+        n = s.n;
+    if (n == 0)
+        return s;
+    return (struct span){ s.p + n, s.n - n };
+}
+
+static inline struct span span_first(struct span s, size_t n)
+{
+    return (struct span){ s.p, n < s.n ? n : s.n };
+}

@@ -86,21 +86,55 @@ static void put_escaped(struct buf *out, struct span c)
     }
 }
 
-/* How much of it stands for itself: printable ASCII but the quote and the backslash. */
+/* Eight bytes at a time.  0: all of them stand for themselves, being printable ASCII but the quote
+ * and the backslash.  A byte that does not may lend its bit to those above it, so no more than
+ * "some do not" is said. */
+static uint64_t odd_bytes(const char *p)
+{
+    const uint64_t each = 0x0101010101010101;
+    uint64_t word;
+
+    memcpy(&word, p, sizeof(word));
+    return (word | (word - each * 0x20) | ((word ^ each * '"') - each) | ((word ^ each * '\\') - each) |
+            ((word ^ each * 0x7f) - each)) &
+           each * 0x80;
+}
+
+/* How much of it stands for itself. */
 static size_t plain_len(struct span s)
 {
+    static const bool is_odd[256] = {
+        [0 ... 0x1f] = true, ['"'] = true, ['\\'] = true, [0x7f ... 0xff] = true,
+    };
     size_t n = 0;
 
-    while (n < s.n && s.p[n] >= 0x20 && s.p[n] < 0x7f && s.p[n] != '"' && s.p[n] != '\\')
+    while (n + 8 <= s.n && !odd_bytes(s.p + n))
+        n += 8;
+    if (n + 8 > s.n && s.n >= 8 && !odd_bytes(s.p + s.n - 8))
+        return s.n;
+    while (n < s.n && !is_odd[(unsigned char)s.p[n]])
         n++;
     return n;
 }
 
-void utf8_put_quoted(struct buf *out, struct span s)
+static void put_plain(struct buf *out, struct span s)
+{
+    unsigned char *at = buf_extend(out, s.n + 2);
+
+    if (!at)
+        return;
+    at[0] = '"';
+    if (s.n)
+        memcpy(at + 1, s.p, s.n);
+    at[s.n + 1] = '"';
+}
+
+/* From its first `plain` bytes on, which stand for themselves. */
+static void put_mixed(struct buf *out, struct span s, size_t plain)
 {
     buf_put_u8(out, '"');
     while (s.n && !buf_error(out)) {
-        size_t plain = plain_len(s), len;
+        size_t len;
 
         buf_put_span(out, span_first(s, plain));
         s = span_skip(s, plain);
@@ -116,6 +150,17 @@ void utf8_put_quoted(struct buf *out, struct span s)
         else
             buf_put_span(out, c);
         s = span_skip(s, c.n);
+        plain = plain_len(s);
     }
     buf_put_u8(out, '"');
+}
+
+void utf8_put_quoted(struct buf *out, struct span s)
+{
+    size_t plain = plain_len(s);
+
+    if (plain == s.n)
+        put_plain(out, s);
+    else
+        put_mixed(out, s, plain);
 }
