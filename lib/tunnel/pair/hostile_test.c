@@ -54,9 +54,10 @@ static bool raw_is_upgraded(void *arg)
     return strstr(((struct raw *)arg)->got, "\r\n\r\n") != NULL;
 }
 
+/* Under TLS if the pair is. */
 static void raw_open(struct raw *r, struct pair *p)
 {
-    struct conn_options options = { 0 };
+    struct conn_options options = { .tls = p->client_tls };
     struct endpoint to = { .kind = ENDPOINT_IP, .addr = addr_v4(127, 0, 0, 1), .port = p->port };
 
     *r = (struct raw){ 0 };
@@ -245,6 +246,54 @@ static void test_messages(void **state)
     }
 }
 
+static bool raw_has_pongs(void *arg)
+{
+    struct raw *r = arg;
+    char pong[] = { (char)0x8a, 1, '0' };
+
+    while (pong[2] <= '9' && memmem(r->got, r->len, pong, sizeof(pong)))
+        pong[2]++;
+    return pong[2] > '9';
+}
+
+/* Each record of TLS by itself, all of them in one read: OpenSSL has them, the socket is silent. */
+static void test_control_frames_hold_nothing_up(void **state)
+{
+    static const struct { const char *it; unsigned first; bool (*is_done)(void *arg);
+    } rows[] = {
+        { "answers each PING, and the Close behind them", 0x89, raw_has_pongs },
+        { "answers the Close behind PONGs", 0x8a, raw_is_closed },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct pair_options options = { .client_kind = CERT_AGENT };
+        unsigned char bytes[16];
+        struct pair p;
+        struct raw r;
+
+        check_row(rows[i].it);
+        pair_open(&p, &options);
+        raw_open(&r, &p);
+        assert_true(conn_write(r.conn, "GET /tunnel HTTP/1.1\r\n" UPGRADE
+                                       "Sec-WebSocket-Protocol: adit.v1\r\n\r\n",
+                               22 + sizeof(UPGRADE) - 1 + 35) > 0);
+        assert_true(loop_run_until(p.loop, raw_is_upgraded, &r, 2000));
+        r.len = 0;
+        for (char c = '0'; c <= '9'; c++) {
+            size_t n = frame(bytes, rows[i].first, &c, 1);
+
+            assert_int_equal(conn_write(r.conn, bytes, n), n);
+        }
+        assert_int_equal(conn_write(r.conn, bytes, frame(bytes, 0x88, "", 0)), 6);
+        assert_true(loop_run_until(p.loop, rows[i].is_done, &r, 4000));
+        assert_true(loop_run_until(p.loop, raw_is_closed, &r, 4000));
+        conn_free(r.conn);
+        assert_true(loop_run_until(p.loop, pair_is_relay_down, &p, 4000));
+        pair_close(&p);
+    }
+}
+
 /* Parts of one message without end, none of which alone is too large. */
 static void test_endless_message_is_refused(void **state)
 {
@@ -291,6 +340,7 @@ int main(void)
         cmocka_unit_test(test_handshakes_are_bounded),
         cmocka_unit_test(test_handshakes_are_rationed),
         cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_control_frames_hold_nothing_up),
         cmocka_unit_test(test_endless_message_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

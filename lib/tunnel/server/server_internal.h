@@ -42,9 +42,11 @@ struct server_link {
     struct loop_reap reap;
     struct pace pace;
     uint64_t measured_ms, received, message_bytes;
+    uint64_t records, received_before;  /* of TLS that began to come; when the last one did */
     bool is_bounded;            /* the peer is near: see pace.h */
     bool is_counted;            /* among the handshakes */
     bool is_finishing, is_gone;
+    bool is_peer_closing;       /* its Close came: what is behind it is not read */
     bool is_left;               /* libwebsockets is about to close it by itself */
     enum reason why;
     char text[SERVER_TEXT_MAX];

@@ -40,6 +40,8 @@ static void let_go(struct server_link *k)
     if (!wsi)
         return;
     k->gather = NULL;
+    if (k->server->config.tls && lws_get_ssl(wsi))
+        SSL_set_msg_callback(lws_get_ssl(wsi), NULL);
     lws_set_opaque_user_data(wsi, NULL);
     if (!k->is_left)
         lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
@@ -264,9 +266,28 @@ static SSL *ssl_of(const struct server_link *k)
     return k->server->config.tls ? lws_get_ssl(k->wsi) : NULL;
 }
 
+static void on_input_held(void *arg);
+
+/* OpenSSL begins to read a record, or has written one. */
+static void on_record(int is_written, int version, int type, const void *p, size_t n, SSL *ssl,
+                      void *arg)
+{
+    struct server_link *k = arg;
+
+    (void)version, (void)p, (void)n, (void)ssl;
+    if (is_written || type != SSL3_RT_HEADER)
+        return;
+    k->records++;
+    k->received_before = k->received;
+    /* First of what this turn defers: what is held comes before the writes of what came. */
+    loop_defer(k->server->config.loop, &k->held, on_input_held, k);
+}
+
 static void prepare_ssl(struct server_link *k, SSL *ssl)
 {
     SSL_set_read_ahead(ssl, 1);         /* not before: see on_input_held() */
+    SSL_set_msg_callback(ssl, on_record);
+    SSL_set_msg_callback_arg(ssl, k);
     /* libwebsockets sets it, and then writes one record for each turn of the loop. */
     SSL_clear_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
     k->gather = gather_install(ssl, lws_get_socket_fd(k->wsi));
@@ -291,6 +312,18 @@ bool server_link_opened(struct server_link *k)
     return tunnel_start(k->tunnel, loop_now_ms(c->loop)) == 0;
 }
 
+static void serve(struct server_link *k, short events)
+{
+    struct lws_pollfd event = { .fd = lws_get_socket_fd(k->wsi), .events = events, .revents = events };
+
+    lws_service_fd(k->server->context, &event);
+}
+
+static bool holds_input(const struct server_link *k)
+{
+    return !k->is_gone && k->wsi && SSL_has_pending(ssl_of(k));
+}
+
 /*
  * With read-ahead OpenSSL takes more from the socket than libwebsockets asks it for, and the
  * socket then has nothing to say.  So the connection is served as if it had.
@@ -298,19 +331,19 @@ bool server_link_opened(struct server_link *k)
 static void on_input_held(void *arg)
 {
     struct server_link *k = arg;
-    struct lws_pollfd event = { .events = LWS_POLLIN, .revents = LWS_POLLIN };
 
-    for (int i = 0; i < SERVICES_PER_TURN && !k->is_gone && k->wsi && SSL_has_pending(ssl_of(k));
-         i++) {
-        uint64_t before = k->received;
+    for (int i = 0; i < SERVICES_PER_TURN && holds_input(k); i++) {
+        uint64_t records = k->records;
 
-        event.fd = lws_get_socket_fd(k->wsi);
-        event.revents = LWS_POLLIN;
-        lws_service_fd(k->server->context, &event);
-        if (k->received == before)
+        /* A PING, perhaps: libwebsockets keeps one PONG, and would drop the next. */
+        if (k->received == k->received_before)
+            serve(k, LWS_POLLOUT);
+        if (holds_input(k))
+            serve(k, LWS_POLLIN);
+        if (k->records == records)
             return;             /* a part of a record: the socket will bring the rest */
     }
-    if (!k->is_gone && k->wsi && SSL_has_pending(ssl_of(k)))
+    if (holds_input(k))
         loop_defer(k->server->config.loop, &k->held, on_input_held, k);
 }
 
@@ -319,7 +352,7 @@ bool server_link_received(struct server_link *k, struct span bytes, bool is_last
     struct loop *loop = k->server->config.loop;
 
     k->received += bytes.n + 1;
-    if (k->is_gone || k->is_finishing)
+    if (k->is_gone || k->is_finishing || k->is_peer_closing)
         return true;
     k->message_bytes += bytes.n;
     if (k->message_bytes > SERVER_MESSAGE_IN_MAX) {
@@ -329,9 +362,6 @@ bool server_link_received(struct server_link *k, struct span bytes, bool is_last
     }
     if (is_last)
         k->message_bytes = 0;
-    /* First of what this turn defers: what is held comes before the writes of what came. */
-    if (ssl_of(k))
-        loop_defer(loop, &k->held, on_input_held, k);
     tunnel_take(k->tunnel, bytes, is_last, loop_now_ms(loop));
     wake(k);
     return true;

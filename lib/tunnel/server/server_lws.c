@@ -54,6 +54,18 @@ static int on_receive(struct lws *wsi, struct server_link *k, const void *in, si
     return server_link_received(k, span_of(in, len), is_last) ? 0 : -1;
 }
 
+/* libwebsockets answers it; but one of a byte, which no code is, with that byte. */
+static int on_peer_close(struct lws *wsi, struct server_link *k, size_t len)
+{
+    unsigned char no_text[1] = { 0 };
+
+    k->is_peer_closing = true;
+    if (len != 1)
+        return 0;
+    lws_close_reason(wsi, LWS_CLOSE_STATUS_PROTOCOL_ERR, no_text, 0);
+    return -1;
+}
+
 static int on_destroy(struct server_link *k)
 {
     if (!k->tunnel && k->is_counted && !k->is_gone)
@@ -77,6 +89,8 @@ static int on_link(struct lws *wsi, enum lws_callback_reasons event, struct serv
         return on_receive(wsi, k, in, len);
     case LWS_CALLBACK_SERVER_WRITEABLE:
         return server_link_writable(k) ? 0 : -1;
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+        return on_peer_close(wsi, k, len);
     case LWS_CALLBACK_WSI_DESTROY:
         return on_destroy(k);
     case LWS_CALLBACK_HTTP:
