@@ -7,12 +7,13 @@
 #include <errno.h>
 #include <string.h>
 
-enum { CALL_MS = 10000, CONNECT_MS = 3000, ANSWER_MAX = 4 * 1024 * 1024 };
+enum { CALL_MS = 10000, CONNECT_MS = 3000, ANSWER_MAX = 64 * 1024 * 1024 };
 
 struct api {
     CURL *curl;
-    struct curl_slist *headers, *headers_body, *headers_patch;
     char *url;
+    char authorization[256];    /* a header line; "": none */
+    struct api_answer head;     /* what the head of the answer said */
     struct buf answer;
     char error[CURL_ERROR_SIZE];
 };
@@ -50,25 +51,47 @@ static int append(struct curl_slist **list, const char *line)
     return 0;
 }
 
-/* The header lines of calls without a body, with one, and of those that change. */
-static int make_headers(struct api *a, const char *token)
+/* The header lines of one call; the caller frees them. */
+static int make_headers(const struct api *a, const struct api_request *request,
+                        struct curl_slist **ret_headers)
 {
-    struct curl_slist **lists[] = { &a->headers, &a->headers_body, &a->headers_patch };
-    char line[256];
-    int r = 0;
+    bool is_patch = strcmp(request->method, "PATCH") == 0;
+    struct curl_slist *list = NULL;
+    char line[160];
+    int r = append(&list, "Accept: application/json");
 
-    if (token && (size_t)snprintf(line, sizeof(line), "Authorization: Bearer %s", token) >= sizeof(line))
-        return -EINVAL;
-    for (size_t i = 0; i < ARRAY_LEN(lists) && !r; i++)
-        r = token ? append(lists[i], line) : append(lists[i], "Accept: application/json");
-    if (!r)
-        r = append(&a->headers_body, "Content-Type: application/json");
-    if (!r)
-        r = append(&a->headers_patch, "Content-Type: application/merge-patch+json");
-    if (!r)
-        r = append(&a->headers_patch, "If-Match: *");
-    explicit_bzero(line, sizeof(line));
+    if (!r && a->authorization[0])
+        r = append(&list, a->authorization);
+    if (!r && request->body.n)
+        r = append(&list, is_patch ? "Content-Type: application/merge-patch+json"
+                                   : "Content-Type: application/json");
+    if (!r && request->if_match)
+        r = (size_t)snprintf(line, sizeof(line), "If-Match: %s", request->if_match) < sizeof(line)
+                ? append(&list, line) : -EINVAL;
+    if (r)
+        curl_slist_free_all(list);
+    else
+        *ret_headers = list;
     return r;
+}
+
+/* "ETag: …" and "Adit-Revision: …"; a new status line begins anew. */
+static size_t on_header(char *data, size_t size, size_t n, void *user)
+{
+    struct api *a = user;
+    struct span line = span_trim(span_of(data, size * n)), name;
+    uint64_t revision;
+
+    while (line.n && (line.p[line.n - 1] == '\r' || line.p[line.n - 1] == '\n'))
+        line.n--;
+    if (!span_cut(&line, ':', &name))
+        return size * n;
+    line = span_trim(line);
+    if (span_eq_nocase(name, SPAN("etag")))
+        (void)span_copy(line, a->head.etag, sizeof(a->head.etag));
+    else if (span_eq_nocase(name, SPAN("adit-revision")) && span_to_u64(line, INT64_MAX, &revision))
+        a->head.revision = (int64_t)revision;
+    return size * n;
 }
 
 static void set_up(struct api *a, const char *url, const char *ca_file, bool has_token)
@@ -82,6 +105,8 @@ static void set_up(struct api *a, const char *url, const char *ca_file, bool has
     curl_easy_setopt(a->curl, CURLOPT_ERRORBUFFER, a->error);
     curl_easy_setopt(a->curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(a->curl, CURLOPT_WRITEDATA, a);
+    curl_easy_setopt(a->curl, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(a->curl, CURLOPT_HEADERDATA, a);
     if (ca_file)
         curl_easy_setopt(a->curl, CURLOPT_CAINFO, ca_file);
     if (is_loopback(url))
@@ -97,8 +122,11 @@ int api_new(const char *url, const char *ca_file, const char *token, struct api 
     buf_init_heap(&a->answer, ANSWER_MAX);
     a->url = strdup(url);
     a->curl = curl_easy_init();
-    if (!a->url || !a->curl || make_headers(a, token))
+    if (!a->url || !a->curl)
         return -ENOMEM;
+    if (token && (size_t)snprintf(a->authorization, sizeof(a->authorization),
+                                  "Authorization: Bearer %s", token) >= sizeof(a->authorization))
+        return -EINVAL;
     set_up(a, url, ca_file, token != NULL);
     *ret_api = TAKE(a);
     return 0;
@@ -108,9 +136,7 @@ void api_free(struct api *a)
 {
     if (a->curl)
         curl_easy_cleanup(a->curl);
-    curl_slist_free_all(a->headers);
-    curl_slist_free_all(a->headers_body);
-    curl_slist_free_all(a->headers_patch);
+    explicit_bzero(a->authorization, sizeof(a->authorization));
     buf_deinit(&a->answer);
     free(a->url);
     free(a);
@@ -128,52 +154,76 @@ void api_set_proxy(struct api *a, const char *proxy, const char *credential)
     curl_easy_setopt(a->curl, CURLOPT_PROXYUSERPWD, credential);
 }
 
-static void prepare(struct api *a, const char *method, struct span body)
+static void prepare(struct api *a, const struct api_request *request, struct curl_slist *headers)
 {
-    bool changes = strcmp(method, "PATCH") == 0 || strcmp(method, "DELETE") == 0;
-
     curl_easy_setopt(a->curl, CURLOPT_HTTPGET, 1L);
-    curl_easy_setopt(a->curl, CURLOPT_CUSTOMREQUEST, method);
-    curl_easy_setopt(a->curl, CURLOPT_HTTPHEADER,
-                     changes ? a->headers_patch : body.n ? a->headers_body : a->headers);
-    if (body.n) {
-        curl_easy_setopt(a->curl, CURLOPT_POSTFIELDSIZE, (long)body.n);
-        curl_easy_setopt(a->curl, CURLOPT_POSTFIELDS, body.p);
+    curl_easy_setopt(a->curl, CURLOPT_CUSTOMREQUEST, request->method);
+    curl_easy_setopt(a->curl, CURLOPT_HTTPHEADER, headers);
+    if (request->timeout_ms)
+        curl_easy_setopt(a->curl, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+    if (request->body.n) {
+        curl_easy_setopt(a->curl, CURLOPT_POSTFIELDSIZE, (long)request->body.n);
+        curl_easy_setopt(a->curl, CURLOPT_POSTFIELDS, request->body.p);
     }
 }
 
-static int parse_answer(struct api *a, struct api_answer *ret_answer)
+static void parse_answer(struct api *a, struct api_answer *ret_answer)
 {
-    struct api_answer answer = { 0 };
     struct json_error ignored;
 
-    curl_easy_getinfo(a->curl, CURLINFO_RESPONSE_CODE, &answer.status);
-    if (a->answer.len && json_parse(buf_span(&a->answer), &answer.body, &ignored))
-        answer.body = NULL;     /* "ok\n" of a health page */
-    *ret_answer = answer;
+    curl_easy_getinfo(a->curl, CURLINFO_RESPONSE_CODE, &a->head.status);
+    if (a->answer.len && json_parse(buf_span(&a->answer), &a->head.body, &ignored))
+        a->head.body = NULL;    /* "ok\n" of a health page */
+    *ret_answer = a->head;
+    a->head.body = NULL;
+}
+
+static int set_url(struct api *a, const char *path)
+{
+    char url[4096];
+    int n = snprintf(url, sizeof(url), "%s%s", a->url, path);
+
+    if (n < 0 || (size_t)n >= sizeof(url))
+        return -ENAMETOOLONG;
+    return curl_easy_setopt(a->curl, CURLOPT_URL, url) == CURLE_OK ? 0 : -ENOMEM;
+}
+
+int api_send(struct api *a, const struct api_request *request, struct api_answer *ret_answer,
+             struct buf *reterr)
+{
+    struct curl_slist *headers = NULL;
+    CURLcode code;
+    int r;
+
+    buf_clear(&a->answer);
+    a->error[0] = '\0';
+    a->head = (struct api_answer){ 0 };
+    r = set_url(a, request->path);
+    if (!r)
+        r = make_headers(a, request, &headers);
+    if (r) {
+        buf_put_str(reterr, r == -ENOMEM ? "out of memory" : "the path is too long");
+        return r;
+    }
+    prepare(a, request, headers);
+    code = curl_easy_perform(a->curl);
+    curl_slist_free_all(headers);
+    if (code != CURLE_OK) {
+        buf_printf(reterr, "%s: %s", a->url, a->error[0] ? a->error : curl_easy_strerror(code));
+        return -EIO;
+    }
+    parse_answer(a, ret_answer);
     return 0;
 }
 
 int api_call(struct api *a, const char *method, const char *path, struct span body,
              struct api_answer *ret_answer, struct buf *reterr)
 {
-    char url[2048];
-    CURLcode code;
+    bool changes = strcmp(method, "PATCH") == 0 || strcmp(method, "DELETE") == 0;
 
-    if ((size_t)snprintf(url, sizeof(url), "%s%s", a->url, path) >= sizeof(url)) {
-        buf_put_str(reterr, "the address is too long");
-        return -ENAMETOOLONG;
-    }
-    buf_clear(&a->answer);
-    a->error[0] = '\0';
-    curl_easy_setopt(a->curl, CURLOPT_URL, url);
-    prepare(a, method, body);
-    code = curl_easy_perform(a->curl);
-    if (code != CURLE_OK) {
-        buf_printf(reterr, "%s: %s", a->url, a->error[0] ? a->error : curl_easy_strerror(code));
-        return -EIO;
-    }
-    return parse_answer(a, ret_answer);
+    return api_send(a, &(struct api_request){ .method = method, .path = path, .body = body,
+                                              .if_match = changes ? "*" : NULL },
+                    ret_answer, reterr);
 }
 
 void api_answer_deinit(struct api_answer *answer)

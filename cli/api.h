@@ -7,7 +7,7 @@
  * reached directly, whatever proxy variables the environment has.
  *
  * Ownership  an answer's body is the caller's: api_answer_deinit().
- * Limits     10 s for each call unless said otherwise, answers of at most 4 MiB.
+ * Limits     10 s for each call unless said otherwise, answers of at most 64 MiB.
  * Errors     -errno and a sentence in reterr when there was no answer; a status that is not
  *            2xx is an answer, api_problem() tells it.
  * Threads    one client belongs to one thread.
@@ -17,6 +17,15 @@ struct api;
 struct api_answer {
     long status;
     struct json_value *body;    /* NULL: empty or no JSON */
+    char etag[80];              /* "": none */
+    int64_t revision;           /* that a write took; 0: none */
+};
+
+struct api_request {
+    const char *method, *path;  /* `path` begins with '/' */
+    struct span body;           /* JSON (for PATCH a merge patch) or SPAN_NONE */
+    const char *if_match;       /* NULL: none */
+    unsigned timeout_ms;        /* for this call and those after it; 0: as it is */
 };
 
 /* `url` like https://127.0.0.1:8443 (or http: for the health pages); `ca_file` and `token`
@@ -27,7 +36,9 @@ DEFINE_FREEP(api, api_free)
 /* Goes through an HTTP proxy: "http://127.0.0.1:8080", "user:secret". */
 void api_set_proxy(struct api *a, const char *proxy, const char *credential);
 void api_set_timeout(struct api *a, unsigned timeout_ms);
-/* `path` begins with '/'; `body` JSON or SPAN_NONE; If-Match: * goes with PATCH and DELETE. */
+MUST_CHECK int api_send(struct api *a, const struct api_request *request,
+                        struct api_answer *ret_answer, struct buf *reterr);
+/* The same in short; If-Match: * goes with PATCH and DELETE. */
 MUST_CHECK int api_call(struct api *a, const char *method, const char *path, struct span body,
                         struct api_answer *ret_answer, struct buf *reterr);
 void api_answer_deinit(struct api_answer *answer);

@@ -9,6 +9,8 @@ enum {
     EXIT_OK = 0,                /* done; status: all is well; explain: allowed */
     EXIT_NOT = 1,               /* failed; status: degraded; explain: refused */
     EXIT_CANNOT = 2,            /* wrong usage, or nothing could be asked; status: down */
+    EXIT_STALE = 3,             /* somebody else changed the object in between */
+    EXIT_PENDING = 4,           /* done, but not every relay runs it yet (--wait) */
 };
 
 struct command {
@@ -24,7 +26,6 @@ int status_command(int argc, char **argv);
 int doctor_command(int argc, char **argv);
 int explain_command(int argc, char **argv);
 int request_command(int argc, char **argv);
-int join_token_command(int argc, char **argv);
 int reason_command(int argc, char **argv);
 
 #define COMMAND_WORDS_MAX 4

@@ -1,7 +1,4 @@
-/*
- * adit api METHOD PATH [JSON|-]: any operation of the REST API, as whoever the token says.
- * adit join-token create NAME: a token for one new agent of that name, alone on its line.
- */
+/* adit api METHOD PATH [JSON|-]: any operation of the REST API, as whoever the token says. */
 #include "cli/command.h"
 #include "cli/session.h"
 
@@ -17,19 +14,6 @@ static const struct option_table api_table = {
     "adit api METHOD PATH [JSON|-] does any operation of the REST API (adit api GET /users) and\n"
     "prints the answer; - takes the body from standard input. Exit code: 0 for 2xx, else 1.",
     rows, ARRAY_LEN(rows),
-};
-
-#define TOKEN_OPTIONS(X) \
-    SESSION_OPTIONS(X)   \
-    X(STR, kind, "agent", 0, 0, 0, "what may join with it: agent or relay")
-
-struct token_config { TOKEN_OPTIONS(OPTION_FIELD) };
-#define TOKEN_ROW(...) OPTION_ROW_OF(struct token_config, __VA_ARGS__)
-static const struct option_row token_rows[] = { TOKEN_OPTIONS(TOKEN_ROW) };
-static const struct option_table token_table = {
-    "adit join-token", "ADIT_CLI_",
-    "adit join-token create NAME prints a token with which one agent may join under that name.",
-    token_rows, ARRAY_LEN(token_rows),
 };
 
 enum { BODY_MAX = 1024 * 1024 };
@@ -106,45 +90,5 @@ int request_command(int argc, char **argv)
     if (command_load(&api_table, argc, argv, &config, &words, &code))
         code = request(&config, &words);
     option_free(&api_table, &config);
-    return code;
-}
-
-static int create_token(const struct token_config *config, const struct command_words *words)
-{
-    AUTO(session_close) struct session session = { 0 };
-    AUTO(api_answer_deinit) struct api_answer answer = { 0 };
-    struct json_writer w;
-    struct buf body;
-    struct span token;
-    char mem[512];
-
-    if (words->count != 2 || strcmp(words->items[0], "create") != 0) {
-        command_complain("usage: adit join-token create NAME");
-        return EXIT_CANNOT;
-    }
-    buf_init_fixed(&body, mem, sizeof(mem));
-    json_begin(&w, &body);
-    json_open_object(&w, NULL);
-    json_put_text(&w, "kind", config->kind);
-    json_put_text(&w, "agent_name", words->items[1]);
-    json_close_object(&w);
-    if (buf_error(&body) || !session_open(&session, SESSION_OF(config)))
-        return EXIT_CANNOT;
-    if (!ask(&session, "POST", "/join-tokens", buf_span(&body), &answer) ||
-        !json_get_str(answer.body, "token", &token))
-        return EXIT_NOT;
-    printf(SPAN_FMT "\n", SPAN_ARG(token));
-    return EXIT_OK;
-}
-
-int join_token_command(int argc, char **argv)
-{
-    struct token_config config = { 0 };
-    struct command_words words;
-    int code;
-
-    if (command_load(&token_table, argc, argv, &config, &words, &code))
-        code = create_token(&config, &words);
-    option_free(&token_table, &config);
     return code;
 }

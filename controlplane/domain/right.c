@@ -88,6 +88,7 @@ static const struct right rights[] = {
     { "route-decisions.get",            AOM,     ALL },
     { "audit-events.list",              AOM,     NO },
     { "audit-events.get",               AOM,     NO },
+    { "audit-events.verify",            AOM,     NO },
     { "access.explain",                 AOM,     ALL },
     { "me.get",                         ALL,     NO },
     { "revisions.get",                  ALL,     NO },

@@ -28,6 +28,8 @@ static int list_objects(struct call *c)
     view_init(&view, c, SPAN_NONE);
     r = asked_read(c, &asked);
     if (!r)
+        r = view_names(c, &view);
+    if (!r)
         r = asked_own(c, c->kind->owner, &asked);
     if (r)
         return r;

@@ -22,14 +22,14 @@ struct pattern {
     route_fn handler;
 };
 
-#define LIST_QUERY "limit cursor sort q fields count name created_after created_before"
+#define LIST_QUERY "limit cursor sort q fields names count name created_after created_before"
 #define RECORD_QUERY "limit cursor q fields count created_after created_before"
 
 static const struct pattern object_patterns[] = {
     { "list", "GET", "", 0, 0, 0, LIST_QUERY, on_object_list },
     { "create", "POST", "", KIND_CREATE, WRITE | ROUTE_IDEMPOTENT, BODY_MAX, "dry_run wait",
       on_object_create },
-    { "get", "GET", "/{id}", 0, 0, 0, "fields", on_object_get },
+    { "get", "GET", "/{id}", 0, 0, 0, "fields names", on_object_get },
     { "update", "PATCH", "/{id}", KIND_UPDATE, WRITE, BODY_MAX, "dry_run wait", on_object_update },
     { "delete", "DELETE", "/{id}", KIND_DELETE, WRITE, 0, "cascade dry_run wait",
       on_object_delete },
@@ -58,6 +58,8 @@ static const struct single {
 } singles[] = {
     { "streams.delete", "DELETE", "/api/v1/streams/{id}", "streams:write", WRITE, 0, "wait",
       on_stream_cut },
+    { "audit-events.verify", "GET", "/api/v1/audit-events/verify", "audit-events:read", 0, 0, "",
+      on_audit_verify },
     { "login-sessions.create", "POST", "/api/v1/login-sessions", NULL, ROUTE_PUBLIC | ROUTE_SLOW,
       64 << 10, "", on_login },
     { "access.explain", "GET", "/api/v1/access/explain", "access:read", 0, 0,

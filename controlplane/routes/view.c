@@ -2,6 +2,7 @@
 #include "controlplane/domain/when.h"
 #include "controlplane/routes/doc.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define FIELDS_MAX 32
@@ -54,6 +55,11 @@ int view_fields(struct call *c, struct span *ret_fields)
                                   "must be names of members, separated by commas");
     }
     return 0;
+}
+
+int view_names(struct call *c, struct view *v)
+{
+    return call_flag(c, "names", &v->has_names);
 }
 
 void view_time(struct json_writer *w, const char *key, int64_t ms)
@@ -188,16 +194,53 @@ static const put_fn more[KIND_COUNT] = {
 };
 
 /* ---- the object ---- */
-static void put_doc(struct view *v, const struct json_value *doc, struct json_writer *w)
+/* Who may not get objects of that kind is not told their names either. */
+static bool may_name(const struct call *c, enum kind_id kind)
 {
-    for (size_t i = 0; i < json_count(doc); i++) {
+    char operation[64];
+    const struct right *right;
+
+    snprintf(operation, sizeof(operation), "%s.get", kind_at(kind)->plural);
+    right = right_find(span_str(operation));
+    return right && (right->any & c->req->principal.roles);
+}
+
+static int put_name(struct view *v, const struct field *field, const struct json_value *value,
+                    struct json_writer *w)
+{
+    AUTO(store_object_freep) struct store_object *object = NULL;
+    struct span text;
+    struct ulid id;
+    char key[80];
+    int r;
+
+    if (!field || field->leaf != LEAF_REF || !may_name(v->c, field->ref) ||
+        !json_as_str(value, &text) || !ulid_parse(text, &id))
+        return 0;
+    r = store_object_get(v->c->tx, kind_at(field->ref)->name, &id, &object);
+    if (r)
+        return r == STORE_E_NOT_FOUND ? 0 : r;
+    snprintf(key, sizeof(key), "%s_name", field->name);
+    json_put_text(w, key, object->name);
+    return 0;
+}
+
+static int put_doc(struct view *v, const struct json_value *doc, struct json_writer *w)
+{
+    int r = 0;
+
+    for (size_t i = 0; !r && i < json_count(doc); i++) {
         struct span key;
         const struct json_value *value = json_member(doc, i, &key);
         char name[64];
 
-        if (is_wanted(v, key) && span_copy(key, name, sizeof(name)))
-            json_put_value(w, name, value);
+        if (!is_wanted(v, key) || !span_copy(key, name, sizeof(name)))
+            continue;
+        json_put_value(w, name, value);
+        if (v->has_names)
+            r = put_name(v, kind_field(v->c->kind, key), value, w);
     }
+    return r;
 }
 
 static void put_origin(struct view *v, const struct store_object *o, struct json_writer *w)
@@ -226,8 +269,8 @@ int view_object(struct view *v, const struct store_object *o, const char *key, s
     json_put_text(w, "id", o->id.text);
     if (view_wants(v, "name"))
         json_put_text(w, "name", o->name);
-    put_doc(v, doc, w);
-    if (more[kind->id])
+    r = put_doc(v, doc, w);
+    if (!r && more[kind->id])
         r = more[kind->id](v, o, w);
     put_origin(v, o, w);
     if (secret.n)
@@ -244,8 +287,10 @@ int view_answer(struct call *c, const struct store_object *o, struct span fields
     int r;
 
     view_init(&v, c, fields);
+    r = view_names(c, &v);
     json_begin(&w, &c->res->body);
-    r = view_object(&v, o, NULL, secret, &w);
+    if (!r)
+        r = view_object(&v, o, NULL, secret, &w);
     return r ? r : buf_error(&c->res->body);
 }
 

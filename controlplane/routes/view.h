@@ -13,6 +13,7 @@ struct view {
     struct span fields;         /* "id,name": only these; empty: all */
     struct live live;
     bool has_live;
+    bool has_names;             /* "user_name" beside "user" */
 };
 
 void view_init(struct view *v, struct call *c, struct span fields);
@@ -21,6 +22,8 @@ bool view_wants(const struct view *v, const char *name);
 /* `key` as for the writer.  `secret`: shown as the kind's secret member; may be empty. */
 MUST_CHECK int view_object(struct view *v, const struct store_object *object, const char *key,
                            struct span secret, struct json_writer *w);
+/* The query parameter names=. */
+MUST_CHECK int view_names(struct call *c, struct view *v);
 /* The whole body: one object. */
 MUST_CHECK int view_answer(struct call *c, const struct store_object *object, struct span fields,
                            struct span secret);

@@ -1,4 +1,5 @@
 # it does what docs/guide/own-agent.md says, word for word, with an agent on another machine
+import os
 import pathlib
 import re
 import subprocess
@@ -20,8 +21,8 @@ def in_guide(start):
 def shell(line, up):
     line = re.sub("^build/bin/", f"{BIN}/", line)
     line = re.sub(r" var/", f" {up.var}/", line).replace("~", "/tmp/home")
-    words = re.sub(r"(adit (api|explain|join-token))", rf"\1 --var {up.var}", line)
-    return subprocess.run(words, shell=True, capture_output=True, text=True, cwd="/tmp")
+    return subprocess.run(line, shell=True, capture_output=True, text=True, cwd="/tmp",
+                          env={**os.environ, "ADIT_CLI_VAR": str(up.var)})
 
 
 def run(line, up):
@@ -45,8 +46,7 @@ with Up("--public", public) as up:
                                          "--allow-special", "10.99.0.0/24:80"))
     wait_until(lambda: up.api("GET", "/agents/my-agent").body.get("connected"), 20,
                lambda: agent.output)
-    for line in commands[commands.index(in_guide("build/bin/adit api POST /agent-groups")):][:4]:
-        run(line.replace('"agent_group":"my-group"}', '"agent_group":"my-group","allow_special":true}'), up)
-    # The control plane publishes what was written at most 50 ms later.
-    wait_until(lambda: shell(in_guide("build/bin/adit explain"), up).returncode == 0, 5)
+    for line in commands[commands.index(in_guide("build/bin/adit agent-group create")):][:4]:
+        run(line.replace("--agent-group my-group", "--agent-group my-group --allow-special"), up)
+    run(in_guide("build/bin/adit explain"), up)
     wait_until(lambda: "wiki" in shell(in_guide("curl"), up).stdout, 5)

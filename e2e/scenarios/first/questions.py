@@ -53,5 +53,6 @@ check("no-grant" in adit("reason", "no-grant").stdout and adit("reason", "no-grn
 check("nearest is: adit status" in adit("statsu").stderr)
 wrong = adit("status", "--vra", "x")
 check(wrong.returncode == 2 and "var" in wrong.stderr, wrong)
-for command in ("up", "status", "doctor", "explain", "api", "join-token"):
+for command in ("up", "status", "doctor", "explain", "api"):
     check("--var" in adit(command, "--help").stdout, command)
+check("--var" in adit("join-token", "create", "--help").stdout)

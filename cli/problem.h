@@ -1,0 +1,11 @@
+#pragma once
+#include "cli/ask.h"
+/*
+ * problem.h - what the API refused, for the person who typed the command: what happened to what,
+ * which flag it was, what stands in the way, what to do.
+ *
+ * Threads    one.
+ */
+
+/* `name` may be NULL.  The exit code: EXIT_NOT, or EXIT_STALE. */
+int problem_show(const struct ask *ask, const char *name, const struct api_answer *answer);
