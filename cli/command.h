@@ -27,6 +27,9 @@ int doctor_command(int argc, char **argv);
 int explain_command(int argc, char **argv);
 int request_command(int argc, char **argv);
 int reason_command(int argc, char **argv);
+int completion_command(int argc, char **argv);
+int complete_command(int argc, char **argv);
+int manual_command(int argc, char **argv);
 
 #define COMMAND_WORDS_MAX 4
 struct command_words {          /* what stood between the flags */

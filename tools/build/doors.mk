@@ -12,7 +12,7 @@ help:
 #: make fuzz       each fuzzer for FUZZ_S seconds (20), from its corpus
 #: make fuzz-coverage  what its corpus reaches of each parser (90 % at the least)
 #: make bench      measurements
-#: make install    the programs, into $(DESTDIR)$(PREFIX)/bin
+#: make install    programs, manual pages, completion, under $(DESTDIR)$(PREFIX)
 #: make clean      removes what was built; make distclean: var/ too, after asking
 #: make unit ROOM=lib/mux   the unit tests of one room (without ROOM: of all)
 
@@ -43,6 +43,7 @@ PREFIX ?= /usr/local
 install: programs
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	@tools/install-texts $(BUILD)/bin/adit $(DESTDIR)$(PREFIX)/share
 
 clean:
 	rm -rf $(BUILD)

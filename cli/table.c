@@ -1,0 +1,52 @@
+#include "cli/table.h"
+
+#include "lib/base/attr.h"
+
+#include <string.h>
+
+static const struct command commands[] = {
+    { "up", "", "run control plane, relay and a demo agent on this machine", up_command },
+    { "status", "", "what runs, what is wrong, what to do", status_command },
+    { "doctor", "", "check this machine and this installation", doctor_command },
+    { "explain", "USER HOST:PORT", "who may reach what, and why not", explain_command },
+    { "api", "METHOD PATH [JSON]", "any operation of the REST API", request_command },
+    { "reason", "[CODE]", "what a reason code means", reason_command },
+    { "completion", "SHELL", "completion for bash, zsh or fish", completion_command },
+    { "manual", "[RESOURCE]", "the manual page, for man -l -", manual_command },
+    { "demo-page", "", NULL, page_command },    /* run by adit up */
+    { "complete", "", NULL, complete_command }, /* run by the shells' completion */
+};
+
+static const struct sibling siblings[] = {
+    { "controlplane", "the REST API, policy, certificates" },
+    { "relay", "tunnels in, proxy doors out" },
+    { "agent", "inside the closed network; adit agent join TOKEN" },
+};
+
+const struct command *command_at(size_t i)
+{
+    return i < ARRAY_LEN(commands) ? &commands[i] : NULL;
+}
+
+const struct command *command_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    }
+    return NULL;
+}
+
+const struct sibling *sibling_at(size_t i)
+{
+    return i < ARRAY_LEN(siblings) ? &siblings[i] : NULL;
+}
+
+const struct sibling *sibling_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(siblings); i++) {
+        if (strcmp(siblings[i].name, name) == 0)
+            return &siblings[i];
+    }
+    return NULL;
+}
