@@ -9,7 +9,7 @@ struct sip {
     uint64_t v0, v1, v2, v3;
 };
 
-static uint64_t load_le64(const void *p)
+static inline uint64_t load_le64(const void *p)
 {
     uint64_t v;
 
@@ -17,7 +17,7 @@ static uint64_t load_le64(const void *p)
     return le64toh(v);
 }
 
-static uint64_t rotl(uint64_t v, unsigned bits)
+static inline uint64_t rotl(uint64_t v, unsigned bits)
 {
     return v << bits | v >> (64 - bits);
 }
@@ -40,14 +40,13 @@ static inline void sip_word(struct sip *s, uint64_t word)
 {
     s->v3 ^= word;
     sip_round(s);
-    sip_round(s);
     s->v0 ^= word;
 }
 
 static inline uint64_t sip_end(struct sip *s)
 {
     s->v2 ^= 0xff;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 3; i++)
         sip_round(s);
     return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
 }
@@ -70,8 +69,11 @@ uint64_t hash_bytes(struct span s)
 
     for (; left >= 8; left -= 8, p += 8)
         sip_word(&sip, load_le64(p));
-    for (size_t i = 0; i < left; i++)
-        last |= (uint64_t)p[i] << (8 * i);
+    if (left && s.n >= 8)       /* the last eight bytes have them at their upper end */
+        last |= load_le64(p + left - 8) >> (8 * (8 - left));
+    else
+        for (size_t i = 0; i < left; i++)
+            last |= (uint64_t)p[i] << (8 * i);
     sip_word(&sip, last);
     return sip_end(&sip);
 }

@@ -6,49 +6,132 @@
 
 /*
  * A branch has up to 32 children, one bit of its bitmap each, chosen by 5 bits of the hash.
- * Where the hash is used up (shift >= HASH_BITS) a branch is a plain list of leaves with
- * one and the same hash.  A leaf may stand at any depth.
+ * A bucket has a few entries with their hashes beside them, so that a look-up touches no entry
+ * but the one it wants; it may stand at any depth, and becomes a branch when it is full.  Where
+ * the hash is used up (shift >= HASH_BITS) it may have any number.
  */
-#define HASH_BITS 64
-#define LEVEL_BITS 5
-#define LEVEL_MASK ((1u << LEVEL_BITS) - 1)
+enum { HASH_BITS = 64, LEVEL_BITS = 5, FANOUT = 1 << LEVEL_BITS, BUCKET_MAX = 8 };
 
 struct pmap_node {
-    atomic_size_t refs;
-    bool is_leaf;
+    atomic_uint refs;
+    uint32_t bitmap;            /* of a branch */
+    uint32_t count;             /* children or slots */
+    bool is_bucket;
 };
 
-struct leaf {
-    struct pmap_node node;
-    const struct pmap_values *values;
-    uint64_t hash;
+/* A key with its value, where values do not know their keys. */
+struct entry {
+    atomic_uint refs;
+    uint32_t key_len;
     void *value;
-    size_t key_len;
     char key[];
+};
+
+struct slot {
+    uint64_t hash;
+    void *item;                 /* struct entry, or the value itself */
+};
+
+struct bucket {
+    struct pmap_node node;
+    struct slot slots[];
 };
 
 struct branch {
     struct pmap_node node;
-    uint32_t bitmap;
-    size_t count;
     struct pmap_node *children[];
 };
 
-/* Where a key is, or would be, in a branch. */
-struct slot {
-    size_t at;
-    uint32_t bit;               /* 0 in a list of leaves */
-    bool is_taken;
-};
-
-static struct leaf *as_leaf(const struct pmap_node *node)
+static struct bucket *as_bucket(const struct pmap_node *node)
 {
-    return container_of(node, struct leaf, node);
+    return container_of(node, struct bucket, node);
 }
 
 static struct branch *as_branch(const struct pmap_node *node)
 {
     return container_of(node, struct branch, node);
+}
+
+/* Items. */
+
+static void *item_ref(const struct pmap_values *values, void *item)
+{
+    if (!values->has_key)
+        atomic_fetch_add_explicit(&((struct entry *)item)->refs, 1, memory_order_relaxed);
+    else if (values->ref)
+        values->ref(item);
+    return item;
+}
+
+static void item_unref(const struct pmap_values *values, void *item)
+{
+    struct entry *entry = item;
+    void *value = item;
+
+    if (!values->has_key) {
+        if (atomic_fetch_sub_explicit(&entry->refs, 1, memory_order_acq_rel) != 1)
+            return;
+        value = entry->value;
+        free(entry);
+    }
+    if (values->unref)
+        values->unref(value);
+}
+
+static void *item_value(const struct pmap_values *values, void *item)
+{
+    return values->has_key ? item : ((struct entry *)item)->value;
+}
+
+static inline bool item_is(const struct pmap_values *values, const void *item, struct span key)
+{
+    const struct entry *entry = item;
+
+    if (values->has_key)
+        return values->has_key(item, key);
+    return span_eq(span_of(entry->key, entry->key_len), key);
+}
+
+static void *item_new(const struct pmap_values *values, struct span key, void *value)
+{
+    struct entry *entry = NULL;
+
+    if (!values->has_key) {
+        if (key.n > UINT32_MAX)
+            return NULL;
+        entry = malloc(sizeof(*entry) + key.n);
+        if (!entry)
+            return NULL;
+        atomic_init(&entry->refs, 1);
+        entry->key_len = (uint32_t)key.n;
+        entry->value = value;
+        if (key.n)
+            memcpy(entry->key, key.p, key.n);
+    }
+    if (values->ref)
+        values->ref(value);
+    return values->has_key ? value : entry;
+}
+
+/* Nodes. */
+
+static size_t node_size(bool is_bucket, size_t count)
+{
+    return sizeof(struct pmap_node) +
+           count * (is_bucket ? sizeof(struct slot) : sizeof(struct pmap_node *));
+}
+
+static struct pmap_node *node_new(bool is_bucket, size_t count)
+{
+    struct pmap_node *node = malloc(node_size(is_bucket, count));
+
+    if (!node)
+        return NULL;
+    atomic_init(&node->refs, 1);
+    node->bitmap = 0;
+    node->count = (uint32_t)count;
+    node->is_bucket = is_bucket;
+    return node;
 }
 
 static struct pmap_node *node_ref(struct pmap_node *node)
@@ -58,85 +141,58 @@ static struct pmap_node *node_ref(struct pmap_node *node)
     return node;
 }
 
-static void leaf_free(struct leaf *leaf)
-{
-    if (leaf->values->unref)
-        leaf->values->unref(leaf->value);
-    free(leaf);
-}
-
 /* Recursion is bounded by PMAP_DEPTH_MAX. */
-static void node_unref(struct pmap_node *node)
+static void node_unref(const struct pmap_values *values, struct pmap_node *node)
 {
-    struct branch *branch;
-
     if (!node || atomic_fetch_sub_explicit(&node->refs, 1, memory_order_acq_rel) != 1)
         return;
-    if (node->is_leaf) {
-        leaf_free(as_leaf(node));
-        return;
+    for (size_t i = 0; i < node->count; i++) {
+        if (node->is_bucket)
+            item_unref(values, as_bucket(node)->slots[i].item);
+        else
+            node_unref(values, as_branch(node)->children[i]);
     }
-    branch = as_branch(node);
-    for (size_t i = 0; i < branch->count; i++)
-        node_unref(branch->children[i]);
-    free(branch);
+    free(node);
 }
 
-static void node_unrefp(struct pmap_node **node)
+/* Makes the node of this cell its own: nobody else sees it, so it may be changed. */
+static int node_own(const struct pmap_values *values, struct pmap_node **cell)
 {
-    node_unref(*node);
+    struct pmap_node *old = *cell, *own;
+
+    if (atomic_load_explicit(&old->refs, memory_order_acquire) == 1)
+        return 0;
+    own = node_new(old->is_bucket, old->count);
+    if (!own)
+        return -ENOMEM;
+    own->bitmap = old->bitmap;
+    for (size_t i = 0; i < old->count; i++) {
+        if (old->is_bucket) {
+            as_bucket(own)->slots[i] = as_bucket(old)->slots[i];
+            item_ref(values, as_bucket(own)->slots[i].item);
+        } else {
+            as_branch(own)->children[i] = node_ref(as_branch(old)->children[i]);
+        }
+    }
+    node_unref(values, old);
+    *cell = own;
+    return 0;
 }
 
-static struct span leaf_key(const struct leaf *leaf)
+/* Room for one more at the end; `count` is still as it was. */
+static int node_grow(struct pmap_node **cell)
 {
-    return span_of(leaf->key, leaf->key_len);
-}
+    struct pmap_node *grown = realloc(*cell, node_size((*cell)->is_bucket, (*cell)->count + 1u));
 
-static bool leaf_is(const struct leaf *leaf, uint64_t hash, struct span key)
-{
-    return leaf->hash == hash && span_eq(leaf_key(leaf), key);
-}
-
-static struct pmap_node *leaf_new(const struct pmap_values *values, uint64_t hash,
-                                  struct span key, void *value)
-{
-    struct leaf *leaf;
-
-    if (key.n > SIZE_MAX - sizeof(*leaf))
-        return NULL;
-    leaf = malloc(sizeof(*leaf) + key.n);
-    if (!leaf)
-        return NULL;
-
-    atomic_init(&leaf->node.refs, 1);
-    leaf->node.is_leaf = true;
-    leaf->values = values;
-    leaf->hash = hash;
-    leaf->value = value;
-    leaf->key_len = key.n;
-    if (key.n)
-        memcpy(leaf->key, key.p, key.n);
-    if (values->ref)
-        values->ref(value);
-    return &leaf->node;
-}
-
-static struct branch *branch_new(uint32_t bitmap, size_t count)
-{
-    struct branch *branch = malloc(sizeof(*branch) + count * sizeof(branch->children[0]));
-
-    if (!branch)
-        return NULL;
-    atomic_init(&branch->node.refs, 1);
-    branch->node.is_leaf = false;
-    branch->bitmap = bitmap;
-    branch->count = count;
-    return branch;
+    if (!grown)
+        return -ENOMEM;
+    *cell = grown;
+    return 0;
 }
 
 static uint32_t level_bit(uint64_t hash, unsigned shift)
 {
-    return shift < HASH_BITS ? 1u << ((hash >> shift) & LEVEL_MASK) : 0;
+    return 1u << (hash >> shift & (FANOUT - 1));
 }
 
 /* Without the instruction, which the oldest machines lack, the compiler would call a function. */
@@ -147,159 +203,162 @@ static inline size_t bits_set(uint32_t v)
     return (((v + (v >> 4)) & 0x0f0f0f0fu) * 0x01010101u) >> 24;
 }
 
-static struct slot slot_find(const struct branch *branch, uint64_t hash, struct span key,
-                             unsigned shift)
+static inline size_t child_at(const struct pmap_node *branch, uint32_t bit)
 {
-    uint32_t bit = level_bit(hash, shift);
-    size_t at = 0;
-
-    if (bit) {
-        at = bits_set(branch->bitmap & (bit - 1));
-        return (struct slot){ at, bit, (branch->bitmap & bit) != 0 };
-    }
-    while (at < branch->count && !leaf_is(as_leaf(branch->children[at]), hash, key))
-        at++;
-    return (struct slot){ at, 0, at < branch->count };
+    return bits_set(branch->bitmap & (bit - 1));
 }
 
-/* Copies children [from, from + n) of `source`, with a reference each. */
-static void children_copy(struct pmap_node **to, const struct branch *source, size_t from, size_t n)
+/* The slot's index, or the bucket's count. */
+static inline size_t slot_at(const struct pmap_values *values, const struct pmap_node *bucket,
+                             uint64_t hash, struct span key)
 {
-    for (size_t i = 0; i < n; i++)
-        to[i] = node_ref(source->children[from + i]);
+    const struct slot *slots = as_bucket(bucket)->slots;
+    size_t i = 0;
+
+    while (i < bucket->count && (slots[i].hash != hash || !item_is(values, slots[i].item, key)))
+        i++;
+    return i;
 }
 
-/* The branch with `child` (whose reference is taken over on success) in the slot. */
-static struct pmap_node *branch_with(const struct branch *old, struct slot slot,
-                                     struct pmap_node *child)
+static int bucket_append(struct pmap_node **cell, struct slot slot)
 {
-    size_t tail = slot.at + slot.is_taken;
-    struct branch *branch = branch_new(old->bitmap | slot.bit, old->count + !slot.is_taken);
+    int r = node_grow(cell);
 
-    if (!branch)
-        return NULL;
-    children_copy(branch->children, old, 0, slot.at);
-    branch->children[slot.at] = child;
-    children_copy(branch->children + slot.at + 1, old, tail, old->count - tail);
-    return &branch->node;
+    if (r == 0)
+        as_bucket(*cell)->slots[(*cell)->count++] = slot;
+    return r;
 }
 
-/* The branch without the slot's child. */
-static struct pmap_node *branch_without(const struct branch *old, struct slot slot)
+/* A bucket of that one slot, as a new child of the branch. */
+static int branch_insert(struct pmap_node **cell, uint32_t bit, struct slot slot)
 {
-    struct branch *branch = branch_new(old->bitmap & ~slot.bit, old->count - 1);
+    struct pmap_node *bucket = node_new(true, 1), **children;
+    size_t at = child_at(*cell, bit);
 
-    if (!branch)
-        return NULL;
-    children_copy(branch->children, old, 0, slot.at);
-    children_copy(branch->children + slot.at, old, slot.at + 1, old->count - slot.at - 1);
-    return &branch->node;
-}
-
-/* Branches from `shift` on down to where the two leaves part. */
-static struct pmap_node *branch_of_two(struct pmap_node *a, struct pmap_node *b, unsigned shift)
-{
-    AUTO(node_unrefp) struct pmap_node *below = NULL;
-    uint32_t bit_a = level_bit(as_leaf(a)->hash, shift);
-    uint32_t bit_b = level_bit(as_leaf(b)->hash, shift);
-    bool is_shared = bit_a && bit_a == bit_b;
-    struct branch *branch;
-
-    if (is_shared) {
-        below = branch_of_two(a, b, shift + LEVEL_BITS);
-        if (!below)
-            return NULL;
-    }
-    branch = branch_new(bit_a | bit_b, is_shared ? 1 : 2);
-    if (!branch)
-        return NULL;
-
-    if (is_shared) {
-        branch->children[0] = TAKE(below);
-    } else {
-        branch->children[bit_a > bit_b] = node_ref(a);
-        branch->children[bit_a <= bit_b] = node_ref(b);
-    }
-    return &branch->node;
-}
-
-/* A new node that has all of `old` and the leaf; NULL: out of memory. */
-static struct pmap_node *node_put(struct pmap_node *old, struct pmap_node *leaf, unsigned shift,
-                                  bool *ret_is_new)
-{
-    AUTO(node_unrefp) struct pmap_node *child = NULL;
-    uint64_t hash = as_leaf(leaf)->hash;
-    struct span key = leaf_key(as_leaf(leaf));
-    struct pmap_node *fresh;
-    struct slot slot;
-
-    if (old && old->is_leaf && !leaf_is(as_leaf(old), hash, key))
-        return branch_of_two(old, leaf, shift);
-    if (!old || old->is_leaf) {
-        *ret_is_new = !old;
-        return node_ref(leaf);
-    }
-
-    slot = slot_find(as_branch(old), hash, key, shift);
-    child = slot.is_taken
-        ? node_put(as_branch(old)->children[slot.at], leaf, shift + LEVEL_BITS, ret_is_new)
-        : node_ref(leaf);
-    if (!child)
-        return NULL;
-    fresh = branch_with(as_branch(old), slot, child);
-    if (fresh)
-        child = NULL;
-    return fresh;
-}
-
-/* `ret_node` is the node without the key (which is there); NULL when nothing is left. */
-static int node_remove(const struct pmap_node *old, uint64_t hash, struct span key, unsigned shift,
-                       struct pmap_node **ret_node)
-{
-    AUTO(node_unrefp) struct pmap_node *child = NULL;
-    struct branch *branch;
-    struct slot slot;
-    int r;
-
-    *ret_node = NULL;
-    if (old->is_leaf)
-        return 0;
-    branch = as_branch(old);
-    slot = slot_find(branch, hash, key, shift);
-    r = node_remove(branch->children[slot.at], hash, key, shift + LEVEL_BITS, &child);
-    if (r)
-        return r;
-
-    /* What has become a lone leaf moves up, so that equal maps have equal shapes. */
-    if (!child && branch->count == 2 && branch->children[!slot.at]->is_leaf)
-        *ret_node = node_ref(branch->children[!slot.at]);
-    else if (child && branch->count == 1 && child->is_leaf)
-        *ret_node = TAKE(child);
-    else if (!child)
-        *ret_node = branch_without(branch, slot);
-    else
-        *ret_node = branch_with(branch, slot, child);
-    if (!*ret_node)
+    if (!bucket || node_grow(cell)) {
+        free(bucket);
         return -ENOMEM;
-    child = NULL;
+    }
+    as_bucket(bucket)->slots[0] = slot;
+    children = as_branch(*cell)->children;
+    memmove(children + at + 1, children + at, ((*cell)->count - at) * sizeof(*children));
+    children[at] = bucket;
+    (*cell)->bitmap |= bit;
+    (*cell)->count++;
     return 0;
 }
 
-static uint64_t key_hash(const struct pmap *m, struct span key)
+/* The shells of a branch that goes wrong: the slots still belong to the bucket. */
+static int branch_abandon(struct pmap_node *branch)
 {
-    return m->values->hash ? m->values->hash(key) : hash_bytes(key);
+    for (size_t i = 0; i < branch->count; i++)
+        free(as_branch(branch)->children[i]);
+    free(branch);
+    return -ENOMEM;
 }
 
-static const struct leaf *leaf_find(const struct pmap *m, uint64_t hash, struct span key)
+/* The cell's own bucket becomes a branch with the same slots. */
+static int bucket_split(struct pmap_node **cell, unsigned shift)
 {
-    const struct pmap_node *node = m->root;
+    struct pmap_node *bucket = *cell, *branch = node_new(false, 0);
 
-    for (unsigned shift = 0; node && !node->is_leaf; shift += LEVEL_BITS) {
-        struct slot slot = slot_find(as_branch(node), hash, key, shift);
+    if (!branch)
+        return -ENOMEM;
+    for (size_t i = 0; i < bucket->count; i++) {
+        const struct slot slot = as_bucket(bucket)->slots[i];
+        uint32_t bit = level_bit(slot.hash, shift);
+        int r = branch->bitmap & bit
+            ? bucket_append(&as_branch(branch)->children[child_at(branch, bit)], slot)
+            : branch_insert(&branch, bit, slot);
 
-        node = slot.is_taken ? as_branch(node)->children[slot.at] : NULL;
+        if (r)
+            return branch_abandon(branch);
     }
-    return node && leaf_is(as_leaf(node), hash, key) ? as_leaf(node) : NULL;
+    free(bucket);
+    *cell = branch;
+    return 0;
+}
+
+/* Puts the slot (its reference goes over on success) below the cell. */
+static int node_put(const struct pmap_values *values, struct pmap_node **cell, struct slot slot,
+                    struct span key, bool *ret_is_new)
+{
+    unsigned shift = 0;
+    size_t at;
+    int r;
+
+    for (;; shift += LEVEL_BITS) {
+        r = node_own(values, cell);
+        if (r)
+            return r;
+        if ((*cell)->is_bucket) {
+            at = slot_at(values, *cell, slot.hash, key);
+            *ret_is_new = at == (*cell)->count;
+            if (!*ret_is_new) {
+                item_unref(values, as_bucket(*cell)->slots[at].item);
+                as_bucket(*cell)->slots[at] = slot;
+                return 0;
+            }
+            if ((*cell)->count < BUCKET_MAX || shift >= HASH_BITS)
+                return bucket_append(cell, slot);
+            r = bucket_split(cell, shift);
+            if (r)
+                return r;
+        }
+        if (!((*cell)->bitmap & level_bit(slot.hash, shift))) {
+            *ret_is_new = true;
+            return branch_insert(cell, level_bit(slot.hash, shift), slot);
+        }
+        cell = &as_branch(*cell)->children[child_at(*cell, level_bit(slot.hash, shift))];
+    }
+}
+
+static void remove_at(struct pmap_node *node, size_t at, uint32_t bit)
+{
+    size_t size = node_size(node->is_bucket, 1) - node_size(node->is_bucket, 0);
+    char *from = (char *)node + node_size(node->is_bucket, at);
+
+    node->count--;
+    memmove(from, from + size, (node->count - at) * size);
+    node->bitmap &= ~bit;
+}
+
+/* Takes out the key, which is there.  What is left empty goes; a branch with one bucket only is
+ * that bucket. */
+static int node_remove(const struct pmap_values *values, struct pmap_node **cell, uint64_t hash,
+                       struct span key, unsigned shift)
+{
+    struct pmap_node *node;
+    size_t at;
+    int r = node_own(values, cell);
+
+    if (r)
+        return r;
+    node = *cell;
+    if (node->is_bucket) {
+        at = slot_at(values, node, hash, key);
+        item_unref(values, as_bucket(node)->slots[at].item);
+        remove_at(node, at, 0);
+    } else {
+        at = child_at(node, level_bit(hash, shift));
+        r = node_remove(values, &as_branch(node)->children[at], hash, key, shift + LEVEL_BITS);
+        if (r)
+            return r;
+        if (!as_branch(node)->children[at])
+            remove_at(node, at, level_bit(hash, shift));
+    }
+    if (node->count == 0)
+        *cell = NULL;
+    else if (!node->is_bucket && node->count == 1 && as_branch(node)->children[0]->is_bucket)
+        *cell = as_branch(node)->children[0];
+    if (*cell != node)
+        free(node);
+    return 0;
+}
+
+uint64_t pmap_hash(const struct pmap *m, struct span key)
+{
+    return m->values->hash ? m->values->hash(key) : hash_bytes(key);
 }
 
 void pmap_init(struct pmap *m, const struct pmap_values *values)
@@ -315,88 +374,173 @@ struct pmap pmap_share(const struct pmap *m)
 
 void pmap_deinit(struct pmap *m)
 {
-    node_unref(m->root);
+    node_unref(m->values, m->root);
     m->root = NULL;
     m->count = 0;
 }
 
+/* Where the way to the hash goes on; NULL: nowhere.  `branch` is one. */
+static inline struct pmap_node *const *child_for(const struct pmap_node *branch, uint64_t hash,
+                                                 unsigned shift)
+{
+    uint32_t bit = level_bit(hash, shift);
+
+    return branch->bitmap & bit ? &as_branch(branch)->children[child_at(branch, bit)] : NULL;
+}
+
+static inline void *bucket_get(const struct pmap_values *values, const struct pmap_node *bucket,
+                               uint64_t hash, struct span key)
+{
+    size_t at = slot_at(values, bucket, hash, key);
+
+    return at < bucket->count ? item_value(values, as_bucket(bucket)->slots[at].item) : NULL;
+}
+
+static void *get_hashed(const struct pmap *m, uint64_t hash, struct span key)
+{
+    const struct pmap_node *node = m->root;
+
+    for (unsigned shift = 0; node && !node->is_bucket; shift += LEVEL_BITS) {
+        struct pmap_node *const *child = child_for(node, hash, shift);
+
+        node = child ? *child : NULL;
+    }
+    return node ? bucket_get(m->values, node, hash, key) : NULL;
+}
+
 void *pmap_get(const struct pmap *m, struct span key)
 {
-    const struct leaf *leaf = m->root ? leaf_find(m, key_hash(m, key), key) : NULL;
-
-    return leaf ? leaf->value : NULL;
+    return m->root ? get_hashed(m, pmap_hash(m, key), key) : NULL;
 }
 
-int pmap_put(const struct pmap *m, struct span key, void *value, struct pmap *ret_map)
+/* Of an item as much as most questions need: three lines. */
+#define CACHE_LINE 64
+static inline void fetch(const void *p)
 {
-    AUTO(node_unrefp) struct pmap_node *leaf = NULL;
-    struct pmap_node *root;
-    bool is_new = true;
-
-    if (!value)
-        return -EINVAL;
-    leaf = leaf_new(m->values, key_hash(m, key), key, value);
-    if (!leaf)
-        return -ENOMEM;
-    root = node_put(m->root, leaf, 0, &is_new);
-    if (!root)
-        return -ENOMEM;
-
-    *ret_map = (struct pmap){ root, m->count + is_new, m->values };
-    return 0;
+    __builtin_prefetch(p);
+    __builtin_prefetch((const char *)p + CACHE_LINE);
+    __builtin_prefetch((const char *)p + 2 * CACHE_LINE);
 }
 
-int pmap_remove(const struct pmap *m, struct span key, struct pmap *ret_map)
+/* One level down, without waiting for what is there; false: is at the end. */
+static inline bool probe_step(struct pmap_probe *probe, unsigned shift)
 {
-    uint64_t hash = key_hash(m, key);
-    struct pmap_node *root;
-    int r;
+    struct pmap_node *const *child;
 
-    if (!leaf_find(m, hash, key)) {
-        *ret_map = pmap_share(m);
-        return 0;
+    if (!probe->node || probe->node->is_bucket)
+        return false;
+    child = child_for(probe->node, probe->hash, shift);
+    probe->node = child ? *child : NULL;
+    fetch(probe->node);
+    return true;
+}
+
+/* The items with that hash (nearly always one, or none) are on their way. */
+static inline void probe_touch(const struct pmap_probe *probe)
+{
+    const struct pmap_node *node = probe->node;
+
+    for (size_t i = 0; node && i < node->count; i++) {
+        if (as_bucket(node)->slots[i].hash == probe->hash)
+            fetch(as_bucket(node)->slots[i].item);
     }
-    r = node_remove(m->root, hash, key, 0, &root);
-    if (r)
-        return r;
+}
 
-    *ret_map = (struct pmap){ root, m->count - 1, m->values };
-    return 0;
+void pmap_get_all(struct pmap_probe *probes, size_t n)
+{
+    bool is_more = n > 0;
+
+    for (size_t i = 0; i < n; i++)
+        probes[i].node = probes[i].map->root;
+    for (unsigned shift = 0; is_more; shift += LEVEL_BITS) {
+        is_more = false;
+        for (size_t i = 0; i < n; i++)
+            is_more |= probe_step(&probes[i], shift);
+    }
+    for (size_t i = 0; i < n; i++)
+        probe_touch(&probes[i]);
+    for (size_t i = 0; i < n; i++) {
+        struct pmap_probe *p = &probes[i];
+
+        p->value = p->node ? bucket_get(p->map->values, p->node, p->hash, p->key) : NULL;
+        if (p->value && !p->map->values->has_key)
+            fetch(p->value);
+    }
 }
 
 int pmap_set(struct pmap *m, struct span key, void *value)
 {
-    struct pmap next;
-    int r = pmap_put(m, key, value, &next);
+    struct slot slot = { .hash = pmap_hash(m, key) };
+    bool is_new = true;
+    int r;
 
-    if (r)
-        return r;
-    pmap_deinit(m);
-    *m = next;
-    return 0;
+    if (!value)
+        return -EINVAL;
+    slot.item = item_new(m->values, key, value);
+    if (!slot.item)
+        return -ENOMEM;
+    if (!m->root)
+        m->root = node_new(true, 0);
+    r = m->root ? node_put(m->values, &m->root, slot, key, &is_new) : -ENOMEM;
+    if (r == 0) {
+        m->count += is_new;
+        return 0;
+    }
+    item_unref(m->values, slot.item);
+    if (m->count == 0)
+        pmap_deinit(m);
+    return r;
 }
 
 int pmap_unset(struct pmap *m, struct span key)
 {
-    struct pmap next;
-    int r = pmap_remove(m, key, &next);
+    uint64_t hash = pmap_hash(m, key);
+    int r;
 
+    if (!get_hashed(m, hash, key))
+        return 0;
+    r = node_remove(m->values, &m->root, hash, key, 0);
     if (r)
         return r;
-    pmap_deinit(m);
-    *m = next;
+    m->count--;
     return 0;
 }
 
+int pmap_put(const struct pmap *m, struct span key, void *value, struct pmap *ret_map)
+{
+    struct pmap next = pmap_share(m);
+    int r = pmap_set(&next, key, value);
+
+    if (r)
+        pmap_deinit(&next);
+    else
+        *ret_map = next;
+    return r;
+}
+
+int pmap_remove(const struct pmap *m, struct span key, struct pmap *ret_map)
+{
+    struct pmap next = pmap_share(m);
+    int r = pmap_unset(&next, key);
+
+    if (r)
+        pmap_deinit(&next);
+    else
+        *ret_map = next;
+    return r;
+}
+
 /* Climbs to the nearest branch with a child that was not seen; that child, or NULL. */
-static const struct pmap_node *cursor_step(struct pmap_cursor *c)
+static const struct pmap_node *cursor_climb(struct pmap_cursor *c)
 {
     while (c->depth) {
-        const struct branch *branch = as_branch(c->path[c->depth - 1]);
+        const struct pmap_node *node = c->path[c->depth - 1];
         size_t at = c->at[c->depth - 1]++;
 
-        if (at < branch->count)
-            return branch->children[at];
+        if (!node->is_bucket && at < node->count)
+            return as_branch(node)->children[at];
+        if (node->is_bucket && at < node->count)
+            return node;
         c->depth--;
     }
     return NULL;
@@ -405,18 +549,22 @@ static const struct pmap_node *cursor_step(struct pmap_cursor *c)
 bool pmap_next(const struct pmap *m, struct pmap_cursor *cursor, struct span *ret_key,
                void **ret_value)
 {
-    const struct pmap_node *node = cursor->is_started ? cursor_step(cursor) : m->root;
+    const struct pmap_node *node = cursor->is_started ? cursor_climb(cursor) : m->root;
+    const struct entry *entry;
+    void *item;
 
     cursor->is_started = true;
-    while (node && !node->is_leaf) {
+    while (node && (!cursor->depth || cursor->path[cursor->depth - 1] != node)) {
         cursor->path[cursor->depth] = node;
         cursor->at[cursor->depth++] = 0;
-        node = cursor_step(cursor);
+        node = cursor_climb(cursor);
     }
     if (!node)
         return false;
 
-    *ret_key = leaf_key(as_leaf(node));
-    *ret_value = as_leaf(node)->value;
+    item = as_bucket(node)->slots[cursor->at[cursor->depth - 1] - 1].item;
+    entry = item;
+    *ret_key = m->values->has_key ? SPAN_NONE : span_of(entry->key, entry->key_len);
+    *ret_value = item_value(m->values, item);
     return true;
 }

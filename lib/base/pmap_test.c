@@ -10,6 +10,7 @@
 
 struct value {
     atomic_int refs;
+    char key[16];
 };
 
 static struct value values[KEYS];
@@ -41,12 +42,20 @@ static uint64_t hash_short(struct span key)
     return (unsigned char)key.p[key.n - 1] & 63;
 }
 
-static const struct pmap_values counted = { value_ref, value_unref, NULL };
+static bool value_has_key(const void *v, struct span key)
+{
+    return span_eq(span_str(((const struct value *)v)->key), key);
+}
+
+static const struct pmap_values counted = { value_ref, value_unref, NULL, NULL };
 static const struct pmap_values by_hash[] = {
-    { value_ref, value_unref, NULL },
-    { value_ref, value_unref, hash_same },
-    { value_ref, value_unref, hash_deep },
-    { value_ref, value_unref, hash_short },
+    { value_ref, value_unref, NULL, NULL },
+    { value_ref, value_unref, hash_same, NULL },
+    { value_ref, value_unref, hash_deep, NULL },
+    { value_ref, value_unref, hash_short, NULL },
+    { value_ref, value_unref, NULL, value_has_key },
+    { value_ref, value_unref, hash_same, value_has_key },
+    { value_ref, value_unref, hash_short, value_has_key },
 };
 
 static uint64_t random_next(uint64_t *state)
@@ -60,6 +69,37 @@ static struct span key_of(size_t i, char *mem)
     int n = snprintf(mem, 16, "key-%zu", i);
 
     return span_of(mem, (size_t)n);
+}
+
+/* Of n keys, key i may have values i, i + n, i + 2n … */
+static void name_values(size_t n)
+{
+    for (size_t i = 0; i < KEYS; i++)
+        key_of(i % n, values[i].key);
+}
+
+/* Eight look-ups at once, the last of a key that is not there, answer as one by one. */
+static void check_all(const struct pmap *m, const int *model, size_t keys)
+{
+    struct pmap_probe probes[9];
+    char mem[9][16];
+
+    for (size_t first = 0; first < keys; first += 8) {
+        size_t n = 0;
+
+        for (; n < 8 && first + n < keys; n++)
+            probes[n] = (struct pmap_probe){ .map = m, .key = key_of(first + n, mem[n]) };
+        probes[n] = (struct pmap_probe){ .map = m, .key = key_of(KEYS + first, mem[n]) };
+        for (size_t i = 0; i <= n; i++)
+            probes[i].hash = pmap_hash(m, probes[i].key);
+        pmap_get_all(probes, n + 1);
+        assert_null(probes[n].value);
+        while (n-- > 0) {
+            int at = model[first + n];
+
+            assert_ptr_equal(probes[n].value, at < 0 ? NULL : &values[at]);
+        }
+    }
 }
 
 /* The map holds exactly what the model does: by look-up, by iteration, by count. */
@@ -78,11 +118,14 @@ static void check_same(const struct pmap *m, const int *model, size_t keys)
         assert_ptr_equal(pmap_get(m, key_of(i, mem)), want);
     }
     while (pmap_next(m, &cursor, &key, &value)) {
+        if (m->values->has_key)
+            key = span_str(((struct value *)value)->key);
         assert_ptr_equal(pmap_get(m, key), value);
         seen++;
     }
     assert_int_equal(m->count, count);
     assert_int_equal(seen, count);
+    check_all(m, model, keys);
 }
 
 static void run_random(const struct pmap_values *kind, size_t keys, size_t steps, uint64_t seed)
@@ -91,6 +134,7 @@ static void run_random(const struct pmap_values *kind, size_t keys, size_t steps
     struct pmap m, old;
     char mem[16];
 
+    name_values(keys);
     memset(model, -1, sizeof(model));
     memset(old_model, -1, sizeof(old_model));
     pmap_init(&m, kind);
@@ -99,7 +143,7 @@ static void run_random(const struct pmap_values *kind, size_t keys, size_t steps
         size_t i = random_next(&seed) % keys;
 
         if (random_next(&seed) % 5 < 3) {
-            model[i] = (int)(random_next(&seed) % KEYS);
+            model[i] = (int)(i + keys * (random_next(&seed) % (KEYS / keys)));
             assert_int_equal(pmap_set(&m, key_of(i, mem), &values[model[i]]), 0);
         } else {
             model[i] = -1;
@@ -131,6 +175,9 @@ static void test_random(void **state)
         { "agrees where hashes part at the last level", 2, 300, 5000 },
         { "agrees where few hashes are shared by many", 3, KEYS, STEPS },
         { "agrees with few keys, so that it often becomes empty", 0, 3, 5000 },
+        { "agrees where values know their keys", 4, KEYS / 2, STEPS },
+        { "agrees where they do and all hashes collide", 5, 24, 5000 },
+        { "agrees where they do and few hashes are shared by many", 6, KEYS / 2, STEPS },
     };
 
     (void)state;
@@ -178,7 +225,7 @@ static int put_and_remove(void *data)
     struct pmap with, without;
     int r;
 
-    r = pmap_put(&given->map, SPAN("new"), &values[KEYS - 1], &with);
+    r = pmap_put(&given->map, SPAN("key-511"), &values[KEYS - 1], &with);
     if (!r) {
         r = pmap_remove(&with, SPAN("key-7"), &without);
         if (!r)
@@ -193,11 +240,12 @@ static void test_no_memory(void **state)
 {
     (void)state;
     for (size_t hash = 0; hash < ARRAY_LEN(by_hash); hash++) {
-        size_t keys = hash == 1 ? 20 : 200;
+        size_t keys = by_hash[hash].hash == hash_same ? 20 : 200;
         struct version v;
         int model[KEYS];
         char mem[16];
 
+        name_values(KEYS);
         memset(model, -1, sizeof(model));
         pmap_init(&v.map, &by_hash[hash]);
         v.model = model;

@@ -6,12 +6,12 @@
 #include "lib/base/utf8.h"
 #include "lib/check/check.h"
 
-/* The reference vectors: key 00…0f, input 00, 00 01, … */
+/* Vectors of SipHash-1-3 as OpenSSL makes them: key 00…0f, input 00, 00 01, … */
 static void test_siphash(void **state)
 {
     static const struct { size_t n; uint64_t want; } rows[] = {
-        { 0, 0x726fdb47dd0e0e31 }, { 1, 0x74f839c593dc67fd }, { 7, 0xab0200f58b01d137 },
-        { 8, 0x93f5f5799a932462 }, { 15, 0xa129ca6149be45e5 }, { 63, 0x958a324ceb064572 },
+        { 0, 0xabac0158050fc4dc }, { 1, 0xc9f49bf37d57ca93 }, { 7, 0xd3927d989bb11140 },
+        { 8, 0x369095118d299a8e }, { 15, 0xd320d86d2a519956 }, { 63, 0x9d199062b7bbb3a8 },
     };
     unsigned char key[16], input[64];
 
@@ -22,7 +22,7 @@ static void test_siphash(void **state)
     hash_seed(key);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         assert_true(hash_bytes(span_of(input, rows[i].n)) == rows[i].want);
-    assert_true(hash_u64(0x0706050403020100) == 0x93f5f5799a932462);
+    assert_true(hash_u64(0x0706050403020100) == 0x369095118d299a8e);
 }
 
 static void test_ulid(void **state)

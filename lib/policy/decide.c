@@ -1,4 +1,5 @@
 #include "lib/policy/decide.h"
+#include "lib/base/hash.h"
 #include "lib/policy/match_internal.h"
 #include <string.h>
 
@@ -7,6 +8,7 @@ struct deciding {
     const struct policy *p;
     const struct policy_question *q;
     struct policy_decision *d;
+    struct match_look *look;
     enum reason grant_failure;          /* the first of a grant that was not in force */
     enum reason agent_failure;          /* the first of a grant in force without an agent */
     const struct profile_record *profile;       /* whose grants are looked at */
@@ -302,31 +304,55 @@ static bool try_grant(struct deciding *w, const struct grant_record *g)
     return true;
 }
 
-static bool try_list(struct deciding *w, enum index_tag tag, struct span subject, struct span profile)
+static bool try_hits(struct deciding *w, const struct index_hits hits)
 {
-    const struct index_key key = index_key(tag, subject, profile);
-    const struct index_list *list = index_find(w->p, &key);
-
-    for (size_t i = 0; list && i < list->n; i++) {
-        if (try_grant(w, RECORD_AS(list->items[i], GRANT, grant_record)))
+    for (size_t i = 0; i < hits.n; i++) {
+        if (try_grant(w, RECORD_AS(index_hit(&hits, i), GRANT, grant_record)))
             return true;
     }
     return false;
+}
+
+/* Subject 0 is the user itself, then come its groups. */
+enum { SUBJECTS_AT_ONCE = 8 };
+struct grant_look {
+    struct pmap_probe probes[SUBJECTS_AT_ONCE];
+    char keys[SUBJECTS_AT_ONCE][2 * ULID_LEN];
+    size_t n;
+};
+
+static void probe_grant(const struct deciding *w, struct grant_look *look, size_t subject,
+                        uint64_t profile_hash)
+{
+    const struct user_record *user = w->d->user;
+    struct span id = subject ? ulid_span(&user->groups[subject - 1]) : record_id(&user->record);
+    char *key = look->keys[look->n];
+
+    memcpy(key, id.p, id.n);
+    memcpy(key + id.n, w->profile->record.id, ULID_LEN);
+    look->probes[look->n++] = (struct pmap_probe){
+        .map = &w->p->index[INDEX_GRANT], .key = span_of(key, id.n + ULID_LEN),
+        .hash = index_hash_grant(subject ? hash_bytes(id) : w->look->user_hash, profile_hash),
+    };
 }
 
 /* The user's own grants before those of its groups. */
 static bool try_profile(void *context, const struct profile_record *profile)
 {
     struct deciding *w = context;
-    const struct user_record *user = w->d->user;
-    struct span id = record_id(&profile->record);
+    uint64_t profile_hash = hash_bytes(record_id(&profile->record));
+    size_t subjects = 1 + w->d->user->group_count;
+    struct grant_look look;
 
     w->profile = profile;
-    if (try_list(w, INDEX_GRANT, record_id(&user->record), id))
-        return true;
-    for (size_t i = 0; i < user->group_count; i++) {
-        if (try_list(w, INDEX_GRANT, ulid_span(&user->groups[i]), id))
-            return true;
+    for (size_t next = 0; next < subjects;) {
+        for (look.n = 0; look.n < SUBJECTS_AT_ONCE && next < subjects; next++)
+            probe_grant(w, &look, next, profile_hash);
+        pmap_get_all(look.probes, look.n);
+        for (size_t i = 0; i < look.n; i++) {
+            if (try_hits(w, index_hits_of(look.probes[i].value)))
+                return true;
+        }
     }
     return false;
 }
@@ -334,10 +360,10 @@ static bool try_profile(void *context, const struct profile_record *profile)
 static bool try_resolved(struct deciding *w, struct span subject)
 {
     const struct index_key key = index_key(INDEX_RESOLVED, subject, SPAN_NONE);
-    const struct index_list *list = index_find(w->p, &key);
+    const struct index_hits hits = index_find(w->p, &key);
 
-    for (size_t i = 0; list && i < list->n; i++) {
-        const struct grant_record *g = RECORD_AS(list->items[i], GRANT, grant_record);
+    for (size_t i = 0; i < hits.n; i++) {
+        const struct grant_record *g = RECORD_AS(index_hit(&hits, i), GRANT, grant_record);
         const struct profile_record *profile = policy_profile(w->p, &g->profile);
 
         if (!match_resolves(profile, &w->q->target) ||
@@ -354,8 +380,10 @@ static bool try_resolved(struct deciding *w, struct span subject)
 
 static bool try_whole(struct deciding *w, struct span subject)
 {
+    const struct index_key key = index_key(INDEX_WHOLE, subject, SPAN_NONE);
+
     w->profile = NULL;
-    return try_list(w, INDEX_WHOLE, subject, SPAN_NONE);
+    return try_hits(w, index_find(w->p, &key));
 }
 
 static bool each_subject(struct deciding *w, bool try(struct deciding *w, struct span subject))
@@ -373,7 +401,7 @@ static bool each_subject(struct deciding *w, bool try(struct deciding *w, struct
 
 static bool try_all(struct deciding *w)
 {
-    if (match_profiles(w->p, &w->q->target, try_profile, w))
+    if (match_visit(w->look, try_profile, w))
         return true;
     if (!w->q->target.is_literal && !index_is_empty(w->p, INDEX_RESOLVED) &&
         each_subject(w, try_resolved))
@@ -382,9 +410,9 @@ static bool try_all(struct deciding *w)
 }
 
 static enum reason principal_fails(const struct policy *p, const struct policy_question *q,
-                                   struct policy_decision *d)
+                                   const struct match_look *look, struct policy_decision *d)
 {
-    d->user = policy_user(p, &q->user);
+    d->user = look->user;
     if (!d->user || !d->user->is_active)
         return REASON_USER_DISABLED;
     d->lock = match_lock_user(p, d->user, &q->source, q->now_ms);
@@ -395,7 +423,7 @@ static enum reason principal_fails(const struct policy *p, const struct policy_q
 
 static enum reason decide(struct deciding *w)
 {
-    enum reason reason = principal_fails(w->p, w->q, w->d);
+    enum reason reason = principal_fails(w->p, w->q, w->look, w->d);
 
     if (reason != REASON_NONE)
         return reason;
@@ -409,9 +437,11 @@ static enum reason decide(struct deciding *w)
 enum reason policy_decide(const struct policy *p, const struct policy_question *q,
                           struct policy_decision *ret_decision)
 {
-    struct deciding w = { .p = p, .q = q, .d = ret_decision };
+    struct match_look look;
+    struct deciding w = { .p = p, .q = q, .d = ret_decision, .look = &look };
 
     memset(ret_decision, 0, sizeof(*ret_decision));
+    match_look(&look, p, &q->target, &q->user);
     ret_decision->reason = decide(&w);
     return ret_decision->reason;
 }

@@ -1,4 +1,5 @@
 #include "lib/policy/index_internal.h"
+#include "lib/base/hash.h"
 #include <errno.h>
 #include <string.h>
 
@@ -12,32 +13,119 @@ static void record_unref_value(void *value)
     record_unref(value);
 }
 
-const struct pmap_values record_values = { .ref = record_ref_value, .unref = record_unref_value };
-
-static void list_ref(void *value)
+static bool record_has_id(const void *value, struct span key)
 {
-    struct index_list *l = value;
-
-    __atomic_add_fetch(&l->refs, 1, __ATOMIC_RELAXED);
+    return span_eq(record_id(value), key);
 }
 
-static void list_unref(void *value)
-{
-    struct index_list *l = value;
+const struct pmap_values record_values = {
+    .ref = record_ref_value, .unref = record_unref_value, .has_key = record_has_id,
+};
 
-    if (!l || __atomic_sub_fetch(&l->refs, 1, __ATOMIC_ACQ_REL) > 0)
+/*
+ * A value of the index is mostly one record, and then that record itself; else a list of at
+ * least two, by id, never changed, told by the lowest bit of its pointer.
+ */
+struct index_list {
+    unsigned refs;
+    size_t n;
+    struct record *items[];
+};
+
+static struct index_list *as_list(const void *value)
+{
+    return (uintptr_t)value & 1 ? (struct index_list *)((uintptr_t)value - 1) : NULL;
+}
+
+struct index_hits index_hits_of(void *value)
+{
+    const struct index_list *list = as_list(value);
+
+    if (list)
+        return (struct index_hits){ .n = list->n, .items = list->items };
+    return (struct index_hits){ .n = value != NULL, .one = value };
+}
+
+static const struct record *first_of(const void *value)
+{
+    const struct index_list *list = as_list(value);
+
+    return list ? list->items[0] : value;
+}
+
+static void value_ref(void *value)
+{
+    struct index_list *l = as_list(value);
+
+    if (l)
+        __atomic_add_fetch(&l->refs, 1, __ATOMIC_RELAXED);
+    else
+        record_ref(value);
+}
+
+static void value_unref(void *value)
+{
+    struct index_list *l = as_list(value);
+
+    if (!l) {
+        record_unref(value);
+        return;
+    }
+    if (__atomic_sub_fetch(&l->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     for (size_t i = 0; i < l->n; i++)
         record_unref(l->items[i]);
     free(l);
 }
 
-static inline void list_freep(struct index_list **l)
+/* Records that can tell whether a key is theirs; the hosts of a profile are too many for that. */
+static bool has_subject(const void *value, struct span key)
 {
-    list_unref(*l);
+    return span_eq(ulid_span(&RECORD_AS(first_of(value), GRANT, grant_record)->subject), key);
 }
 
-static const struct pmap_values list_values = { .ref = list_ref, .unref = list_unref };
+static bool has_subject_and_profile(const void *value, struct span key)
+{
+    const struct grant_record *g = RECORD_AS(first_of(value), GRANT, grant_record);
+
+    return span_eq(ulid_span(&g->subject), span_first(key, ULID_LEN)) &&
+           span_eq(ulid_span(&g->profile), span_skip(key, ULID_LEN));
+}
+
+static bool has_hash(const void *value, struct span key)
+{
+    return span_eq(span_str(RECORD_AS(first_of(value), CREDENTIAL, credential_record)->hash), key);
+}
+
+static bool has_name(const void *value, struct span key)
+{
+    const struct record *r = first_of(value);
+
+    return key.p[0] == (char)r->kind && span_eq(span_str(record_name(r)), span_skip(key, 1));
+}
+
+static uint64_t hash_grant(struct span key)
+{
+    return index_hash_grant(hash_bytes(span_first(key, ULID_LEN)), hash_bytes(span_skip(key, ULID_LEN)));
+}
+
+#define INDEX_VALUES(has_key_) { .ref = value_ref, .unref = value_unref, .has_key = (has_key_) }
+static const struct pmap_values index_values[INDEX_COUNT] = {
+    [INDEX_NAME] = INDEX_VALUES(has_name),
+    [INDEX_HOST] = INDEX_VALUES(NULL),
+    [INDEX_SUFFIX] = INDEX_VALUES(NULL),
+    [INDEX_CIDR] = INDEX_VALUES(NULL),
+    [INDEX_GRANT] = { .ref = value_ref, .unref = value_unref, .hash = hash_grant,
+                      .has_key = has_subject_and_profile },
+    [INDEX_WHOLE] = INDEX_VALUES(has_subject),
+    [INDEX_RESOLVED] = INDEX_VALUES(has_subject),
+    [INDEX_HASH] = INDEX_VALUES(has_hash),
+    [INDEX_OVER_HOST] = INDEX_VALUES(NULL),
+    [INDEX_OVER_SUFFIX] = INDEX_VALUES(NULL),
+    [INDEX_LOCK] = INDEX_VALUES(NULL),
+    [INDEX_LOCK_CIDR] = INDEX_VALUES(NULL),
+    [INDEX_CUT] = INDEX_VALUES(NULL),
+};
 
 /* The grants of a profile: any number, so a map and not a list. */
 struct grant_set {
@@ -74,7 +162,7 @@ void index_init(struct policy *p)
     for (enum record_kind k = 0; k < RECORD_KIND_COUNT; k++)
         pmap_init(&p->by_id[k], &record_values);
     for (enum index_tag t = 0; t < INDEX_COUNT; t++)
-        pmap_init(&p->index[t], &list_values);
+        pmap_init(&p->index[t], &index_values[t]);
     pmap_init(&p->grants_of, &set_values);
 }
 
@@ -128,13 +216,20 @@ struct index_key index_key_kind(enum index_tag tag, unsigned kind, struct span i
     return index_key(tag, span_of(&byte, 1), id);
 }
 
+void index_cidr_bytes(const struct addr *addr, unsigned bits, char dst[INDEX_CIDR_KEY])
+{
+    memset(dst, 0, INDEX_CIDR_KEY);
+    dst[0] = (char)bits;
+    memcpy(dst + 1, addr->ip, bits / 8);
+    if (bits % 8)
+        dst[1 + bits / 8] = (char)(addr->ip[bits / 8] & (unsigned char)(0xff00 >> (bits % 8)));
+}
+
 struct index_key index_key_cidr(enum index_tag tag, const struct addr *addr, unsigned bits)
 {
-    unsigned char masked[1 + sizeof(addr->ip)] = { (unsigned char)bits };
+    char masked[INDEX_CIDR_KEY];
 
-    memcpy(masked + 1, addr->ip, bits / 8);
-    if (bits % 8)
-        masked[1 + bits / 8] = addr->ip[bits / 8] & (unsigned char)(0xff00 >> (bits % 8));
+    index_cidr_bytes(addr, bits, masked);
     return index_key(tag, span_of(masked, sizeof(masked)), SPAN_NONE);
 }
 
@@ -143,66 +238,94 @@ static struct span key_span(const struct index_key *key)
     return span_of(key->bytes, key->n);
 }
 
-const struct index_list *index_find(const struct policy *p, const struct index_key *key)
+struct index_hits index_find(const struct policy *p, const struct index_key *key)
 {
     const struct pmap *m = &p->index[key->tag];
 
-    return m->count ? pmap_get(m, key_span(key)) : NULL;
+    return index_hits_of(m->count ? pmap_get(m, key_span(key)) : NULL);
 }
 
-/* A list like `old` (NULL: empty) with `put` in its place by id and without `drop`. */
-static struct index_list *list_change(const struct index_list *old, struct record *put,
-                                      const struct record *drop)
+static bool hits_have(const struct index_hits *hits, const struct record *r)
 {
-    size_t n = old ? old->n : 0;
-    struct index_list *l = malloc(sizeof(*l) + (n + 1) * sizeof(l->items[0]));
-
-    if (!l)
-        return NULL;
-    l->refs = 1;
-    l->n = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (put && strcmp(put->id, old->items[i]->id) < 0)
-            l->items[l->n++] = record_ref(TAKE(put));
-        if (old->items[i] != drop)
-            l->items[l->n++] = record_ref(old->items[i]);
-    }
-    if (put)
-        l->items[l->n++] = record_ref(put);
-    return l;
-}
-
-static bool list_has(const struct index_list *l, const struct record *r)
-{
-    for (size_t i = 0; l && i < l->n; i++) {
-        if (l->items[i] == r)
+    for (size_t i = 0; i < hits->n; i++) {
+        if (index_hit(hits, i) == r)
             return true;
     }
     return false;
 }
 
+static void list_push(struct index_list *l, const struct record *r)
+{
+    l->items[l->n++] = record_ref((struct record *)r);
+}
+
+/* A value like `old` with `put` in its place by id; NULL: out of memory. */
+static void *value_with(const struct index_hits *old, struct record *put)
+{
+    struct index_list *l;
+
+    if (old->n == 0)
+        return record_ref(put);
+    l = malloc(sizeof(*l) + (old->n + 1) * sizeof(l->items[0]));
+    if (!l)
+        return NULL;
+    l->refs = 1;
+    l->n = 0;
+    for (size_t i = 0; i < old->n; i++) {
+        if (put && strcmp(put->id, index_hit(old, i)->id) < 0)
+            list_push(l, TAKE(put));
+        list_push(l, index_hit(old, i));
+    }
+    if (put)
+        list_push(l, put);
+    return (char *)l + 1;
+}
+
+/* A value like `old`, which has at least two, without `gone`; NULL: out of memory. */
+static void *value_without(const struct index_hits *old, const struct record *gone)
+{
+    struct index_list *l;
+
+    if (old->n == 2)
+        return record_ref((struct record *)index_hit(old, index_hit(old, 0) == gone));
+    l = malloc(sizeof(*l) + (old->n - 1) * sizeof(l->items[0]));
+    if (!l)
+        return NULL;
+    l->refs = 1;
+    l->n = 0;
+    for (size_t i = 0; i < old->n; i++) {
+        if (index_hit(old, i) != gone)
+            list_push(l, index_hit(old, i));
+    }
+    return (char *)l + 1;
+}
+
+/* Takes over the reference on `value`. */
+static int set_value(struct policy *p, const struct index_key *key, void *value)
+{
+    int r = value ? pmap_set(&p->index[key->tag], key_span(key), value) : -ENOMEM;
+
+    if (value)
+        value_unref(value);
+    return r;
+}
+
 static int add(struct policy *p, struct index_key key, struct record *r)
 {
-    AUTO(list_freep) struct index_list *list = NULL;
-    const struct index_list *old = index_find(p, &key);
+    const struct index_hits old = index_find(p, &key);
 
-    if (list_has(old, r))
-        return 0;
-    list = list_change(old, r, NULL);
-    return list ? pmap_set(&p->index[key.tag], key_span(&key), list) : -ENOMEM;
+    return hits_have(&old, r) ? 0 : set_value(p, &key, value_with(&old, r));
 }
 
 static int drop(struct policy *p, struct index_key key, struct record *r)
 {
-    AUTO(list_freep) struct index_list *list = NULL;
-    const struct index_list *old = index_find(p, &key);
+    const struct index_hits old = index_find(p, &key);
 
-    if (!list_has(old, r))
+    if (!hits_have(&old, r))
         return 0;
-    if (old->n == 1)
+    if (old.n == 1)
         return pmap_unset(&p->index[key.tag], key_span(&key));
-    list = list_change(old, NULL, r);
-    return list ? pmap_set(&p->index[key.tag], key_span(&key), list) : -ENOMEM;
+    return set_value(p, &key, value_without(&old, r));
 }
 
 /* One function for both ways, so that what is put is what is dropped. */

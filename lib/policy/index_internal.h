@@ -35,11 +35,16 @@ struct index_key {
     char bytes[1 + 254 + 64];
 };
 
-struct index_list {             /* a value of the index: never empty, never changed */
-    unsigned refs;
+/* What a question finds, by id. */
+struct index_hits {
     size_t n;
-    struct record *items[];
+    const struct record *one;           /* of n = 1 */
+    struct record *const *items;        /* NULL: there is one */
 };
+static inline const struct record *index_hit(const struct index_hits *hits, size_t i)
+{
+    return hits->items ? hits->items[i] : hits->one;
+}
 
 struct policy {
     unsigned refs;
@@ -56,7 +61,15 @@ extern const struct pmap_values record_values;
 struct index_key index_key(enum index_tag tag, struct span a, struct span b);
 struct index_key index_key_cidr(enum index_tag tag, const struct addr *addr, unsigned bits);
 struct index_key index_key_kind(enum index_tag tag, unsigned kind, struct span id);
-const struct index_list *index_find(const struct policy *p, const struct index_key *key);
+struct index_hits index_find(const struct policy *p, const struct index_key *key);
+struct index_hits index_hits_of(void *value);   /* of a map of the index */
+/* INDEX_GRANT hashes its parts one by one, so that each is hashed once in a decision. */
+static inline uint64_t index_hash_grant(uint64_t of_subject, uint64_t of_profile)
+{
+    return of_subject ^ (of_profile << 32 | of_profile >> 32);
+}
+#define INDEX_CIDR_KEY (1 + sizeof(struct addr))
+void index_cidr_bytes(const struct addr *addr, unsigned bits, char dst[INDEX_CIDR_KEY]);
 static inline bool index_is_empty(const struct policy *p, enum index_tag tag)
 {
     return p->index[tag].count == 0;

@@ -19,47 +19,10 @@ struct acl match_acl_of(const struct agent_record *agent)
                          .special = agent->special, .special_count = agent->special_count };
 }
 
-static bool visit_list(const struct policy *p, const struct index_key *key, const struct target *t,
-                       profile_visit *visit, void *context)
-{
-    const struct index_list *list = index_find(p, key);
-
-    for (size_t i = 0; list && i < list->n; i++) {
-        const struct profile_record *profile = RECORD_AS(list->items[i], PROFILE, profile_record);
-
-        if (ports_have(profile->ports, profile->port_count, t->port) && visit(context, profile))
-            return true;
-    }
-    return false;
-}
-
 /* IPv4 and IPv6 never match each other (addr.h), though one form holds both. */
 static unsigned shortest_prefix(const struct addr *a)
 {
     return addr_is_v4(a) ? ADDR_BITS - 32 : 0;
-}
-
-static bool visit_prefixes(const struct policy *p, const struct target *t, profile_visit *visit,
-                           void *context)
-{
-    for (unsigned bits = ADDR_BITS + 1; bits-- > shortest_prefix(&t->addr);) {
-        struct index_key key;
-
-        if (p->profile_prefixes[bits] == 0)
-            continue;
-        key = index_key_cidr(INDEX_CIDR, &t->addr, bits);
-        if (visit_list(p, &key, t, visit, context))
-            return true;
-    }
-    return false;
-}
-
-static bool visit_name(const struct policy *p, enum index_tag tag, struct span name,
-                       const struct target *t, profile_visit *visit, void *context)
-{
-    const struct index_key key = index_key(tag, name, SPAN_NONE);
-
-    return visit_list(p, &key, t, visit, context);
 }
 
 /* "a.b.c" gives "b.c", then "c", then false. */
@@ -73,20 +36,102 @@ static bool cut_label(struct span *name)
     return true;
 }
 
+static void probe(struct match_look *look, enum index_tag tag, struct span key)
+{
+    const struct pmap *map = &look->p->index[tag];
+
+    if (map->count)
+        look->probes[look->n++] = (struct pmap_probe){ .map = map, .key = key,
+                                                       .hash = pmap_hash(map, key) };
+}
+
+static void probe_prefixes(struct match_look *look)
+{
+    unsigned shortest = shortest_prefix(&look->t->addr);
+
+    for (; look->bits > shortest && look->n < MATCH_PROBES; look->bits--) {
+        char *key = look->keys[look->n];
+
+        if (look->p->profile_prefixes[look->bits - 1] == 0)
+            continue;
+        index_cidr_bytes(&look->t->addr, look->bits - 1, key);
+        probe(look, INDEX_CIDR, span_of(key, INDEX_CIDR_KEY));
+    }
+    if (look->bits == shortest)
+        look->bits = 0;
+}
+
+static void probe_names(struct match_look *look)
+{
+    while (look->name.n && look->n < MATCH_PROBES) {
+        probe(look, look->is_whole ? INDEX_HOST : INDEX_SUFFIX, look->name);
+        look->is_whole = false;
+        if (!cut_label(&look->name))
+            look->name = SPAN_NONE;
+    }
+}
+
+/* The next look-ups, and `extra` more that stand behind them. */
+static void look_on(struct match_look *look, const struct pmap_probe *extra)
+{
+    look->n = 0;
+    if (look->t->is_literal)
+        probe_prefixes(look);
+    else
+        probe_names(look);
+    if (extra)
+        look->probes[look->n] = *extra;
+    pmap_get_all(look->probes, look->n + (extra != NULL));
+}
+
+void match_look(struct match_look *look, const struct policy *p, const struct target *t,
+                const struct ulid *user)
+{
+    struct pmap_probe extra = { .map = &p->by_id[RECORD_USER] };
+
+    look->p = p;
+    look->t = t;
+    look->name = t->is_literal ? SPAN_NONE : span_str(t->name);
+    look->is_whole = true;
+    look->bits = t->is_literal ? ADDR_BITS + 1 : 0;
+    look->user = NULL;
+    if (!user) {
+        look_on(look, NULL);
+        return;
+    }
+    extra.key = ulid_span(user);
+    extra.hash = look->user_hash = pmap_hash(extra.map, extra.key);
+    look_on(look, &extra);
+    look->user = RECORD_AS(look->probes[look->n].value, USER, user_record);
+}
+
+bool match_visit(struct match_look *look, profile_visit *visit, void *context)
+{
+    for (;;) {
+        for (size_t i = 0; i < look->n; i++) {
+            const struct index_hits hits = index_hits_of(look->probes[i].value);
+
+            for (size_t k = 0; k < hits.n; k++) {
+                const struct profile_record *profile = RECORD_AS(index_hit(&hits, k), PROFILE, profile_record);
+
+                if (ports_have(profile->ports, profile->port_count, look->t->port) &&
+                    visit(context, profile))
+                    return true;
+            }
+        }
+        if (!look->name.n && !look->bits)
+            return false;
+        look_on(look, NULL);
+    }
+}
+
 bool match_profiles(const struct policy *p, const struct target *t, profile_visit *visit,
                     void *context)
 {
-    struct span name = span_str(t->name);
+    struct match_look look;
 
-    if (t->is_literal)
-        return visit_prefixes(p, t, visit, context);
-    if (visit_name(p, INDEX_HOST, name, t, visit, context))
-        return true;
-    while (cut_label(&name)) {
-        if (visit_name(p, INDEX_SUFFIX, name, t, visit, context))
-            return true;
-    }
-    return false;
+    match_look(&look, p, t, NULL);
+    return match_visit(&look, visit, context);
 }
 
 static bool is_wanted(void *context, const struct profile_record *profile)
@@ -111,14 +156,14 @@ bool match_covers(const struct policy *p, const struct profile_record *profile,
 }
 
 /* Of one list: an agent's before an agent group's before everybody's, then by id. */
-static const struct override_record *narrowest(const struct index_list *list,
+static const struct override_record *narrowest(struct index_hits hits,
                                                const struct ulid *agentgroup,
                                                const struct ulid *agent)
 {
     const struct override_record *best = NULL;
 
-    for (size_t i = 0; list && i < list->n; i++) {
-        const struct override_record *o = RECORD_AS(list->items[i], OVERRIDE, override_record);
+    for (size_t i = 0; i < hits.n; i++) {
+        const struct override_record *o = RECORD_AS(index_hit(&hits, i), OVERRIDE, override_record);
 
         if ((o->scope == OVERRIDE_AGENT && !match_ulid(&o->scope_id, agent)) ||
             (o->scope == OVERRIDE_AGENTGROUP && !match_ulid(&o->scope_id, agentgroup)))
@@ -147,10 +192,10 @@ const struct override_record *match_override(const struct policy *p, const struc
     return found;
 }
 
-static const struct lock_record *lock_in_force(const struct index_list *list, int64_t now_ms)
+static const struct lock_record *lock_in_force(struct index_hits hits, int64_t now_ms)
 {
-    for (size_t i = 0; list && i < list->n; i++) {
-        const struct lock_record *l = RECORD_AS(list->items[i], LOCK, lock_record);
+    for (size_t i = 0; i < hits.n; i++) {
+        const struct lock_record *l = RECORD_AS(index_hit(&hits, i), LOCK, lock_record);
 
         if (l->until_ms == 0 || now_ms < l->until_ms)
             return l;

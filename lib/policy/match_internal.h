@@ -5,10 +5,31 @@
  * match_internal.h - the questions that decide.c and standing.c share.  Inside lib/policy only.
  */
 
+/*
+ * The look-ups that a target needs, some at once so that their cache misses overlap, the most
+ * specific first.  The user's is made beside the first of them.
+ */
+enum { MATCH_PROBES = 8 };
+struct match_look {
+    const struct policy *p;
+    const struct target *t;
+    struct span name;           /* of a name: what is asked next; no bytes: nothing */
+    bool is_whole;              /* the name itself comes next, then its suffixes */
+    unsigned bits;              /* of a literal: one more than what is asked next */
+    uint64_t user_hash;
+    const struct user_record *user;
+    size_t n;
+    struct pmap_probe probes[MATCH_PROBES + 1];
+    char keys[MATCH_PROBES][INDEX_CIDR_KEY];
+};
+/* `user` may be NULL.  The first look-ups are made at once. */
+void match_look(struct match_look *look, const struct policy *p, const struct target *t,
+                const struct ulid *user);
 /* Calls `visit` for each profile whose hosts name the target and whose ports have its port,
  * the most specific first, equals by id, until it answers true; answers whether it did.
- * match_resolved counts for nothing here. */
+ * match_resolved counts for nothing here.  Once for each look. */
 typedef bool profile_visit(void *context, const struct profile_record *profile);
+bool match_visit(struct match_look *look, profile_visit *visit, void *context);
 bool match_profiles(const struct policy *p, const struct target *t, profile_visit *visit,
                     void *context);
 /* Whether a name may be reached because of what it resolves to: the profile says so and has

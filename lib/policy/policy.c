@@ -82,9 +82,9 @@ const struct record *policy_find_name(const struct policy *p, enum record_kind k
                                       struct span name)
 {
     const struct index_key key = index_key_kind(INDEX_NAME, kind, name);
-    const struct index_list *list = name.n > RECORD_NAME_MAX ? NULL : index_find(p, &key);
+    const struct index_hits hits = index_find(p, &key);
 
-    return list ? list->items[0] : NULL;
+    return hits.n ? index_hit(&hits, 0) : NULL;
 }
 
 size_t policy_count(const struct policy *p, enum record_kind kind)

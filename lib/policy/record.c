@@ -87,17 +87,26 @@ bool record_kind_parse(struct span text, enum record_kind *ret_kind)
     return false;
 }
 
+static bool set_id(struct record *r, struct span id)
+{
+    struct setting_record *s = (struct setting_record *)(void *)r;
+
+    if (r->kind == RECORD_SETTING)
+        return id.n > 0 && span_copy(id, s->name, sizeof(s->name));
+    return id.n == ULID_LEN && span_copy(id, r->id, sizeof(r->id));
+}
+
 struct record *record_new(enum record_kind kind, struct span id)
 {
     struct record *r = calloc(1, kinds[kind].size);
 
     if (!r)
         return NULL;
-    if (id.n == 0 || !span_copy(id, r->id, sizeof(r->id))) {
+    r->kind = kind;
+    if (!set_id(r, id)) {
         free(r);
         return NULL;
     }
-    r->kind = kind;
     r->refs = 1;
     return r;
 }

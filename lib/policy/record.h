@@ -7,6 +7,7 @@
  * A record is filled in by one owner, then given to a policy and never changed again.
  * schema/state.md says what each field may hold; what a decoder let through is in range.
  *
+ * Shape      what decisions ask for stands before names: fewer cache lines.
  * Units      times are Unix milliseconds, 0 means none; ids are ULIDs (settings: names).
  * Ownership  counted: record_new() gives one reference, record_unref() of the last one
  *            frees the record with its arrays (made by malloc).
@@ -31,16 +32,16 @@ enum record_kind {
 struct record {
     enum record_kind kind;
     unsigned refs;
-    char id[RECORD_ID_MAX + 1];
+    char id[ULID_LEN + 1];              /* "" in a setting, see record_id() */
 };
 
 struct user_record {                    /* service accounts too */
     struct record record;
-    char name[RECORD_NAME_MAX + 1];
     bool is_active;
     bool is_service;
     struct ulid *groups;                /* flattened: every group, also by nesting */
     size_t group_count;
+    char name[RECORD_NAME_MAX + 1];
 };
 
 struct group_record {
@@ -59,12 +60,12 @@ struct credential_record {
 
 struct agent_record {
     struct record record;
-    char name[RECORD_NAME_MAX + 1];
     bool is_active;
     bool has_acl;                       /* false: unknown; the agent decides alone */
     int64_t generation;                 /* certificates below it are refused */
     struct acl_rule *allow, *deny, *special;    /* the agent's own file, as it told */
     size_t allow_count, deny_count, special_count;
+    char name[RECORD_NAME_MAX + 1];
 };
 
 enum routing_mode { ROUTE_PRIORITY, ROUTE_WEIGHTED, ROUTE_LEAST_STREAMS, ROUTE_LOWEST_LATENCY };
@@ -78,23 +79,23 @@ struct agentgroup_member {
 
 struct agentgroup_record {
     struct record record;
-    char name[RECORD_NAME_MAX + 1];
     enum routing_mode mode;
     struct agentgroup_member *members;  /* selectors already made into members */
     size_t member_count;
+    char name[RECORD_NAME_MAX + 1];
 };
 
 struct profile_record {
     struct record record;
-    char name[RECORD_NAME_MAX + 1];
-    struct host_pattern *hosts;         /* exact, suffix, CIDR */
-    size_t host_count;
     struct port_range *ports;           /* none: all */
     size_t port_count;
     bool match_resolved;                /* names that resolve into its CIDRs, too */
     bool allow_special;
     struct ulid agentgroup;             /* default for its grants */
     int64_t max_staleness_s;            /* 0: the cluster's */
+    struct host_pattern *hosts;         /* exact, suffix, CIDR */
+    size_t host_count;
+    char name[RECORD_NAME_MAX + 1];
 };
 
 struct grant_window {                   /* local time of the grant's zone */
@@ -116,13 +117,11 @@ struct grant_record {
     struct ulid profile;                /* empty: the whole agent group */
     struct ulid agentgroup;             /* empty with a profile: the profile's */
     int64_t start_ms, end_ms;
-    struct grant_window *windows;       /* none: always */
-    size_t window_count;
-    struct zone_offset *offsets;        /* rising from_s; the first holds before it, too */
-    size_t offset_count;
-    struct cidr *sources;
-    size_t source_count;
     int64_t stream_limit;               /* 0: none */
+    size_t window_count, offset_count, source_count;
+    struct grant_window *windows;       /* none: always */
+    struct zone_offset *offsets;        /* rising from_s; the first holds before it, too */
+    struct cidr *sources;
 };
 
 enum override_scope { OVERRIDE_ALL, OVERRIDE_AGENTGROUP, OVERRIDE_AGENT };
@@ -172,21 +171,24 @@ struct agentpolicy_record {             /* id: the agent's */
     char *document;                     /* signed, to be passed on as it is */
 };
 
-struct setting_record {                 /* id: its name */
+struct setting_record {
     struct record record;
+    char name[RECORD_ID_MAX + 1];       /* its id */
     char value[1024];
 };
 
 const char *record_kind_name(enum record_kind kind);            /* "agentgroup" */
 bool record_kind_parse(struct span text, enum record_kind *ret_kind);
-/* Zeroed, with one reference; the id is copied.  NULL: out of memory or id too long. */
+/* Zeroed, with one reference; the id is copied.  NULL: out of memory or not an id of that kind. */
 struct record *record_new(enum record_kind kind, struct span id);
 struct record *record_ref(struct record *r);
 void record_unref(struct record *r);
 DEFINE_FREEP(record, record_unref)
 static inline struct span record_id(const struct record *r)
 {
-    return span_str(r->id);
+    if (r->kind == RECORD_SETTING)
+        return span_str(((const struct setting_record *)(const void *)r)->name);
+    return (struct span){ r->id, ULID_LEN };
 }
 /* Its unique name, NULL for kinds without one. */
 const char *record_name(const struct record *r);

@@ -30,9 +30,9 @@ enum reason policy_authenticate(const struct policy *p, struct span hash, struct
                                 const struct credential_record **ret_credential)
 {
     const struct index_key key = index_key(INDEX_HASH, span_first(hash, 64), SPAN_NONE);
-    const struct index_list *list = hash.n == 64 ? index_find(p, &key) : NULL;
-    const struct credential_record *c = list ? RECORD_AS(list->items[0], CREDENTIAL, credential_record)
-                                             : NULL;
+    const struct index_hits hits = index_find(p, &key);
+    const struct credential_record *c =
+        hash.n == 64 && hits.n ? RECORD_AS(index_hit(&hits, 0), CREDENTIAL, credential_record) : NULL;
     const struct user_record *user = c ? policy_user(p, &c->user) : NULL;
     enum reason reason;
 
@@ -82,10 +82,10 @@ static bool is_cut(const struct policy *p, enum cut_kind kind, struct span targe
                    const struct policy_standing *s, int64_t now_ms)
 {
     const struct index_key key = index_key_kind(INDEX_CUT, kind, target);
-    const struct index_list *list = target.n ? index_find(p, &key) : NULL;
+    const struct index_hits hits = target.n ? index_find(p, &key) : (struct index_hits){ 0 };
 
-    for (size_t i = 0; list && i < list->n; i++) {
-        const struct cut_record *c = RECORD_AS(list->items[i], CUT, cut_record);
+    for (size_t i = 0; i < hits.n; i++) {
+        const struct cut_record *c = RECORD_AS(index_hit(&hits, i), CUT, cut_record);
 
         if (s->opened_ms < c->before_ms && (c->until_ms == 0 || now_ms < c->until_ms))
             return true;

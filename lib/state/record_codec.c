@@ -324,7 +324,7 @@ int record_decode(enum record_kind kind, struct span id, struct span json,
 
 int record_put_line(const struct record *r, struct buf *out)
 {
-    buf_printf(out, "+%s %s ", record_kind_name(r->kind), r->id);
+    buf_printf(out, "+%s " SPAN_FMT " ", record_kind_name(r->kind), SPAN_ARG(record_id(r)));
     if (record_encode(r, out))
         return buf_error(out);
     buf_put_str(out, "\n");

@@ -11,7 +11,8 @@ help:
 #: make long       soak, chaos, long fuzz
 #: make fuzz       each fuzzer for FUZZ_S seconds (20), from its corpus
 #: make fuzz-coverage  what its corpus reaches of each parser (90 % at the least)
-#: make bench      measurements
+#: make bench      measurements of the tunnel beside its peers
+#: make bench-policy  decisions, changes and loads over 100 to 100,000 grants; make bench-mux: the mux alone
 #: make install    programs, manual pages, completion, under $(DESTDIR)$(PREFIX)
 #: make clean      removes what was built; make distclean: var/ too, after asking
 #: make unit ROOM=lib/mux   the unit tests of one room (without ROOM: of all)
@@ -38,6 +39,19 @@ $(BENCH_TOOLS): %: %.o
 	@$(CC) $(LDFLAGS) -o $@ $< -lpthread
 bench: programs $(BENCH_TOOLS)
 	@exec bench/tunnel/run.py --bin $(BUILD)/bin --tools $(BUILD)/bench/tunnel $(ARGS)
+
+# Benchmarks of one room: bench/NAME_bench.c names it in a first line "// room: lib/policy".
+# ARGS="1000": what it is given.
+BENCHES := $(patsubst bench/%_bench.c,%,$(wildcard bench/*_bench.c))
+bench_room = $(shell sed -n '1s,^// room: *\([a-z0-9/]*\).*,\1,p' bench/$(1)_bench.c)
+define bench_rule
+.PHONY: bench-$(1)
+$(BUILD)/bench/$(1)_bench: $(BUILD)/bench/$(1)_bench.o $(foreach r,$(call deps,$(call bench_room,$(1))),$(call archive,$(r)))
+	@$(CC) $(LDFLAGS) -o $$@ $$^ $(call libs,$(call bench_room,$(1))) -lpthread -lm
+bench-$(1): $(BUILD)/bench/$(1)_bench
+	@exec $$< $(ARGS)
+endef
+$(foreach b,$(BENCHES),$(eval $(call bench_rule,$(b))))
 
 PREFIX ?= /usr/local
 install: programs
