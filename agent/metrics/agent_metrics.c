@@ -41,6 +41,11 @@ static void take_uplink(struct metric_slot *slot, const struct uplink *uplink)
     metric_set(slot, M_LINKS, uplink_links_up(uplink));
     metric_set(slot, M_LINK_DIALS, (int64_t)s->dials);
     metric_set(slot, M_LINKS_MOVED, (int64_t)s->moved);
+    metric_set(slot, M_LANES, uplink_lanes_up(uplink));
+    metric_set(slot, M_LANES_OPENED, (int64_t)s->lanes_opened);
+    metric_set(slot, M_LANES_CLOSED, (int64_t)s->lanes_closed);
+    metric_set(slot, M_LANE_DIALS, (int64_t)s->lane_dials);
+    metric_set(slot, M_LANE_MISSES, (int64_t)s->lane_misses);
     for (unsigned i = 0; i < REASON_COUNT; i++)
         metric_set_at(slot, M_LINKS_LOST, i, 0, (int64_t)s->lost[i]);
 }

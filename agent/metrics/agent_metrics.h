@@ -16,6 +16,13 @@
       "Links that ended, and tries that brought none.")                                           \
     X(LINKS_MOVED, "adit_agent_links_moved_total", COUNTER, NULL, NULL,                           \
       "Links that were left for new ones because this machine's addresses changed.")              \
+    X(LANES, "adit_agent_lanes", GAUGE, NULL, NULL, "Of the links, those beyond the first to a relay, under load.") \
+    X(LANES_OPENED, "adit_agent_lanes_opened_total", COUNTER, NULL, NULL, "Further links to a relay that came up.") \
+    X(LANES_CLOSED, "adit_agent_lanes_closed_total", COUNTER, NULL, NULL,                         \
+      "Of them, those that were closed because the load was over.")                               \
+    X(LANE_DIALS, "adit_agent_lane_dials_total", COUNTER, NULL, NULL, "Times that one was dialled.") \
+    X(LANE_MISSES, "adit_agent_lane_misses_total", COUNTER, NULL, NULL,                           \
+      "Of them, those that came to a worker of the relay which has a link already.")              \
     X(STREAMS, "adit_agent_streams", GAUGE, NULL, NULL, "Streams that are open or being opened.") \
     X(OPENED, "adit_agent_streams_opened_total", COUNTER, NULL, NULL, "Targets that were connected to.") \
     X(REFUSED, "adit_agent_refused_total", COUNTER, &metric_by_reason, NULL, "Streams that were refused here.") \

@@ -6,7 +6,6 @@
 #include "lib/crypto/digest.h"
 #include "lib/crypto/random.h"
 #include "lib/log/log.h"
-#include "lib/net/socket.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,8 +18,7 @@
 
 static void path_dial(void *arg);
 
-/* How long until then. */
-static uint64_t path_retry(struct path *p)
+uint64_t path_retry(struct path *p)
 {
     uint64_t ceiling_ms = retry_ceiling_ms(p->failures, (uint64_t)p->first_retry_ms, uplink_streams(p->uplink) > 0);
     uint64_t wait_ms = p->is_moving ? 0 : random_u64() % (ceiling_ms + 1);
@@ -32,16 +30,21 @@ static uint64_t path_retry(struct path *p)
 
 static const struct tunnel_handlers tunnel_events;
 
-static void path_dial(void *arg)
+/* Where TLS ends before the relay, it sees no certificate: the key signs instead. */
+struct tunnel_login path_login(const struct path *p)
 {
-    struct path *p = arg;
-    struct uplink *u = p->uplink;
-    /* Where TLS ends before the relay, it sees no certificate: the key signs instead. */
-    struct tunnel_login login = {
-        .kind = u->config.way.tls_proxy_ca ? TUNNEL_SIGNATURE : TUNNEL_CERTIFICATE,
-        .chain = u->config.member->chain,
-        .key = u->config.member->key,
+    const struct uplink_config *c = &p->uplink->config;
+
+    return (struct tunnel_login){
+        .kind = c->way.tls_proxy_ca ? TUNNEL_SIGNATURE : TUNNEL_CERTIFICATE,
+        .chain = c->member->chain,
+        .key = c->member->key,
     };
+}
+
+int tunnel_connect(struct path *p, const struct tunnel_login *login, struct tunnel **ret_tunnel)
+{
+    struct uplink *u = p->uplink;
     const struct tunnel_dial dial = {
         .loop = u->config.loop,
         .resolver = u->config.resolver,
@@ -51,17 +54,25 @@ static void path_dial(void *arg)
         .proxy = u->config.way.proxy,
         .tls = u->tls,
         .self = &u->self,
-        .login = &login,
+        .login = login,
         .handlers = &tunnel_events,
         .user = p,
     };
+
+    u->stats.dials++;
+    return tunnel_dial(&dial, ret_tunnel);
+}
+
+static void path_dial(void *arg)
+{
+    struct path *p = arg;
+    struct tunnel_login login = path_login(p);
     uint64_t wait_ms;
     int r;
 
     if (!p->worn)                   /* that one is not given up: it ends in order */
         login.replaces = p->left;
-    r = tunnel_dial(&dial, &p->tunnel);
-    u->stats.dials++;
+    r = tunnel_connect(p, &login, &p->tunnel);
     p->is_moving = false;
     if (r) {
         p->tunnel = NULL;
@@ -251,11 +262,33 @@ static void meet_relay(struct path *p, const struct tunnel_hello *hello)
     mux_abandon_entry(u->mux, span_str(hello->id), span_str(hello->boot_id), REASON_SESSION_LOST);
 }
 
+static bool on_greeted(void *user, struct tunnel *t, const struct tunnel_hello *hello)
+{
+    struct lane *lane = lane_of(user, t);
+
+    if (lane)
+        lane->is_missed = !lane_is_wanted(user, hello);
+    return !lane || !lane->is_missed;
+}
+
+static void first_up(struct path *p, const struct tunnel_hello *hello)
+{
+    p->workers = hello->workers ? hello->workers : 1;
+    p->worker = hello->worker;
+    p->is_session_over = false;
+    lanes_close_at(p, p->worker);   /* of those that outlived the link before */
+}
+
 static void on_up(void *user, struct tunnel *t)
 {
     struct path *p = user;
     const struct tunnel_hello *hello = tunnel_peer_hello(t);
+    struct lane *lane = lane_of(p, t);
 
+    if (lane) {
+        lane_up(p, lane);
+        return;
+    }
     p->up_at_ms = loop_now_ms(p->uplink->config.loop);
     p->last_reason = REASON_NONE;
     p->first_retry_ms = hello->first_retry_ms;
@@ -266,6 +299,7 @@ static void on_up(void *user, struct tunnel *t)
     if (p->worn)
         tunnel_close(p->worn, REASON_LINK_RENEW, "its ids are used up");
     meet_relay(p, hello);
+    first_up(p, hello);
     renew_over(p->uplink, t);
 }
 
@@ -281,11 +315,14 @@ static void renew_link(struct path *p)
 static void on_goaway(void *user, struct tunnel *t, enum reason why, struct span text, uint32_t ms_left)
 {
     struct path *p = user;
+    struct lane *lane = lane_of(p, t);
 
     p->last_reason = why;
     LOG(INFO, "link.goaway", S("relay", p->addr), R("reason", why), SP("detail", text), U("ms_left", ms_left));
     if (why == REASON_LINK_RENEW && t == p->tunnel && !p->worn)
         renew_link(p);
+    if (why == REASON_LINK_RENEW && lane)
+        lane_close(p, lane);        /* its ids are used up; another one comes under load */
 }
 
 static void on_proved(void *user, struct tunnel *t, uint32_t rtt_us)
@@ -300,9 +337,14 @@ static void on_proved(void *user, struct tunnel *t, uint32_t rtt_us)
 static void on_down(void *user, struct tunnel *t, enum reason why, const char *text)
 {
     struct path *p = user;
+    struct lane *lane = lane_of(p, t);
     bool was_steady = p->up_at_ms && loop_now_ms(p->uplink->config.loop) - p->up_at_ms >= STEADY_MS;
     uint64_t wait_ms;
 
+    if (lane) {
+        lane_down(p, lane, why, text);
+        return;
+    }
     if (t == p->worn) {
         p->worn = NULL;
         LOG(INFO, "link.renewed", S("relay", p->addr), R("reason", why), S("detail", text));
@@ -315,12 +357,13 @@ static void on_down(void *user, struct tunnel *t, enum reason why, const char *t
     p->uplink->stats.lost[why]++;
     if (!p->is_moving)
         p->failures = was_steady ? 0 : p->failures + 1;
-    wait_ms = path_retry(p);
+    wait_ms = lanes_take_place(p) ? 0 : path_retry(p);
     LOG(WARNING, "link.down", S("relay", p->addr), R("reason", why), S("detail", text),
-        S("cure", reason_cure(p->last_reason)), U("retry_ms", wait_ms));
+        S("cure", reason_cure(p->last_reason)), U("retry_ms", wait_ms), U("lanes", lanes_up(p)));
 }
 
 static const struct tunnel_handlers tunnel_events = {
+    .on_greeted = on_greeted,
     .on_up = on_up,
     .on_notice = on_notice,
     .on_goaway = on_goaway,
@@ -335,60 +378,20 @@ static void on_open(void *link_user, struct mux_stream *s, const struct mux_open
     dialer_on_open(p->uplink->config.dialer, s, open);
 }
 
-/* --- another network ----------------------------------------------------------------------- */
-
-/* The kernel would not choose the address any more that the link was dialled from; without a route
- * there is nothing to choose: it may come back as it was. */
-static bool has_moved(const struct tunnel *t)
-{
-    struct endpoint peer = tunnel_peer_address(t), local = tunnel_local_address(t);
-    struct addr source;
-
-    return peer.kind == ENDPOINT_IP && local.kind == ENDPOINT_IP && socket_source_to(&peer.addr, &source) &&
-           !addr_eq(&source, &local.addr);
-}
-
-/* True: it begins anew. */
-static bool path_move(struct path *p, bool is_other)
-{
-    bool is_up = p->tunnel && tunnel_is_up(p->tunnel);
-
-    if (p->worn && has_moved(p->worn))
-        tunnel_drop(p->worn, REASON_SESSION_LOST, "this machine's addresses changed");
-    if (is_up ? !has_moved(p->tunnel) : !is_other)
-        return false;
-    p->failures = 0;
-    p->is_moving = true;
-    if (p->tunnel)
-        tunnel_drop(p->tunnel, REASON_SESSION_LOST, "this machine's addresses changed");
-    else
-        path_retry(p);
-    return true;
-}
-
-void uplink_network_changed(struct uplink *u, bool is_other)
-{
-    unsigned left = 0;
-
-    if (u->drain_until_ms)
-        return;
-    for (size_t i = 0; i < u->path_count; i++)
-        left += path_move(&u->paths[i], is_other);
-    u->stats.moved += left;
-    if (left || is_other)
-        LOG(INFO, "network.changed", U("links_anew", left), U("links", u->path_count));
-}
-
 /* --- streams whose link is gone ------------------------------------------------------------ */
 
 #define TICK_MS 1000
+#define TICK_LOAD_MS 500            /* while there may be load for a lane */
 
 static void on_tick(void *arg)
 {
     struct uplink *u = arg;
+    bool has_load = u->config.lanes_max > 1 && uplink_streams(u) > 1;
 
     mux_tick(u->mux, loop_now_ms(u->config.loop));
-    timer_start(u->config.loop, &u->tick, TICK_MS, on_tick, u);
+    for (size_t i = 0; i < u->path_count; i++)
+        lanes_look(&u->paths[i], loop_now_ms(u->config.loop));
+    timer_start(u->config.loop, &u->tick, has_load ? TICK_LOAD_MS : TICK_MS, on_tick, u);
 }
 
 /* --- making it ------------------------------------------------------------------------------ */
@@ -426,6 +429,7 @@ static int path_init(struct uplink *u, struct path *p, const char *addr, struct 
 {
     p->uplink = u;
     p->addr = addr;
+    p->rule = (struct lane_rule){ .rate = u->config.lane_rate, .rest_ms = u->config.lane_rest_ms };
     return relay_address_parse(addr, p->host, &p->port, reterr);
 }
 
@@ -533,5 +537,14 @@ unsigned uplink_links_up(const struct uplink *u)
 
     for (size_t i = 0; i < u->path_count; i++)
         n += u->paths[i].tunnel && tunnel_is_up(u->paths[i].tunnel);
+    return n + uplink_lanes_up(u);
+}
+
+unsigned uplink_lanes_up(const struct uplink *u)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < u->path_count; i++)
+        n += lanes_up(&u->paths[i]);
     return n;
 }

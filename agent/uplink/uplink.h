@@ -11,12 +11,16 @@
  * named, then with full jitter up to RETRY_MAX_MS, sooner while streams wait for it (retry.h); at
  * once when it was lost because this machine's addresses changed.  The relay is told which link
  * the new one replaces.
+ * Under load a relay of several workers gets further links ("lanes"), one at each worker at most;
+ * they go when the load is over (lane_rule.h).  When the first link is lost a lane takes its place.
  * Signed documents that come over a link are verified, kept, and put in force; the certificate
  * is renewed over it.
  *
  * Ownership  the uplink owns its mux and tunnels; the rest is borrowed.
  * Threads    the loop's thread.
  */
+#define LANES_MAX 15                /* besides the first link to a relay */
+
 struct uplink;
 
 struct uplink_config {
@@ -32,6 +36,9 @@ struct uplink_config {
     size_t addr_count;
     size_t memory_limit;
     uint32_t streams_max;
+    unsigned lanes_max;                         /* links to a relay; 1: never more than one */
+    uint64_t lane_rate;                         /* bytes a second of each link that make it worth one more */
+    uint64_t lane_rest_ms;                      /* without load, before one goes */
     void (*on_idle)(void *user);                /* after uplink_drain(): no streams, or time is up */
     void *user;
 };
@@ -47,6 +54,8 @@ struct uplink_status {
 struct uplink_stats {
     uint64_t dials, lost[REASON_COUNT];     /* tries and links that ended, by reason */
     uint64_t moved;                         /* of them, those left because addresses changed */
+    uint64_t lane_dials, lane_misses;       /* misses: they came to a worker that has a link of ours */
+    uint64_t lanes_opened, lanes_closed;    /* closed: because the load was over */
 };
 
 MUST_CHECK int uplink_new(const struct uplink_config *config, struct uplink **ret_uplink, struct buf *reterr);
@@ -63,4 +72,5 @@ size_t uplink_status(const struct uplink *u, struct uplink_status *ret_status, s
 const struct mux_stats *uplink_mux_stats(const struct uplink *u);
 uint32_t uplink_streams(const struct uplink *u);
 const struct uplink_stats *uplink_stats(const struct uplink *u);
-unsigned uplink_links_up(const struct uplink *u);
+unsigned uplink_links_up(const struct uplink *u);      /* lanes too */
+unsigned uplink_lanes_up(const struct uplink *u);

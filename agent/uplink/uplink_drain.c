@@ -1,9 +1,28 @@
 #include "agent/uplink/uplink_internal.h"
 
-static bool links_are_gone(const struct uplink *u)
+static void note_lane(struct tunnel *t, void *arg)
+{
+    *(bool *)arg |= t != NULL;
+}
+
+static void close_link(struct tunnel *t, void *arg)
+{
+    (void)arg;
+    tunnel_close(t, REASON_AGENT_DRAINING, "the agent stops");
+}
+
+static void drain_link(struct tunnel *t, void *arg)
+{
+    tunnel_goaway(t, REASON_AGENT_DRAINING, "the agent stops", *(uint32_t *)arg);
+}
+
+static bool links_are_gone(struct uplink *u)
 {
     for (size_t i = 0; i < u->path_count; i++) {
-        if (u->paths[i].tunnel || u->paths[i].worn)
+        bool has_lane = false;
+
+        lanes_each(&u->paths[i], note_lane, &has_lane);
+        if (u->paths[i].tunnel || u->paths[i].worn || has_lane)
             return false;
     }
     return true;
@@ -22,9 +41,10 @@ static void on_drain_look(void *arg)
     }
     for (size_t i = 0; is_over && i < u->path_count; i++) {
         if (u->paths[i].tunnel)
-            tunnel_close(u->paths[i].tunnel, REASON_AGENT_DRAINING, "the agent stops");
+            close_link(u->paths[i].tunnel, NULL);
         if (u->paths[i].worn)
-            tunnel_close(u->paths[i].worn, REASON_AGENT_DRAINING, "the agent stops");
+            close_link(u->paths[i].worn, NULL);
+        lanes_each(&u->paths[i], close_link, NULL);
     }
     timer_start(u->config.loop, &u->drained, DRAIN_LOOK_MS, on_drain_look, u);
 }
@@ -36,7 +56,8 @@ void uplink_drain(struct uplink *u, uint32_t drain_ms)
     for (size_t i = 0; i < u->path_count; i++) {
         timer_stop(&u->paths[i].retry);
         if (u->paths[i].tunnel)
-            tunnel_goaway(u->paths[i].tunnel, REASON_AGENT_DRAINING, "the agent stops", drain_ms);
+            drain_link(u->paths[i].tunnel, &drain_ms);
+        lanes_each(&u->paths[i], drain_link, &drain_ms);
     }
     timer_start(u->config.loop, &u->drained, 0, on_drain_look, u);
 }

@@ -1,11 +1,22 @@
 #pragma once
+#include "agent/uplink/lane_rule.h"
 #include "agent/uplink/uplink.h"
 /*
  * uplink_internal.h - what the files of an uplink share; nobody else includes it.
  *
  * uplink.c        links: dialled, kept, renewed, brought back
+ * uplink_network.c  this machine's addresses change
+ * lanes.c         further links to a relay, under load
  * uplink_drain.c  the end
  */
+struct lane {                       /* a further link to the same relay, at another of its workers */
+    struct tunnel *tunnel;          /* NULL: none */
+    int64_t worker;                 /* who has it there */
+    struct ulid left;               /* the session that was offered on it; "": it is not up yet */
+    uint64_t close_at_ms;           /* at the latest; 0: it is not being closed */
+    bool is_missed;                 /* it came to a worker that has a link of ours */
+};
+
 struct path {                       /* to one address */
     struct uplink *uplink;
     char host[RELAY_HOST_MAX];
@@ -24,6 +35,14 @@ struct path {                       /* to one address */
     int64_t relay_starts;
     struct ulid left;               /* the session that was offered on the newest link; "": none was */
     bool is_moving;                 /* our address changed: not its failure */
+    int64_t workers, worker;        /* threads of the relay, and whose this link is */
+    struct lane lanes[LANES_MAX];
+    struct lane_rule rule;
+    uint64_t measured_ms;
+    unsigned lane_tries;            /* since one was found, or given up for a while */
+    uint64_t lane_again_ms, lane_wait_ms;
+    struct ulid lane_left;          /* as `left`, of the link that was lost last while others were up */
+    bool is_session_over;           /* the relay knows it no longer */
 };
 
 struct uplink {
@@ -39,3 +58,25 @@ struct uplink {
     uint64_t drain_until_ms;        /* 0: not draining */
     struct uplink_stats stats;
 };
+
+/* --- uplink.c ------------------------------------------------------------------------------ */
+/* What this agent shows where no session is known. */
+struct tunnel_login path_login(const struct path *p);
+/* Dials after a while; how long that is. */
+uint64_t path_retry(struct path *p);
+MUST_CHECK int tunnel_connect(struct path *p, const struct tunnel_login *login, struct tunnel **ret_tunnel);
+
+/* --- lanes.c ------------------------------------------------------------------------------- */
+struct lane *lane_of(struct path *p, const struct tunnel *t);           /* NULL: it is none */
+unsigned lanes_up(const struct path *p);
+/* The relay has said who has the link. */
+bool lane_is_wanted(struct path *p, const struct tunnel_hello *hello);
+void lane_up(struct path *p, struct lane *lane);
+void lane_down(struct path *p, struct lane *lane, enum reason why, const char *text);
+/* The first link is gone: one of the others is it from now on.  False: there is none. */
+bool lanes_take_place(struct path *p);
+void lane_close(struct path *p, struct lane *lane);
+void lanes_close_at(struct path *p, int64_t worker);
+/* Now and then: measures, opens and closes. */
+void lanes_look(struct path *p, uint64_t now_ms);
+void lanes_each(struct path *p, void (*fn)(struct tunnel *t, void *arg), void *arg);

@@ -11,6 +11,8 @@
       "Streams that an agent connected.")                                                         \
     X(STREAMS_MOVED, "adit_relay_streams_moved_total", COUNTER, NULL, NULL,                       \
       "Times a living stream went on over another link.")                                         \
+    X(STREAMS_BALANCED, "adit_relay_streams_balanced_total", COUNTER, NULL, NULL,                 \
+      "Times a stream left a good link: for one with less to carry, or because the agent closes it.") \
     X(PATHS_LOST, "adit_relay_paths_lost_total", COUNTER, NULL, NULL,                             \
       "Times a stream that may move was without its link.")                                       \
     X(GRACES_OVER, "adit_relay_graces_over_total", COUNTER, NULL, NULL,                           \
@@ -43,6 +45,8 @@
       "Datagrams that went nowhere, by why.")                                                     \
     X(AGENTS, "adit_relay_agents", GAUGE, NULL, NULL, "Agents that are connected here.")          \
     X(LINKS, "adit_relay_links", GAUGE, NULL, NULL, "Tunnels that are up.")                       \
+    X(LANES, "adit_relay_lanes_total", COUNTER, NULL, NULL,                                       \
+      "Tunnels that agents added to one that they had, under load.")                              \
     X(LINKS_REFUSED, "adit_relay_links_refused_total", COUNTER, &metric_by_reason, NULL,          \
       "Tunnels whose credential was refused.")                                                    \
     X(RENEWALS_REFUSED, "adit_relay_renewals_refused_total", COUNTER, &metric_by_reason, NULL,    \

@@ -123,14 +123,21 @@ static enum reason stand_on(struct route *r, const struct policy_decision *d, co
     return policy_still_allowed(p, &r->live.standing, q->now_ms, &again_ms);
 }
 
-static enum reason go_there(struct route *r, const struct seat *seat, uint64_t now_ms)
+/* False: it stays here. */
+static bool go_there(struct route *r, int worker)
 {
-    int worker = seat ? holders_elsewhere(&r->router->holders, seat, now_ms) : -1;
-
     if (worker < 0 || r->moves >= ROUTE_MOVES_MAX || !r->handlers || !r->handlers->on_move)
-        return REASON_NO_AGENT;
+        return false;
     route_move(r, (unsigned)worker);
-    return REASON_NONE;
+    return true;
+}
+
+static enum reason go_elsewhere(struct route *r, const struct ulid *agent, uint64_t now_ms)
+{
+    struct holders *h = &r->router->holders;
+    const struct seat *seat = roster_find(&h->reader, agent);
+
+    return seat && go_there(r, holders_elsewhere(h, seat, now_ms)) ? REASON_NONE : REASON_NO_AGENT;
 }
 
 /* REASON_NONE: the stream is being opened, or the route is about to move.  NO_AGENT: worth
@@ -166,8 +173,10 @@ static enum reason decide(struct route *r)
         return REASON_INTERNAL;
     held = holders_find(&router->holders, &agent);
     link = held ? holders_link(held, now_ms) : NULL;
+    if (link && go_there(r, holders_lighter(&router->holders, held, now_ms)))
+        return REASON_NONE;
     if (!link)
-        return go_there(r, roster_find(&router->holders.reader, &agent), now_ms);
+        return go_elsewhere(r, &agent, now_ms);
     why = stand_on(r, &decision, &question);
     return why == REASON_NONE ? open_stream(r, &decision, held->seat, link) : why;
 }

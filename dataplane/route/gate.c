@@ -236,8 +236,10 @@ static void by_session(struct guest *v, const struct tunnel_hello *hello, const 
     }
     v->who = shown ? *shown : (struct identity){ .kind = CERT_AGENT, .id = id, .generation = seat->generation,
                                                  .not_after_s = seat->not_after_s };
-    if (is_admitted(v) && tunnel_accept_session(v->tunnel, &session) && may_hold(v) && v->is_held)
+    if (is_admitted(v) && tunnel_accept_session(v->tunnel, &session) && may_hold(v) && v->is_held) {
+        metric_add(v->gate->config.metrics, M_LANES, 1);
         announce(v);                /* on_up() came before it was held */
+    }
     secret_wipe(&session, sizeof(session));
 }
 
@@ -332,7 +334,9 @@ static void on_goaway(void *user, struct tunnel *t, enum reason why, struct span
 
     LOG(INFO, "link.goaway", S("agent", v->who.id.text), R("reason", why), SP("detail", text), U("ms_left", ms_left));
     v->is_leaving |= why == REASON_AGENT_DRAINING;
-    holders_drain(router_holders(v->gate->config.router), &v->who.id, t);
+    holders_drain(router_holders(v->gate->config.router), &v->who.id, t, why == REASON_LINK_RENEW);
+    if (why == REASON_LINK_RENEW)
+        router_link_closes(v->gate->config.router, &v->who.id);
 }
 
 static void on_proved(void *user, struct tunnel *t, uint32_t rtt_us)

@@ -1,6 +1,9 @@
+#include "dataplane/route/balance.h"
 #include "dataplane/route/holders.h"
 #include <errno.h>
 #include <string.h>
+
+#define LIGHTER_LEAST 8         /* so few streams more are no reason to go elsewhere */
 
 void holders_init(struct holders *h, struct roster *roster, unsigned worker, size_t agents_max)
 {
@@ -254,7 +257,7 @@ void holders_prove(struct holders *h, const struct ulid *agent, const struct tun
     publish(h, a);
 }
 
-void holders_drain(struct holders *h, const struct ulid *agent, const struct tunnel *t)
+void holders_drain(struct holders *h, const struct ulid *agent, const struct tunnel *t, bool is_closing)
 {
     struct held_agent *a = holders_find(h, agent);
     struct lane *lane = find_lane(a, t);
@@ -262,6 +265,7 @@ void holders_drain(struct holders *h, const struct ulid *agent, const struct tun
     if (!lane)
         return;
     lane->is_draining = true;
+    lane->is_closing = is_closing;
     publish(h, a);
 }
 
@@ -308,6 +312,66 @@ int holders_elsewhere(const struct holders *h, const struct seat *seat, uint64_t
         best = (int)i;
     }
     return best;
+}
+
+/* Half as many, and some: what was opened lately is not bulk yet, so all count. */
+int holders_lighter(const struct holders *h, const struct held_agent *a, uint64_t now_ms)
+{
+    int there = a->has_sisters ? holders_elsewhere(h, a->seat, now_ms) : -1;
+
+    if (there < 0 || 2 * (uint64_t)atomic_load(&a->seat->berths[there].streams) + LIGHTER_LEAST >=
+                         atomic_load(&a->seat->berths[h->worker].streams))
+        return -1;
+    return there;
+}
+
+/* --- load --------------------------------------------------------------------------------------------- */
+
+bool holders_has_closing(const struct held_agent *a)
+{
+    bool has = false;
+
+    for (size_t i = 0; i < a->lane_count; i++)
+        has |= a->lanes[i].is_closing;
+    return has;
+}
+
+bool holders_is_closing(const struct held_agent *a, const struct mux_link *link)
+{
+    for (size_t i = 0; i < a->lane_count; i++) {
+        if (tunnel_link(a->lanes[i].tunnel) == link)
+            return a->lanes[i].is_closing;
+    }
+    return false;
+}
+
+static uint32_t measure(struct held_agent *a)
+{
+    struct mux_load load;
+    uint32_t bulk = 0;
+
+    for (size_t i = 0; i < a->lane_count; i++) {
+        if (!tunnel_is_up(a->lanes[i].tunnel))
+            continue;
+        mux_link_measure(tunnel_link(a->lanes[i].tunnel), &load);
+        bulk += load.bulk;
+    }
+    return bulk;
+}
+
+unsigned holders_measure(struct holders *h, struct held_agent *a, uint64_t now_ms, unsigned *ret_to)
+{
+    struct balance_lane lanes[ROSTER_WORKERS_MAX];
+    const struct seat *seat = a->seat;
+
+    atomic_store(&a->seat->berths[h->worker].bulk, measure(a));
+    a->has_sisters = false;
+    for (unsigned i = 0; i < seat->berth_count; i++) {
+        lanes[i].is_usable = is_recent(atomic_load(&seat->berths[i].usable_ms), now_ms);
+        lanes[i].bulk = atomic_load(&seat->berths[i].bulk);
+        a->has_sisters |= i != h->worker && lanes[i].is_usable;
+    }
+    return a->has_sisters ? balance_judge(lanes, seat->berth_count, h->worker, ret_to) : 0;
 }
 
 bool holders_live(struct holders *h, const struct ulid *agent, uint64_t now_ms, struct agent_live *ret_live)

@@ -20,6 +20,7 @@ struct lane {
     uint64_t proved_ms;
     uint32_t rtt_us;
     bool is_draining;
+    bool is_closing;                /* draining, and its streams are to go elsewhere */
 };
 
 struct held_agent {
@@ -27,6 +28,7 @@ struct held_agent {
     struct ulid id;
     struct seat *seat;              /* a reference */
     uint32_t left_seen;             /* how many of the links that it left are known here */
+    bool has_sisters;               /* other workers have links to it, too */
     size_t lane_count;
     struct lane lanes[HOLDER_LANES_MAX];
 };
@@ -64,11 +66,18 @@ bool holders_remove(struct holders *h, const struct ulid *agent, const struct tu
 void holders_renew(struct held_agent *a, const struct identity *who);
 void holders_prove(struct holders *h, const struct ulid *agent, const struct tunnel *t, uint32_t rtt_us,
                    uint64_t now_ms);
-void holders_drain(struct holders *h, const struct ulid *agent, const struct tunnel *t);
+/* It takes no new streams.  is_closing: those that it has are to go elsewhere. */
+void holders_drain(struct holders *h, const struct ulid *agent, const struct tunnel *t, bool is_closing);
 /* The best link for a new stream of the agent; NULL: none that is proved. */
 struct mux_link *holders_link(struct held_agent *a, uint64_t now_ms);
 /* The worker of the best link elsewhere; -1: none that is proved. */
 int holders_elsewhere(const struct holders *h, const struct seat *seat, uint64_t now_ms);
+/* A worker with much fewer streams of the agent, for a new one; -1: there is none. */
+int holders_lighter(const struct holders *h, const struct held_agent *a, uint64_t now_ms);
+bool holders_has_closing(const struct held_agent *a);
+bool holders_is_closing(const struct held_agent *a, const struct mux_link *link);
+/* Once a second: tells how many bulk streams are here; how many of them should go, and where. */
+unsigned holders_measure(struct holders *h, struct held_agent *a, uint64_t now_ms, unsigned *ret_to);
 /* What decide.h asks about an agent, over all workers. */
 bool holders_live(struct holders *h, const struct ulid *agent, uint64_t now_ms,
                   struct agent_live *ret_live);

@@ -366,13 +366,13 @@ static void test_routing(void **state)
 
     check_row("is draining when all its lanes are");
     holders_prove(&t.holders, &id, t.ours[0].tunnel, 900, t.now_ms);
-    holders_drain(&t.holders, &id, t.ours[0].tunnel);
+    holders_drain(&t.holders, &id, t.ours[0].tunnel, false);
     live = (struct agent_live){ 0 };
     (void)holders_live(&t.holders, &id, t.now_ms, &live);
     assert_false(live.is_draining);
     assert_int_equal(live.rtt_us, 900);
     assert_ptr_equal(holders_link(a, t.now_ms), tunnel_link(t.ours[1].tunnel));
-    holders_drain(&t.holders, &id, t.ours[1].tunnel);
+    holders_drain(&t.holders, &id, t.ours[1].tunnel, false);
     live = (struct agent_live){ 0 };
     (void)holders_live(&t.holders, &id, t.now_ms, &live);
     assert_true(live.is_draining);

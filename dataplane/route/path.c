@@ -111,7 +111,10 @@ static void on_move(void *arg)
     struct route *r = arg;
     struct router *here = r->router, *there = roster_router(here->config.roster, r->move_to);
 
-    if (r->stream && (mux_stream_link(r->stream) || !mux_stream_take_out(r->stream)))
+    bool leaves = r->leaves_path;
+
+    r->leaves_path = false;
+    if (r->stream && ((mux_stream_link(r->stream) && !leaves) || !mux_stream_take_out(r->stream)))
         return;                     /* it has found a path meanwhile, or is about to end */
     if (r->handlers && r->handlers->on_move && !r->is_piped) {
         r->handlers->on_move(r->user, r, r->move_to);

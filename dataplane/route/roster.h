@@ -34,6 +34,7 @@ struct router;
 struct berth {                      /* one worker's links to one agent */
     _Atomic uint32_t links, draining;
     _Atomic uint32_t streams;
+    _Atomic uint32_t bulk;          /* of them, those that moved much in the last second */
     _Atomic uint32_t rtt_us;        /* 0: not known */
     _Atomic uint64_t proved_ms;     /* newest of those that are up; 0: none */
     _Atomic uint64_t usable_ms;     /* newest of those that are up and take streams; 0: none */

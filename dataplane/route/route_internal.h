@@ -2,8 +2,8 @@
 #include "dataplane/route/report.h"
 /*
  * route_internal.h - what router.c (logging in, access that ends, life), route.c (one request
- * and its stream), path.c (its way to another link or worker) and choose.c (which agent, and
- * waiting for one) share.
+ * and its stream), path.c (its way to another link or worker), spread.c (when it leaves a good
+ * one) and choose.c (which agent, and waiting for one) share.
  *
  * Threads    the worker's loop.
  */
@@ -45,10 +45,12 @@ struct route {
     const struct mux_opened *tried; /* what the agent dialled in vain, while it is told; else NULL */
     int64_t opened_ms;              /* 0: not connected */
     uint64_t lost_at_ms;            /* its path, before the answer; 0: it has one */
+    uint64_t balanced_ms;           /* when it last left a good path; 0: never */
     enum reason cut;                /* why we ended it, if we did */
     bool is_waiting, is_released;
     bool is_udp;
     bool is_piped;                  /* the connection is ours, not the door's */
+    bool leaves_path;               /* it moves though its path is good */
     uint32_t left_ms;               /* of the deadline, while it moves */
     bool is_told;                   /* the decision was logged, counted and reported */
     bool is_retried;                /* its link was lost before the answer: tried once more */

@@ -88,6 +88,10 @@ void router_agent_up(struct router *r);
 void router_agent_left(struct router *r, const struct ulid *agent);
 /* The roster has changed at another worker; to be called now and then all the same. */
 void router_look_at_roster(struct router *r);
+/* Once a second: an agent's streams are spread over its links. */
+void router_balance(struct router *router);
+/* The agent is about to close a link: what that carries goes over others. */
+void router_link_closes(struct router *router, const struct ulid *agent);
 /* Refuses new requests (relay-draining). */
 void router_drain(struct router *r);
 bool router_is_draining(const struct router *r);

@@ -321,6 +321,7 @@ static void on_gauges(void *arg)
     w->self.first_retry_ms = window_ms(roster_count(w->config.roster), w->config.handshakes_per_s);
     gate_tick(w->gate, w->self.first_retry_ms);
     router_look_at_roster(w->router);
+    router_balance(w->router);
     timer_start(w->loop, &w->gauges, GAUGES_MS, on_gauges, w);
 }
 
@@ -456,6 +457,14 @@ static int make_server(struct worker *w, struct buf *reterr)
     return r ? r : make_plain(w, &server, reterr);
 }
 
+/* Where one listener takes all links, a further one would be no other worker's. */
+static unsigned workers_with_links(const struct worker_config *config)
+{
+    const struct endpoint *at = &config->tunnel_listen;
+
+    return at->kind == ENDPOINT_IP && at->port ? roster_workers(config->roster) : 1;
+}
+
 int worker_new(const struct worker_config *config, struct worker **ret_worker, struct buf *reterr)
 {
     AUTO(worker_freep) struct worker *w = calloc(1, sizeof(*w));
@@ -467,6 +476,8 @@ int worker_new(const struct worker_config *config, struct worker **ret_worker, s
     w->config = *config;
     w->config.handshakes_per_s = config->handshakes_per_s ? config->handshakes_per_s : HANDSHAKES_PER_S;
     w->self = *config->self;
+    w->self.worker = config->number;
+    w->self.workers = workers_with_links(config);
     r = loop_new(&w->loop);
     if (r)
         return r;

@@ -179,6 +179,14 @@ MUST_CHECK int mux_link_notice(struct mux_link *l, uint8_t kind, uint64_t revisi
 /* Takes new streams of ours.  A link whose ids come to their end is told to go (link-renew). */
 bool mux_link_may_open(struct mux_link *l);
 uint32_t mux_link_stream_count(const struct mux_link *l);
+/* What it carried since it was asked last: payload both ways, and how many of its streams moved
+ * MUX_BULK_BYTES or more. */
+#define MUX_BULK_BYTES (64u << 10)
+struct mux_load {
+    uint64_t bytes;
+    uint32_t bulk;
+};
+void mux_link_measure(struct mux_link *l, struct mux_load *ret_load);
 
 /* --- streams ----------------------------------------------------------------------- */
 /* Entry: sends OPEN (limits and path are filled in).  Streams opened with the same owner key
@@ -210,6 +218,8 @@ void mux_abandon_entry(struct mux *m, struct span entry, struct span boot_id, en
  * user, and wants a path at once.  -ENOMEM, -EEXIST: it is gone without a word. */
 MUST_CHECK bool mux_stream_take_out(struct mux_stream *s);
 MUST_CHECK int mux_stream_put_in(struct mux *m, struct mux_stream *s, uint64_t now_ms);
+/* To be asked right after mux_link_measure(): it was one of those. */
+bool mux_stream_is_bulk(const struct mux_stream *s);
 uint32_t mux_stream_path(const struct mux_stream *s);           /* its number; 1: never moved */
 
 /* Sending.  reserve() gives room inside the replay buffer, limited by credit, by memory and to

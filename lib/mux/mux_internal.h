@@ -23,6 +23,7 @@
  * probe.c     bytes that nobody acknowledges
  * credit.c    windows, limits, when CREDIT goes out
  * datagram.c  streams of kind udp
+ * load.c      what links carry
  */
 #define MUX_FIRST_WINDOW (256u << 10)
 #define MUX_WINDOW_MAX (16u << 20)
@@ -173,6 +174,9 @@ struct mux_link {
     uint64_t rate;
     uint64_t unacked;
     uint64_t pong_value;
+    uint64_t carried;           /* since the load was measured last, */
+    uint32_t bulk;              /* streams of it */
+    uint16_t load_turn;
     /* in */
     unsigned char *cut;         /* the frame that a part of a message ended in */
     uint32_t cut_len;
@@ -267,6 +271,8 @@ struct mux_stream {
     bool is_probe : 1;          /* ours: no program hears of it */
     bool is_cut : 1;            /* the program has reset: it hears only the end */
     unsigned char uid[MUX_UID_LEN], secret[MUX_SECRET_LEN];
+    uint16_t load_turn;         /* of its link: when `load` began */
+    uint32_t load;              /* bytes both ways; no further than MUX_BULK_BYTES and a frame */
 };
 
 /* --- mux.c ---------------------------------------------------------------------------- */
@@ -374,6 +380,9 @@ void move_link_opened(struct mux *m);
 /* --- stream_out.c --------------------------------------------------------------------- */
 void stream_owe(struct mux_stream *s, unsigned what);
 void stream_owe_refresh(struct mux_stream *s);
+
+/* --- load.c --------------------------------------------------------------------------- */
+void load_carried(struct mux_stream *s, size_t n);
 
 /* --- credit.c ------------------------------------------------------------------------- */
 size_t credit_first_window(const struct mux *m);    /* 0: overload */

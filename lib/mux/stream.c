@@ -26,6 +26,8 @@ bool stream_into_link(struct mux_stream *s, struct mux_link *l, uint32_t id)
     if (leg_join(&s->leg, l, &s->id))
         return false;
     s->link = l;
+    s->load_turn = l->load_turn;
+    s->load = 0;
     return true;
 }
 

@@ -194,6 +194,7 @@ static void receive(struct mux_stream *s, const struct frame_data *d, bool is_at
     s->rx_unacked += (uint32_t)fresh.n;
     s->rx_since_grown += (uint32_t)fresh.n;
     s->mux->stats.bytes_in += fresh.n;
+    load_carried(s, fresh.n);
     stream_tell(s, TELL_READABLE);
     credit_received(s, is_at_limit);
 }

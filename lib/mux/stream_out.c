@@ -237,6 +237,7 @@ static size_t produce_data(struct mux_stream *s, struct buf *out, size_t max)
     s->tx_sent += n;
     s->link->unacked += n;
     s->mux->stats.bytes_out += n;
+    load_carried(s, n);
     count(s, FRAME_DATA);
     return n;
 }

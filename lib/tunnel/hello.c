@@ -36,6 +36,8 @@ static const struct json_field accepting_fields[] = {
     COMMON,
     { "relays", J_STRS, AT(hello.relays), 0, TUNNEL_RELAYS_MAX, 0 },
     { "first_retry_ms", J_INT, AT(hello.first_retry_ms), 0, 3600000, 0 },
+    { "workers", J_INT, AT(hello.workers), 0, TUNNEL_WORKERS_MAX, 0 },
+    { "worker", J_INT, AT(hello.worker), 0, TUNNEL_WORKERS_MAX - 1, 0 },
     { "session", J_TEXT, AT(hello.session.id.text), ULID_LEN, ULID_LEN, JSON_REQUIRED },
     { "secret", J_TEXT, AT(secret), TEXT_OF_32, TEXT_OF_32, JSON_REQUIRED },
 };
@@ -126,6 +128,8 @@ static int check(struct wire *w, bool is_accepting_side, struct json_error *rete
         return refuse(reterr, "/replaces", "must be a ULID");
     if (!is_accepting_side)
         return check_credential(w, reterr);
+    if (w->hello.worker && w->hello.worker >= w->hello.workers)
+        return refuse(reterr, "/worker", "must be below workers");
     return to_bytes(w->secret, w->hello.session.secret)
                ? 0 : refuse(reterr, "/secret", "must be 32 bytes as base64url");
 }

@@ -16,6 +16,7 @@
 #define TUNNEL_PROOF_LEN 32
 #define TUNNEL_TEXT_MAX 64
 #define TUNNEL_RELAYS_MAX 16
+#define TUNNEL_WORKERS_MAX 1024
 
 enum tunnel_credential {
     TUNNEL_NONE,                /* the accepting side */
@@ -47,6 +48,7 @@ struct tunnel_hello {
     /* accepting side */
     struct json_strs relays;            /* live relays: "host:port" */
     int64_t first_retry_ms;             /* window to draw the first retry from */
+    int64_t workers, worker;            /* threads that carry links there (0: one), and this link's */
     /* dialling side */
     char replaces[ULID_LEN + 1];        /* the session that the link was offered which this one is in
                                          * place of; "": none */

@@ -8,6 +8,7 @@
 #define BOOT "01J00000000000000000000001"
 #define NONCE "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 #define DIALLING "{\"protocol\":1,\"boot_id\":\"" BOOT "\",\"starts\":3,\"nonce\":\"" NONCE "\""
+#define ACCEPTING DIALLING ",\"session\":\"" BOOT "\",\"secret\":\"" NONCE "\""
 
 static void test_refusals(void **state)
 {
@@ -56,6 +57,13 @@ static void test_refusals(void **state)
         { "takes an accepting side",
           DIALLING ",\"session\":\"" BOOT "\",\"secret\":\"" NONCE "\",\"relays\":[\"a:1\"]}", true,
           NULL },
+        { "takes the worker that has the link", ACCEPTING ",\"workers\":2,\"worker\":1}", true, NULL },
+        { "takes the most workers", ACCEPTING ",\"workers\":1024,\"worker\":1023}", true, NULL },
+        { "refuses a worker too many", ACCEPTING ",\"workers\":1025,\"worker\":0}", true, "/workers" },
+        { "refuses a worker beyond the last", ACCEPTING ",\"workers\":2,\"worker\":2}", true, "/worker" },
+        { "refuses a second worker of none", ACCEPTING ",\"worker\":1}", true, "/worker" },
+        { "does not ask the dialling side for workers",
+          DIALLING ",\"credential\":\"certificate\",\"worker\":9}", false, NULL },
         { "refuses a text that is no object", "[]", true, "" },
         { "refuses a fraction", "{\"protocol\":1.5}", true, "/protocol" },
     };
@@ -97,10 +105,14 @@ static void test_round_trip(void **state)
 
     (void)state;
     make(&a, &d);
+    a.workers = 3;
+    a.worker = 2;
     buf_init_heap(&b, 16368);
     hello_encode(&a, &b);
     assert_int_equal(hello_decode(buf_span(&b), true, &back, &e), 0);
     assert_string_equal(back.name, a.name);
+    assert_int_equal(back.workers, 3);
+    assert_int_equal(back.worker, 2);
     assert_memory_equal(back.nonce, a.nonce, 32);
     assert_memory_equal(back.session.secret, a.session.secret, 32);
     assert_string_equal(back.session.id.text, a.session.id.text);

@@ -149,6 +149,8 @@ static void fill_own(struct tunnel *t)
     h->starts = self->starts;
     h->streams_max = self->streams_max;
     h->first_retry_ms = self->first_retry_ms;
+    h->workers = self->workers;
+    h->worker = self->worker;
     snprintf(h->id, sizeof(h->id), "%s", self->id.text);
     snprintf(h->boot_id, sizeof(h->boot_id), "%s", self->boot_id.text);
     snprintf(h->name, sizeof(h->name), "%s", self->name ? self->name : "");
@@ -274,7 +276,9 @@ static void on_hello(void *user, struct mux_link *l, struct span json)
         t->handlers->on_credential(t->user, t, &t->peer, t->has_shown ? &t->shown : NULL);
         return;
     }
-    if (show_credential(t) || send_own(t))
+    if (t->handlers->on_greeted && !t->handlers->on_greeted(t->user, t, &t->peer))
+        begin_end(t, REASON_NONE, "it is not the link that was looked for");
+    else if (show_credential(t) || send_own(t))
         tunnel_close(t, REASON_INTERNAL, "HELLO could not be made");
 }
 

@@ -40,8 +40,9 @@ struct tunnel_self {
     struct ulid boot_id;
     int64_t starts;
     int64_t streams_max;
-    int64_t first_retry_ms;             /* accepting side */
-    const char *const *relays;          /* accepting side: "host:port" */
+    int64_t first_retry_ms;             /* accepting side, as the next ones */
+    int64_t workers, worker;            /* threads that carry links, and which this is */
+    const char *const *relays;          /* "host:port" */
     size_t relay_count;
 };
 
@@ -59,6 +60,8 @@ struct tunnel_handlers {                /* `user` is the config's, or tunnel_set
     /* Accepting side: judge.  `shown`: the verified certificate, NULL when none was. */
     void (*on_credential)(void *user, struct tunnel *t, const struct tunnel_hello *hello,
                           const struct identity *shown);
+    /* Dialling side, before the credential goes out: false ends it without a word. */
+    bool (*on_greeted)(void *user, struct tunnel *t, const struct tunnel_hello *hello);
     /* Streams may be opened.  Both sides. */
     void (*on_up)(void *user, struct tunnel *t);
     void (*on_notice)(void *user, struct tunnel *t, unsigned kind, uint64_t revision,
