@@ -3,6 +3,9 @@
  * What links carry, for whoever decides how many of them there are and which streams they have.
  */
 
+#define LOAD_UNIT 64            /* bytes; a frame of fewer counts as one */
+#define LOAD_BULK (MUX_BULK_BYTES / LOAD_UNIT)
+
 /* Turns are told apart by a number, so that nobody walks over streams to begin one. */
 void load_carried(struct mux_stream *s, size_t n)
 {
@@ -13,10 +16,10 @@ void load_carried(struct mux_stream *s, size_t n)
         s->load_turn = l->load_turn;
         s->load = 0;
     }
-    if (s->load >= MUX_BULK_BYTES)
+    if (s->load >= LOAD_BULK)
         return;
-    s->load += (uint32_t)n;
-    if (s->load >= MUX_BULK_BYTES)
+    s->load = (uint16_t)(s->load + (n + LOAD_UNIT - 1) / LOAD_UNIT);
+    if (s->load >= LOAD_BULK)
         l->bulk++;
 }
 
@@ -33,5 +36,5 @@ bool mux_stream_is_bulk(const struct mux_stream *s)
     bool is_now = s->link && (s->load_turn == s->link->load_turn ||
                               s->load_turn == (uint16_t)(s->link->load_turn - 1));
 
-    return is_now && s->load >= MUX_BULK_BYTES;
+    return is_now && s->load >= LOAD_BULK;
 }

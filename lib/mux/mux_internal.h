@@ -272,7 +272,7 @@ struct mux_stream {
     bool is_cut : 1;            /* the program has reset: it hears only the end */
     unsigned char uid[MUX_UID_LEN], secret[MUX_SECRET_LEN];
     uint16_t load_turn;         /* of its link: when `load` began */
-    uint32_t load;              /* bytes both ways; no further than MUX_BULK_BYTES and a frame */
+    uint16_t load;              /* both ways, in LOAD_UNITs */
 };
 
 /* --- mux.c ---------------------------------------------------------------------------- */
