@@ -7,6 +7,10 @@
     X(STR, cluster, "adit", 0, 0, 0, "name of the cluster, part of every certificate")              \
     X(PATH, data_dir, "/var/lib/adit-controlplane", 0, 0, 0, "where the database and the key file are kept") \
     X(PATH, key_file, "", 0, 0, 0, "file with the key that seals all others (64 hex digits); empty: kek in data_dir, made when missing") \
+    X(STR, store, "", 0, 0, OPTION_URL, "database of several control planes: postgresql://user@host/name; empty: adit.db in data_dir") \
+    X(STR, store_password, "", 0, 0, OPTION_SECRET, "password for it, when neither the URL nor its passfile has one") \
+    X(MSEC, store_wait_ms, "5s", 100, 60000, 0, "for a free connection, a lock, the turn to write")      \
+    X(MSEC, store_statement_ms, "30s", 1000, 600000, 0, "for one statement of PostgreSQL")          \
     X(STR, api_listen, "127.0.0.1:8443", 0, 0, 0, "address:port of the REST API")                   \
     X(STR, internal_listen, "127.0.0.1:8444", 0, 0, 0, "address:port that relays ask (mutual TLS)") \
     X(STR, admin_listen, "127.0.0.1:9100", 0, 0, 0, "address:port of /healthz, /readyz, /metrics; empty: none") \

@@ -23,4 +23,10 @@
     X(REFUSALS_OTHERS, "adit_controlplane_refusals_others_total", COUNTER, NULL, NULL,              \
       "Refusals that the audit tells by their code alone: too many callers or operations.")        \
     X(REFUSALS_WAITING, "adit_controlplane_refusals_waiting", GAUGE, NULL, NULL,                    \
-      "Refusals that are not in the audit yet.")
+      "Refusals that are not in the audit yet.")                                                   \
+    X(STORE_AWAY, "adit_controlplane_store_away", GAUGE, NULL, NULL,                                \
+      "1 while the database server cannot be reached.")                                            \
+    X(STORE_LOST, "adit_controlplane_store_lost_total", COUNTER, NULL, NULL,                        \
+      "Connections to the database server that were lost.")                                        \
+    X(STORE_RECONNECTED, "adit_controlplane_store_reconnected_total", COUNTER, NULL, NULL,          \
+      "Connections made again.")

@@ -64,10 +64,11 @@ static int run_plan(struct invocation *in)
 {
     AUTO(buf_deinit) struct buf plan;
     char path[PATH_MAX];
+    struct store_options options = place_store(&in->config, path, sizeof(path));
     int r;
 
     buf_init_heap(&plan, 65536);
-    r = store_plan(place_database(&in->config, path, sizeof(path)), &plan, in->why);
+    r = store_plan(&options, &plan, in->why);
     if (!r)
         printf("%s", plan.len ? buf_text(&plan) : "nothing to do\n");
     return r;
@@ -79,9 +80,10 @@ static int run_audit_verify(struct invocation *in)
     AUTO(store_rollbackp) struct store_tx *tx = NULL;
     struct store_audit_report report = { 0 };
     char path[PATH_MAX];
+    struct store_options options = place_store(&in->config, path, sizeof(path));
     int r;
 
-    if (access(place_database(&in->config, path, sizeof(path)), F_OK) < 0) {
+    if (!options.url[0] && access(path, F_OK) < 0) {
         buf_printf(in->why, "%s: %s; --data-dir names where the database is", path, strerrordesc_np(errno));
         return -ENOENT;
     }
@@ -118,6 +120,11 @@ static bool is_listen_or_none(const char *text)
 static bool is_cluster(const char *text)
 {
     return cluster_is_valid(span_str(text));
+}
+
+static bool is_store(const char *text)
+{
+    return !text[0] || store_is_url(text);
 }
 
 static bool is_text(const char *text)
@@ -168,6 +175,7 @@ static int check_config(const struct controlplane_config *c, struct buf *reterr)
     const struct { const char *name, *text; bool (*is_good)(const char *); const char *wants; } checks[] = {
         { "cluster", c->cluster, is_cluster, "1 to 63 of a-z, 0-9 and -" },
         { "data_dir", c->data_dir, is_text, "a directory" },
+        { "store", c->store, is_store, "postgresql://user@host:port/name, or nothing" },
         { "api_listen", c->api_listen, is_listen, "address:port (e.g. 127.0.0.1:8443, [::]:8443)" },
         { "internal_listen", c->internal_listen, is_listen, "address:port (e.g. 127.0.0.1:8444)" },
         { "admin_listen", c->admin_listen, is_listen_or_none, "address:port (e.g. 127.0.0.1:9100)" },

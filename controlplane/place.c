@@ -17,9 +17,13 @@ static const char *path_in(const struct controlplane_config *config, const char 
     return dst;
 }
 
-const char *place_database(const struct controlplane_config *config, char *dst, size_t size)
+struct store_options place_store(const struct controlplane_config *config, char *path, size_t size)
 {
-    return path_in(config, "adit.db", dst, size);
+    return (struct store_options){
+        .path = path_in(config, "adit.db", path, size), .url = config->store,
+        .password = config->store_password, .readers = (unsigned)config->threads, .writer = "",
+        .wait_ms = (unsigned)config->store_wait_ms, .statement_ms = (unsigned)config->store_statement_ms,
+    };
 }
 
 static int explain(int r, const char *path, struct buf *reterr)
@@ -72,9 +76,9 @@ static int load_kek(const struct controlplane_config *config, struct place *p, s
 static int open_store(const struct controlplane_config *config, struct place *p, struct buf *reterr)
 {
     char path[PATH_MAX];
-    struct store_options options = { .path = place_database(config, path, sizeof(path)),
-                                     .readers = (unsigned)config->threads, .writer = p->id.text };
+    struct store_options options = place_store(config, path, sizeof(path));
 
+    options.writer = p->id.text;
     return store_open(&options, &p->store, reterr);
 }
 

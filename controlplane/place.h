@@ -21,8 +21,8 @@ struct place {
 MUST_CHECK int place_open(const struct controlplane_config *config, bool is_serving,
                           struct place *ret_place, struct buf *reterr);
 void place_deinit(struct place *place);
-/* The database's path; dst of PATH_MAX bytes. */
-const char *place_database(const struct controlplane_config *config, char *dst, size_t size);
+/* Where the database is; `path` of PATH_MAX bytes is pointed into. */
+struct store_options place_store(const struct controlplane_config *config, char *path, size_t size);
 /* Writes the root certificate where ca_file says. */
 MUST_CHECK int place_write_ca(const struct controlplane_config *config, const struct place *place,
                               struct buf *reterr);

@@ -91,10 +91,14 @@ static bool on_ready(void *arg, struct buf *ret_why)
 {
     struct daemon *d = arg;
     bool is_well = publisher_is_well(d->publisher, ret_why);
+    struct store_stats store;
 
+    store_get_stats(d->place->store, &store);
+    if (store.is_away)
+        buf_put_str(ret_why, "the database cannot be reached\n");
     if (d->is_draining)
         buf_put_str(ret_why, "going down\n");
-    return is_well && !d->is_draining;
+    return is_well && !store.is_away && !d->is_draining;
 }
 
 static void fill_metrics(struct daemon *d)
@@ -102,7 +106,12 @@ static void fill_metrics(struct daemon *d)
     struct store_position at = publisher_position(d->publisher);
     struct metric_slot *slot = metrics_slot(d->metrics, 0);
     struct refusals_stats refusals;
+    struct store_stats store;
 
+    store_get_stats(d->place->store, &store);
+    metric_set(slot, M_STORE_AWAY, store.is_away);
+    metric_set(slot, M_STORE_LOST, (int64_t)store.lost);
+    metric_set(slot, M_STORE_RECONNECTED, (int64_t)store.reconnected);
     metric_set(slot, M_EPOCH, (int64_t)at.epoch);
     metric_set(slot, M_REVISION, (int64_t)at.revision);
     refusals_get_stats(d->refusals, &refusals);

@@ -43,10 +43,26 @@ void response_problem(struct response *res, enum reason reason, const char *form
 
 void response_fail(struct response *res, int r)
 {
-    if (r == -ENOSPC)
-        response_problem(res, REASON_OVERLOAD, "the disk is full");
-    else
-        response_problem(res, REASON_INTERNAL, "%s", "");
+    static const struct {
+        int error;
+        enum reason reason;
+        const char *detail;
+    } rows[] = {
+        { -ENOSPC, REASON_OVERLOAD, "the disk is full" },
+        { -ENOTCONN, REASON_STORE_UNAVAILABLE, "the database cannot be reached" },
+        { -EROFS, REASON_STORE_UNAVAILABLE, "the database takes no writes" },
+        { -EBUSY, REASON_OVERLOAD, "the database is busy" },
+        { -EAGAIN, REASON_OVERLOAD, "the database is busy" },
+        { -ETIMEDOUT, REASON_OVERLOAD, "the database took too long" },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (rows[i].error != r)
+            continue;
+        response_problem(res, rows[i].reason, "%s", rows[i].detail);
+        return;
+    }
+    response_problem(res, REASON_INTERNAL, "%s", "");
 }
 
 void response_park(struct response *res, unsigned timeout_ms)

@@ -1,4 +1,5 @@
 #include "controlplane/publish/publish_internal.h"
+#include "controlplane/store/store_where_fixture.h"
 #include "lib/check/check.h"
 #include "lib/crypto/random.h"
 #include "lib/state/agentpolicy.h"
@@ -27,7 +28,7 @@ static uint64_t test_clock(void)
 }
 
 struct fixture {
-    char dir[64], path[96];
+    char dir[64];
     struct kek kek;
     struct store *store;
     struct keyring *keys;
@@ -36,13 +37,15 @@ struct fixture {
 
 static void open_all(struct fixture *f)
 {
-    struct store_options options = { .path = f->path, .readers = 2, .writer = "cp",
-                                     .now_ms = test_clock };
+    struct store_where where;
+    struct store_options *options = store_where(&where, f->dir);
     struct publisher_options publisher = { .beat_ms = 100 };
     AUTO(buf_deinit) struct buf err;
 
     buf_init_heap(&err, 4096);
-    assert_int_equal(store_open(&options, &f->store, &err), 0);
+    options->readers = 2;
+    options->now_ms = test_clock;
+    assert_int_equal(store_open(options, &f->store, &err), 0);
     assert_int_equal(keyring_load(f->store, "test", &f->kek, &f->keys, &err), 0);
     publisher.store = f->store;
     publisher.keys = f->keys;
@@ -64,7 +67,6 @@ static int setup(void **state)
 
     snprintf(f->dir, sizeof(f->dir), "/tmp/adit-publish-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
-    snprintf(f->path, sizeof(f->path), "%s/adit.db", f->dir);
     random_bytes(f->kek.bytes, sizeof(f->kek.bytes));
     open_all(f);
     *state = f;
@@ -73,16 +75,10 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const suffixes[] = { "", "-wal", "-shm" };
     struct fixture *f = *state;
-    char file[128];
 
     close_all(f);
-    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
-        snprintf(file, sizeof(file), "%s%s", f->path, suffixes[i]);
-        unlink(file);
-    }
-    rmdir(f->dir);
+    where_remove(f->dir);
     free(f);
     return 0;
 }

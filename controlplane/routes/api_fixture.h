@@ -2,6 +2,7 @@
 #include "controlplane/domain/right.h"
 #include "controlplane/routes/api.h"
 #include "controlplane/routes/change.h"
+#include "controlplane/store/store_where_fixture.h"
 #include "lib/base/hash.h"
 #include "lib/check/check.h"
 #include "lib/crypto/password.h"
@@ -81,7 +82,7 @@ static inline void fix_start(struct fix *f)
     };
     static const unsigned char seed[16] = "a seed for tests";
     AUTO(buf_deinit) struct buf error;
-    char path[96];
+    struct store_where where;
     struct store_tx *tx;
     struct api_options options = { .cluster = "adit", .agent_join_addrs = { "127.0.0.1:7443" } };
     struct server_options server = { .name = "test", .listen = "127.0.0.1:0" };
@@ -92,9 +93,7 @@ static inline void fix_start(struct fix *f)
     buf_init_heap(&error, 4096);
     snprintf(f->dir, sizeof(f->dir), "/tmp/adit-api-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
-    snprintf(path, sizeof(path), "%s/adit.db", f->dir);
-    assert_int_equal(store_open(&(struct store_options){ .path = path, .writer = "test" },
-                                &f->store, &error), 0);
+    assert_int_equal(store_open(store_where(&where, f->dir), &f->store, &error), 0);
     assert_int_equal(store_begin(f->store, STORE_WRITE, &tx), 0);
     for (size_t i = 0; i < FIX_USERS; i++) {
         f->users[i].name = names[i][0];

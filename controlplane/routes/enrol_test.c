@@ -1,5 +1,6 @@
 #include "controlplane/routes/enrol.h"
 #include "controlplane/routes/change.h"
+#include "controlplane/store/store_where_fixture.h"
 #include "lib/check/check.h"
 #include "lib/crypto/random.h"
 #include "lib/state/join.h"
@@ -17,7 +18,7 @@ static uint64_t test_clock(void)
 }
 
 struct world {
-    char dir[64], path[96];
+    char dir[64];
     struct kek kek;
     struct store *store;
     struct keyring *keys;
@@ -30,17 +31,19 @@ struct world {
 static int setup(void **state)
 {
     struct world *w = calloc(1, sizeof(*w));
-    struct store_options options = { .readers = 1, .writer = "cp", .now_ms = test_clock };
+    struct store_where where;
+    struct store_options *options;
     AUTO(buf_deinit) struct buf err;
 
     buf_init_heap(&err, 1024);
     clock_ms = 1800000000000;
     snprintf(w->dir, sizeof(w->dir), "/tmp/adit-enrol-XXXXXX");
     assert_non_null(mkdtemp(w->dir));
-    snprintf(w->path, sizeof(w->path), "%s/db", w->dir);
-    options.path = w->path;
+    options = store_where(&where, w->dir);
+    options->readers = 1;
+    options->now_ms = test_clock;
     random_bytes(w->kek.bytes, sizeof(w->kek.bytes));
-    assert_int_equal(store_open(&options, &w->store, &err), 0);
+    assert_int_equal(store_open(options, &w->store, &err), 0);
     assert_int_equal(keyring_load(w->store, "test", &w->kek, &w->keys, &err), 0);
     w->enrol = (struct enrol){ w->store, w->keys, &w->kek };
     for (size_t i = 0; i < ARRAY_LEN(w->csrs); i++) {
@@ -56,17 +59,11 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const suffixes[] = { "", "-wal", "-shm" };
     struct world *w = *state;
-    char file[128];
 
     keyring_free(w->keys);
     store_close(w->store);
-    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
-        snprintf(file, sizeof(file), "%s%s", w->path, suffixes[i]);
-        unlink(file);
-    }
-    rmdir(w->dir);
+    where_remove(w->dir);
     free(w);
     return 0;
 }

@@ -1,6 +1,7 @@
 #include "controlplane/routes/internal_events.h"
 #include "controlplane/routes/doc.h"
 #include "controlplane/routes/internal.h"
+#include "controlplane/store/store_where_fixture.h"
 #include "lib/check/check.h"
 
 #include <stdio.h>
@@ -21,7 +22,7 @@
     "{\"target\":\"a.example:80\",\"sent_bytes\":3,\"received_bytes\":4,\"closed_at_ms\":9}}]}"
 
 struct world {
-    char dir[64], path[96];
+    char dir[64];
     struct store *store;
     struct internal internal;
     struct route route;
@@ -30,15 +31,16 @@ struct world {
 static int setup(void **state)
 {
     struct world *w = calloc(1, sizeof(*w));
-    struct store_options options = { .readers = 1, .writer = "cp" };
+    struct store_where where;
+    struct store_options *options;
     AUTO(buf_deinit) struct buf err;
 
     buf_init_heap(&err, 1024);
     snprintf(w->dir, sizeof(w->dir), "/tmp/adit-events-XXXXXX");
     assert_non_null(mkdtemp(w->dir));
-    snprintf(w->path, sizeof(w->path), "%s/db", w->dir);
-    options.path = w->path;
-    assert_int_equal(store_open(&options, &w->store, &err), 0);
+    options = store_where(&where, w->dir);
+    options->readers = 1;
+    assert_int_equal(store_open(options, &w->store, &err), 0);
     w->internal.enrol.store = w->store;
     w->route.ctx = &w->internal;
     *state = w;
@@ -47,16 +49,10 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const suffixes[] = { "", "-wal", "-shm" };
     struct world *w = *state;
-    char file[128];
 
     store_close(w->store);
-    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
-        snprintf(file, sizeof(file), "%s%s", w->path, suffixes[i]);
-        unlink(file);
-    }
-    rmdir(w->dir);
+    where_remove(w->dir);
     free(w);
     return 0;
 }

@@ -1,4 +1,5 @@
 #include "controlplane/routes/refusals.h"
+#include "controlplane/store/store_where_fixture.h"
 #include "lib/check/check.h"
 #include "lib/json/json.h"
 
@@ -17,7 +18,7 @@ static uint64_t test_clock(void)
 }
 
 struct world {
-    char dir[64], path[96];
+    char dir[64];
     struct store *store;
     struct refusals *refusals;
 };
@@ -26,15 +27,18 @@ static int setup(void **state)
 {
     struct world *w = calloc(1, sizeof(*w));
     AUTO(buf_deinit) struct buf err;
+    struct store_where where;
+    struct store_options *options;
 
     buf_init_heap(&err, 1024);
     clock_ms = 1800000000000;
     snprintf(w->dir, sizeof(w->dir), "/tmp/adit-refusals-XXXXXX");
     assert_non_null(mkdtemp(w->dir));
-    snprintf(w->path, sizeof(w->path), "%s/db", w->dir);
-    assert_int_equal(store_open(&(struct store_options){ .path = w->path, .readers = 1, .wait_ms = 50,
-                                                         .writer = "cp", .now_ms = test_clock },
-                                &w->store, &err), 0);
+    options = store_where(&where, w->dir);
+    options->readers = 1;
+    options->wait_ms = 50;
+    options->now_ms = test_clock;
+    assert_int_equal(store_open(options, &w->store, &err), 0);
     assert_int_equal(refusals_new(&(struct refusals_options){ w->store, ROWS_MAX, PER_HOUR }, &w->refusals), 0);
     *state = w;
     return 0;
@@ -42,17 +46,11 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const suffixes[] = { "", "-wal", "-shm" };
     struct world *w = *state;
-    char file[128];
 
     refusals_free(w->refusals);
     store_close(w->store);
-    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
-        snprintf(file, sizeof(file), "%s%s", w->path, suffixes[i]);
-        unlink(file);
-    }
-    rmdir(w->dir);
+    where_remove(w->dir);
     free(w);
     return 0;
 }

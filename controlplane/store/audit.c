@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define VERIFY_ROWS 1000        /* in memory at a time */
+
 /*
  * hash(n) = SHA-256(hash(n-1) ‖ writer ‖ 0 ‖ seq ‖ 0 ‖ id ‖ 0 ‖ at ‖ 0 ‖ doc), texts, hex;
  * hash(0) is empty.  Whoever changes, removes or swaps an event breaks its link.
@@ -83,7 +85,7 @@ static void event_doc(const struct store_audit *event, struct buf *out)
 
 static int chain_head(struct store_tx *tx, struct link *link)
 {
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_audit_head, "t", link->writer);
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_audit_head, "t", link->writer);
     int r;
 
     r = db_step(tx, row);
@@ -119,7 +121,7 @@ int store_audit_append(struct store_tx *tx, const struct store_audit *event, str
     return r;
 }
 
-static void link_of_row(sqlite3_stmt *row, struct link *ret_link)
+static void link_of_row(struct stmt *row, struct link *ret_link)
 {
     column_copy(row, 0, ret_link->writer, sizeof(ret_link->writer));
     ret_link->seq = column_int(row, 1);
@@ -141,25 +143,38 @@ static bool follows(const struct link *before, const struct link *link)
            strcmp(link->hash, hash) == 0;
 }
 
-int store_audit_verify(struct store_tx *tx, struct store_audit_report *ret_report)
+/* 1: go on behind `before`; 0: that was all; -EUCLEAN: a broken link, in the report. */
+static int verify_some(struct store_tx *tx, struct link *before, struct store_audit_report *report)
 {
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_audit_walk, "");
-    struct store_audit_report report = { 0 };
-    struct link before = { .writer = "" }, link = { .writer = "" };
-    int r;
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_audit_walk, "tii", before->writer, before->seq,
+                                                 (int64_t)VERIFY_ROWS);
+    struct link link = { .writer = "" };
+    int r, rows = 0;
 
     while ((r = db_step(tx, row)) == DB_ROW) {
+        rows++;
         link_of_row(row, &link);
-        report.events++;
-        report.chains += link.seq == 1;
-        if (!follows(&before, &link)) {
-            report.bad_seq = (uint64_t)link.seq;
-            snprintf(report.bad_writer, sizeof(report.bad_writer), "%s", link.writer);
-            r = -EUCLEAN;
-            break;
+        report->events++;
+        report->chains += link.seq == 1;
+        if (!follows(before, &link)) {
+            report->bad_seq = (uint64_t)link.seq;
+            snprintf(report->bad_writer, sizeof(report->bad_writer), "%s", link.writer);
+            return -EUCLEAN;
         }
-        before = link;
+        *before = link;
     }
+    return r ? r : rows == VERIFY_ROWS;
+}
+
+int store_audit_verify(struct store_tx *tx, struct store_audit_report *ret_report)
+{
+    struct store_audit_report report = { 0 };
+    struct link before = { .writer = "" };
+    int r;
+
+    do
+        r = verify_some(tx, &before, &report);
+    while (r == 1);
     if (!r || r == -EUCLEAN)
         *ret_report = report;
     return r;

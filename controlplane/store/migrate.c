@@ -1,27 +1,18 @@
 #include "controlplane/store/store_internal.h"
 #include "lib/crypto/digest.h"
 #include "lib/log/log.h"
-#include "migrations/sqlite/0001_initial.sql.h"
 
 #include <errno.h>
 
-/* The whole list, oldest first: a new migration is one more row. */
-static const struct migration {
-    int64_t number;
-    const char *name, *sql;
-} migrations[] = {
-    { 1, "initial", embed_migrations_sqlite_0001_initial_sql },
-};
-
-#define OUR_VERSION (migrations[ARRAY_LEN(migrations) - 1].number)
-
 static const char create_table[] =
-    "CREATE TABLE IF NOT EXISTS schema_migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL,"
-    " digest TEXT NOT NULL, oldest INTEGER NOT NULL, applied_at INTEGER NOT NULL)";
+    "CREATE TABLE IF NOT EXISTS schema_migrations (number BIGINT PRIMARY KEY, name TEXT NOT NULL,"
+    " digest TEXT NOT NULL, oldest BIGINT NOT NULL, applied_at BIGINT NOT NULL)";
+
+#define MIGRATIONS_MAX 256
 
 struct applied {                /* what the database says */
     int64_t newest, oldest_program;
-    char digests[ARRAY_LEN(migrations)][SHA256_HEX];
+    char digests[MIGRATIONS_MAX][SHA256_HEX];
 };
 
 /* "-- oldest: N" in the first line: the first program version that can live with it. */
@@ -35,78 +26,80 @@ static int64_t oldest_of(const struct migration *m)
     return span_to_u64(span_skip(line, 11), INT32_MAX, &n) ? (int64_t)n : m->number;
 }
 
-static void take_row(sqlite3_stmt *row, struct applied *a)
+static int64_t our_version(const struct driver *driver)
+{
+    return driver->migrations[driver->migration_count - 1].number;
+}
+
+static void take_row(struct stmt *row, struct applied *a)
 {
     int64_t number = column_int(row, 0);
 
     a->newest = number;
     a->oldest_program = column_int(row, 2);
-    if (number >= 1 && number <= OUR_VERSION)
+    if (number >= 1 && number <= MIGRATIONS_MAX)
         column_copy(row, 1, a->digests[number - 1], SHA256_HEX);
 }
 
-static void stmt_finalizep(sqlite3_stmt **stmt)
+static int read_applied(struct db *db, struct applied *ret_applied)
 {
-    sqlite3_finalize(*stmt);
-}
+    AUTO(stmt_freep) struct stmt *stmt = NULL;
+    int r;
 
-static int read_applied(sqlite3 *db, struct applied *ret_applied)
-{
-    AUTO(stmt_finalizep) sqlite3_stmt *stmt = NULL;
-    int code;
-
-    code = sqlite3_prepare_v2(db, "SELECT number, digest, oldest FROM schema_migrations ORDER BY number",
-                              -1, &stmt, NULL);
-    if (code != SQLITE_OK)
-        return sqlite3_errcode(db) == SQLITE_ERROR ? 0 : db_error(db, code, "migrations");
-    while ((code = sqlite3_step(stmt)) == SQLITE_ROW)
+    r = db->driver->prepare(db, NULL, SPAN("SELECT number, digest, oldest FROM schema_migrations ORDER BY number"),
+                            false, &stmt);
+    while (!r && (r = db->driver->step(stmt)) == DB_ROW) {
         take_row(stmt, ret_applied);
-    return code == SQLITE_DONE ? 0 : db_error(db, code, "migrations");
+        r = 0;
+    }
+    return r;
 }
 
-static int check_applied(const struct applied *a, struct buf *reterr)
+static int check_applied(const struct driver *driver, const struct applied *a, struct buf *reterr)
 {
-    if (a->newest > OUR_VERSION && a->oldest_program > OUR_VERSION) {
+    if (a->newest > our_version(driver) && a->oldest_program > our_version(driver)) {
         buf_printf(reterr, "the database is at version %lld and needs a program of version %lld; this "
                    "one is at %lld: install a newer adit-controlplane", (long long)a->newest,
-                   (long long)a->oldest_program, (long long)OUR_VERSION);
+                   (long long)a->oldest_program, (long long)our_version(driver));
         return STORE_E_NEWER;
     }
-    for (size_t i = 0; i < ARRAY_LEN(migrations); i++) {
+    for (size_t i = 0; i < driver->migration_count; i++) {
         char digest[SHA256_HEX];
 
-        sha256_hex(span_str(migrations[i].sql), digest);
+        sha256_hex(span_str(driver->migrations[i].sql), digest);
         if (a->digests[i][0] && !span_eq(span_str(digest), span_str(a->digests[i]))) {
             buf_printf(reterr, "migration %04lld_%s was applied with another content: this program and "
-                       "the database are of different builds", (long long)migrations[i].number,
-                       migrations[i].name);
+                       "the database are of different builds", (long long)driver->migrations[i].number,
+                       driver->migrations[i].name);
             return -EUCLEAN;
         }
     }
     return 0;
 }
 
-static int record_applied(sqlite3 *db, const struct migration *m)
+static int record_applied(struct db *db, const struct migration *m, uint64_t now_ms)
 {
-    AUTO(stmt_finalizep) sqlite3_stmt *stmt = NULL;
+    AUTO(stmt_freep) struct stmt *stmt = NULL;
     char digest[SHA256_HEX];
-    int code;
+    const struct value values[] = {
+        { .type = VALUE_INT, .number = m->number }, { .type = VALUE_TEXT, .text = span_str(m->name) },
+        { .type = VALUE_TEXT, .text = span_of(digest, SHA256_HEX - 1) }, { .type = VALUE_INT, .number = oldest_of(m) },
+        { .type = VALUE_INT, .number = (int64_t)now_ms },
+    };
+    int r;
 
     sha256_hex(span_str(m->sql), digest);
-    code = sqlite3_prepare_v2(db, "INSERT INTO schema_migrations VALUES (?1, ?2, ?3, ?4, "
-                              "CAST(strftime('%s', 'now') AS INTEGER) * 1000)", -1, &stmt, NULL);
-    if (code != SQLITE_OK)
-        return db_error(db, code, m->name);
-    sqlite3_bind_int64(stmt, 1, m->number);
-    sqlite3_bind_text(stmt, 2, m->name, -1, SQLITE_STATIC);
-    sqlite3_bind_text(stmt, 3, digest, -1, SQLITE_TRANSIENT);
-    sqlite3_bind_int64(stmt, 4, oldest_of(m));
-    code = sqlite3_step(stmt);
-    return code == SQLITE_DONE ? 0 : db_error(db, code, m->name);
+    r = db->driver->prepare(db, NULL, SPAN("INSERT INTO schema_migrations VALUES (?1, ?2, ?3, ?4, ?5)"), false, &stmt);
+    if (r)
+        return r;
+    for (size_t i = 0; i < ARRAY_LEN(values); i++)
+        db->driver->bind(stmt, (int)i + 1, &values[i]);
+    return db->driver->step(stmt);
 }
 
-static int apply_missing(sqlite3 *db, struct buf *reterr)
+static int apply_missing(struct db *db, uint64_t now_ms, struct buf *reterr)
 {
+    const struct driver *driver = db->driver;
     struct applied a = { 0 };
     int r;
 
@@ -114,47 +107,55 @@ static int apply_missing(sqlite3 *db, struct buf *reterr)
     if (!r)
         r = read_applied(db, &a);
     if (!r)
-        r = check_applied(&a, reterr);
-    for (size_t i = 0; !r && i < ARRAY_LEN(migrations); i++) {
-        if (migrations[i].number <= a.newest)
+        r = check_applied(driver, &a, reterr);
+    for (size_t i = 0; !r && i < driver->migration_count; i++) {
+        if (driver->migrations[i].number <= a.newest)
             continue;
-        r = db_exec(db, migrations[i].sql);
+        r = db_exec(db, driver->migrations[i].sql);
         if (!r)
-            r = record_applied(db, &migrations[i]);
+            r = record_applied(db, &driver->migrations[i], now_ms);
         if (!r)
-            LOG(INFO, "store.migrated", N("number", migrations[i].number),
-                S("name", migrations[i].name));
+            LOG(INFO, "store.migrated", N("number", driver->migrations[i].number),
+                S("name", driver->migrations[i].name));
     }
     return r;
 }
 
 /* One exclusive transaction for the check and all that is missing: a second process waits
  * and then finds nothing to do; a kill leaves the database as it was. */
-int migrate(sqlite3 *db, struct buf *reterr)
+int migrate(struct db *db, uint64_t now_ms, struct buf *reterr)
 {
     int r;
 
-    r = db_exec(db, "BEGIN EXCLUSIVE");
-    if (r)
-        return r;
-    r = apply_missing(db, reterr);
+    r = db_exec(db, db->driver->begin_migration);
     if (!r)
-        r = db_exec(db, "COMMIT");
-    if (r)
-        sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+        r = apply_missing(db, now_ms, reterr);
+    if (!r)
+        r = db->driver->commit(db);
+    db->driver->rollback(db);
     return r;
 }
 
-int migrate_plan(sqlite3 *db, struct buf *ret_plan, struct buf *reterr)
+static int read_if_there(struct db *db, struct applied *ret_applied)
+{
+    AUTO(buf_deinit) struct buf answer;
+    int r;
+
+    buf_init_heap(&answer, 64);
+    r = db_ask(db, db->driver->has_migrations, &answer);
+    return r || !answer.len ? r : read_applied(db, ret_applied);
+}
+
+int migrate_plan(const struct driver *driver, struct db *db, struct buf *ret_plan, struct buf *reterr)
 {
     struct applied a = { 0 };
     int r;
 
-    r = db ? read_applied(db, &a) : 0;
+    r = db ? read_if_there(db, &a) : 0;
     if (!r)
-        r = check_applied(&a, reterr);
-    for (size_t i = 0; !r && i < ARRAY_LEN(migrations); i++)
-        if (migrations[i].number > a.newest)
-            buf_printf(ret_plan, "%04lld %s\n", (long long)migrations[i].number, migrations[i].name);
+        r = check_applied(driver, &a, reterr);
+    for (size_t i = 0; !r && i < driver->migration_count; i++)
+        if (driver->migrations[i].number > a.newest)
+            buf_printf(ret_plan, "%04lld %s\n", (long long)driver->migrations[i].number, driver->migrations[i].name);
     return r;
 }

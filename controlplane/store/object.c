@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-int object_of_row(sqlite3_stmt *row, struct store_object **ret_object)
+int object_of_row(struct stmt *row, struct store_object **ret_object)
 {
     struct span doc = column_span(row, 8);
     struct store_object *o = calloc(1, sizeof(*o) + doc.n + 1);
@@ -45,7 +45,7 @@ int store_object_insert(struct store_tx *tx, const struct store_new_object *obje
 static int check_version(struct store_tx *tx, const char *kind, const struct ulid *id,
                          int64_t version, int64_t *ret_version)
 {
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_object_version, "ut", id, kind);
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_object_version, "ut", id, kind);
     int r;
 
     r = db_step(tx, row);
@@ -84,7 +84,7 @@ int store_object_delete(struct store_tx *tx, const char *kind, const struct ulid
     return r == STORE_E_NO_REF ? STORE_E_IN_USE : r;
 }
 
-static int take_object(struct store_tx *tx, sqlite3_stmt *row, struct store_object **ret_object)
+static int take_object(struct store_tx *tx, struct stmt *row, struct store_object **ret_object)
 {
     int r = db_step(tx, row);
 
@@ -92,7 +92,7 @@ static int take_object(struct store_tx *tx, sqlite3_stmt *row, struct store_obje
         r = object_of_row(row, ret_object);
     else if (!r)
         r = STORE_E_NOT_FOUND;
-    sqlite3_reset(row);
+    stmt_resetp(&row);
     return r;
 }
 
@@ -141,7 +141,7 @@ int store_refs_set(struct store_tx *tx, const struct ulid *from, const char *fie
     return r;
 }
 
-static int give_referrer(sqlite3_stmt *row, store_referrer_fn fn, void *ctx)
+static int give_referrer(struct stmt *row, store_referrer_fn fn, void *ctx)
 {
     char kind[STORE_KIND_MAX + 1], name[STORE_NAME_MAX + 1], field[64];
     struct store_referrer referrer = { .id = column_ulid(row, 0), .kind = kind, .name = name,
@@ -156,7 +156,7 @@ static int give_referrer(sqlite3_stmt *row, store_referrer_fn fn, void *ctx)
 int store_referrers(struct store_tx *tx, const struct ulid *to, size_t limit, store_referrer_fn fn,
                     void *ctx)
 {
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_referrers, "ui", to, (int64_t)limit);
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_referrers, "ui", to, (int64_t)limit);
     int r;
 
     while ((r = db_step(tx, row)) == DB_ROW) {
@@ -172,7 +172,7 @@ int store_referrers(struct store_tx *tx, const struct ulid *to, size_t limit, st
 static int member_exists(struct store_tx *tx, const char *relation, const struct ulid *group,
                          const struct ulid *member)
 {
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_member_exists, "tuu", relation, group, member);
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_member_exists, "tuu", relation, group, member);
 
     return db_step(tx, row);
 }
@@ -202,7 +202,7 @@ int store_member_delete(struct store_tx *tx, const char *relation, const struct 
     return r ? r : changed ? 0 : STORE_E_NOT_FOUND;
 }
 
-static int give_member(sqlite3_stmt *row, const char *relation, store_member_fn fn, void *ctx)
+static int give_member(struct stmt *row, const char *relation, store_member_fn fn, void *ctx)
 {
     char group_name[STORE_NAME_MAX + 1], member_name[STORE_NAME_MAX + 1];
     struct store_member m = { .group = column_ulid(row, 0), .member = column_ulid(row, 1),
@@ -215,7 +215,7 @@ static int give_member(sqlite3_stmt *row, const char *relation, store_member_fn 
     return fn(ctx, &m);
 }
 
-static int each_member(struct store_tx *tx, sqlite3_stmt *row, const char *relation,
+static int each_member(struct store_tx *tx, struct stmt *row, const char *relation,
                        store_member_fn fn, void *ctx)
 {
     int r;
@@ -225,7 +225,7 @@ static int each_member(struct store_tx *tx, sqlite3_stmt *row, const char *relat
         if (r)
             break;
     }
-    sqlite3_reset(row);
+    stmt_resetp(&row);
     return r;
 }
 

@@ -48,7 +48,7 @@ int store_report_put(struct store_tx *tx, const struct ulid *subject, const char
 int store_report_get(struct store_tx *tx, const struct ulid *subject, const char *topic,
                      struct buf *ret_doc, int64_t *ret_at_ms)
 {
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_report_get, "tu", topic, subject);
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_report_get, "tu", topic, subject);
     int r;
 
     r = db_step(tx, row);
@@ -61,7 +61,7 @@ int store_report_get(struct store_tx *tx, const struct ulid *subject, const char
 
 int store_reports(struct store_tx *tx, const char *topic, store_report_fn fn, void *ctx)
 {
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_reports, "t", topic);
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_reports, "t", topic);
     int r;
 
     while ((r = db_step(tx, row)) == DB_ROW) {
@@ -79,7 +79,7 @@ int store_reports(struct store_tx *tx, const char *topic, store_report_fn fn, vo
 int store_answer_get(struct store_tx *tx, struct span principal, struct span key,
                      const char *operation, struct store_answer *ret_answer)
 {
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_answer_get, "sst", principal, key, operation);
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_answer_get, "sst", principal, key, operation);
     int r;
 
     r = db_step(tx, row);
@@ -112,7 +112,7 @@ int store_answers_trim(struct store_tx *tx, int64_t before_ms)
 
 int store_penalty_get(struct store_tx *tx, struct span key, struct store_penalty *ret_penalty)
 {
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_penalty_get, "s", key);
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_penalty_get, "s", key);
     int r;
 
     r = db_step(tx, row);
@@ -139,7 +139,7 @@ static int join_repeat(struct store_tx *tx, const struct ulid *token, struct spa
                        struct buf *ret_answer)
 {
     int64_t since = (int64_t)store_now_ms(tx->store) - STORE_JOIN_REPEAT_MS;
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_join_repeat, "usi", token, csr_hash, since);
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_join_repeat, "usi", token, csr_hash, since);
     int r;
 
     r = db_step(tx, row);
@@ -150,7 +150,7 @@ static int join_repeat(struct store_tx *tx, const struct ulid *token, struct spa
 
 int store_join_uses(struct store_tx *tx, const struct ulid *token, uint64_t *ret_uses)
 {
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_join_count, "u", token);
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_join_count, "u", token);
     int r;
 
     r = db_step(tx, row);
@@ -197,7 +197,7 @@ int store_certificate_put(struct store_tx *tx, const struct store_certificate *c
                                c->generation, c->key_hash, c->not_after_ms, c->issued_ms), NULL);
 }
 
-static int take_certificate(struct store_tx *tx, sqlite3_stmt *row, struct store_certificate *ret)
+static int take_certificate(struct store_tx *tx, struct stmt *row, struct store_certificate *ret)
 {
     int r;
 
@@ -214,7 +214,7 @@ static int take_certificate(struct store_tx *tx, sqlite3_stmt *row, struct store
     } else if (!r) {
         r = STORE_E_NOT_FOUND;
     }
-    sqlite3_reset(row);
+    stmt_resetp(&row);
     return r;
 }
 

@@ -12,7 +12,7 @@ int store_secret_put(struct store_tx *tx, const struct ulid *object, const char 
                                (int64_t)store_now_ms(tx->store)), NULL);
 }
 
-static int take_secret(struct store_tx *tx, sqlite3_stmt *row, struct store_secret *ret_secret)
+static int take_secret(struct store_tx *tx, struct stmt *row, struct store_secret *ret_secret)
 {
     struct span value;
     int r;
@@ -29,7 +29,7 @@ static int take_secret(struct store_tx *tx, sqlite3_stmt *row, struct store_secr
     } else if (!r) {
         r = STORE_E_NOT_FOUND;
     }
-    sqlite3_reset(row);
+    stmt_resetp(&row);
     return r;
 }
 
@@ -72,7 +72,7 @@ int store_key_set_status(struct store_tx *tx, const char *purpose, int64_t numbe
     return r ? r : changed ? 0 : STORE_E_NOT_FOUND;
 }
 
-static int give_key(sqlite3_stmt *row, store_key_fn fn, void *ctx)
+static int give_key(struct stmt *row, store_key_fn fn, void *ctx)
 {
     char purpose[64], status[32];
     struct store_key key = { .purpose = purpose, .number = column_int(row, 1), .status = status,
@@ -86,7 +86,7 @@ static int give_key(sqlite3_stmt *row, store_key_fn fn, void *ctx)
 
 int store_keys(struct store_tx *tx, const char *purpose, store_key_fn fn, void *ctx)
 {
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_keys, "t", purpose ? purpose : "");
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_keys, "t", purpose ? purpose : "");
     int r;
 
     while ((r = db_step(tx, row)) == DB_ROW) {
@@ -101,7 +101,7 @@ int store_keys(struct store_tx *tx, const char *purpose, store_key_fn fn, void *
 
 int store_meta_get(struct store_tx *tx, const char *key, struct buf *ret_value)
 {
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_meta_get, "t", key);
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_meta_get, "t", key);
     int r;
 
     r = db_step(tx, row);

@@ -5,7 +5,7 @@
 static int read_position(struct store_tx *tx, struct store_position *ret_position,
                          uint64_t *ret_trimmed)
 {
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_position_get, "");
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_position_get, "");
     int r;
 
     r = db_step(tx, row);
@@ -42,7 +42,7 @@ int position_take(struct store_tx *tx)
 static int is_unchanged(struct store_tx *tx, const char *kind, struct span id, struct span json,
                         bool *ret_is_unchanged)
 {
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_state_get, "ts", kind, id);
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_state_get, "ts", kind, id);
     int r;
 
     r = db_step(tx, row);
@@ -84,19 +84,19 @@ int store_state_put(struct store_tx *tx, const char *kind, struct span id, struc
     return r ? r : write_change(tx, kind, id, json);
 }
 
-static int give_change(sqlite3_stmt *row, store_change_fn fn, void *ctx)
+static int give_change(struct stmt *row, store_change_fn fn, void *ctx)
 {
     char kind[STORE_KIND_MAX + 1];
     struct store_change change = { .revision = (uint64_t)column_int(row, 0), .kind = kind,
                                    .id = column_span(row, 2), .json = SPAN_NONE };
 
     column_copy(row, 1, kind, sizeof(kind));
-    if (sqlite3_column_type(row, 3) != SQLITE_NULL)
+    if (!column_is_null(row, 3))
         change.json = column_span(row, 3);
     return fn(ctx, &change);
 }
 
-static int each_change(struct store_tx *tx, sqlite3_stmt *row, store_change_fn fn, void *ctx)
+static int each_change(struct store_tx *tx, struct stmt *row, store_change_fn fn, void *ctx)
 {
     int r;
 
@@ -105,7 +105,7 @@ static int each_change(struct store_tx *tx, sqlite3_stmt *row, store_change_fn f
         if (r)
             break;
     }
-    sqlite3_reset(row);
+    stmt_resetp(&row);
     return r;
 }
 
@@ -155,7 +155,7 @@ int store_publication_put(struct store_tx *tx, const struct store_publication *p
                                (int64_t)store_now_ms(tx->store)), NULL);
 }
 
-static int give_publication(sqlite3_stmt *row, store_publication_fn fn, void *ctx)
+static int give_publication(struct stmt *row, store_publication_fn fn, void *ctx)
 {
     struct store_publication p = { .epoch = (uint64_t)column_int(row, 0),
                                    .revision = (uint64_t)column_int(row, 1),
@@ -168,7 +168,7 @@ static int give_publication(sqlite3_stmt *row, store_publication_fn fn, void *ct
 
 int store_publications(struct store_tx *tx, size_t limit, store_publication_fn fn, void *ctx)
 {
-    AUTO(stmt_resetp) sqlite3_stmt *row = db_bind(tx, Q_publications, "i", (int64_t)limit);
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_publications, "i", (int64_t)limit);
     int r;
 
     while ((r = db_step(tx, row)) == DB_ROW) {

@@ -12,51 +12,6 @@ static const char *const statement_names[] = {
 #undef STATEMENT_NAME
 };
 
-/* Conditions come first; the rest is the machine's or the file's fault. */
-static const struct {
-    int code, answer;
-} error_rows[] = {
-    { SQLITE_CONSTRAINT_UNIQUE, STORE_E_EXISTS },
-    { SQLITE_CONSTRAINT_PRIMARYKEY, STORE_E_EXISTS },
-    { SQLITE_CONSTRAINT_FOREIGNKEY, STORE_E_NO_REF },
-    { SQLITE_CONSTRAINT_TRIGGER, STORE_E_NO_REF },      /* ON DELETE RESTRICT says this */
-    { SQLITE_CONSTRAINT, -EINVAL },
-    { SQLITE_BUSY, -EBUSY },
-    { SQLITE_LOCKED, -EBUSY },
-    { SQLITE_NOMEM, -ENOMEM },
-    { SQLITE_FULL, -ENOSPC },
-    { SQLITE_READONLY, -EROFS },
-    { SQLITE_CANTOPEN, -ENOENT },
-    { SQLITE_CORRUPT, -EUCLEAN },
-    { SQLITE_NOTADB, -EUCLEAN },
-    { SQLITE_TOOBIG, -EFBIG },
-    { SQLITE_INTERRUPT, -EINTR },
-};
-
-int db_error(sqlite3 *db, int code, const char *what)
-{
-    int answer = -EIO;
-
-    for (size_t i = 0; i < ARRAY_LEN(error_rows); i++) {
-        if (error_rows[i].code != code && error_rows[i].code != (code & 0xff))
-            continue;
-        answer = error_rows[i].answer;
-        break;
-    }
-    if (answer < 0)
-        LOG(ERROR, "store.failed", N("code", code),
-            S("text", db ? sqlite3_errmsg(db) : sqlite3_errstr(code)),
-            SP("statement", span_first(span_str(what), 80)));
-    return answer;
-}
-
-int db_exec(sqlite3 *db, const char *sql)
-{
-    int code = sqlite3_exec(db, sql, NULL, NULL, NULL);
-
-    return code == SQLITE_OK ? 0 : db_error(db, code, sql);
-}
-
 static int statement_find(struct span name)
 {
     for (int i = 0; i < STATEMENT_COUNT; i++)
@@ -65,18 +20,27 @@ static int statement_find(struct span name)
     return -1;
 }
 
-static int prepare_section(struct dbconn *conn, struct span name, struct span sql)
+/* `head`: the name, then what it is: guarded, or for one driver only. */
+static int prepare_section(struct dbconn *conn, struct span head, struct span sql)
 {
-    int q = statement_find(name);
-    int code;
+    const struct driver *driver = conn->db->driver;
+    bool is_guarded = false;
+    struct span word = SPAN_NONE;
+    int q;
 
+    (void)span_cut(&head, ' ', &word);
+    q = statement_find(word);
+    while (span_cut(&head, ' ', &word)) {
+        if (span_eq(word, SPAN("guarded")))
+            is_guarded = true;
+        else if (!span_eq(word, span_str(driver->name)))
+            return 0;
+    }
     if (q < 0 || conn->statements[q]) {
-        LOG(ERROR, "store.statement-unknown", SP("name", name));
+        LOG(ERROR, "store.statement-unknown", S("name", q < 0 ? "?" : statement_names[q]));
         return -EINVAL;
     }
-    code = sqlite3_prepare_v3(conn->db, sql.p, (int)sql.n, SQLITE_PREPARE_PERSISTENT,
-                              &conn->statements[q], NULL);
-    return code == SQLITE_OK ? 0 : db_error(conn->db, code, statement_names[q]);
+    return driver->prepare(conn->db, statement_names[q], sql, is_guarded, &conn->statements[q]);
 }
 
 /* The text is cut at its "-- name: " lines. */
@@ -87,12 +51,12 @@ int dbconn_prepare(struct dbconn *conn)
     int r;
 
     while (at) {
-        struct span name, rest = span_str(at + sizeof(mark) - 1);
+        struct span head, rest = span_str(at + sizeof(mark) - 1);
         const char *next = strstr(rest.p, mark);
 
-        if (!span_cut(&rest, '\n', &name) || !rest.p)
+        if (!span_cut(&rest, '\n', &head) || !rest.p)
             return -EINVAL;
-        r = prepare_section(conn, name, span_first(rest, next ? (size_t)(next - rest.p) : rest.n));
+        r = prepare_section(conn, head, span_first(rest, next ? (size_t)(next - rest.p) : rest.n));
         if (r)
             return r;
         at = next;
@@ -103,95 +67,138 @@ int dbconn_prepare(struct dbconn *conn)
     return 0;
 }
 
-static int bind_ulid(sqlite3_stmt *stmt, int i, const struct ulid *id)
+static struct value value_next(char letter, va_list *args)
 {
-    return sqlite3_bind_text(stmt, i, id->text, ULID_LEN, SQLITE_TRANSIENT);
-}
-
-static int bind_one(sqlite3_stmt *stmt, int i, char letter, va_list *args)
-{
-    struct span s;
+    struct value v = { .type = VALUE_TEXT };
 
     switch (letter) {
     case 't':
-        return sqlite3_bind_text(stmt, i, va_arg(*args, const char *), -1, SQLITE_TRANSIENT);
+        v.text = span_str(va_arg(*args, const char *));
+        v.type = v.text.p ? VALUE_TEXT : VALUE_NULL;
+        break;
     case 'i':
-        return sqlite3_bind_int64(stmt, i, va_arg(*args, int64_t));
+        v.number = va_arg(*args, int64_t);
+        v.type = VALUE_INT;
+        break;
     case 'u':
-        return bind_ulid(stmt, i, va_arg(*args, const struct ulid *));
-    case 's':
-        s = va_arg(*args, struct span);
-        return sqlite3_bind_text64(stmt, i, s.n ? s.p : "", s.n, SQLITE_TRANSIENT, SQLITE_UTF8);
+        v.text = ulid_span(va_arg(*args, const struct ulid *));
+        break;
     case 'b':
-        s = va_arg(*args, struct span);
-        return sqlite3_bind_blob64(stmt, i, s.n ? s.p : "", s.n, SQLITE_TRANSIENT);
+        v.type = VALUE_BLOB;
+        v.text = va_arg(*args, struct span);
+        break;
     default:
-        return SQLITE_MISUSE;
+        v.text = va_arg(*args, struct span);
+        break;
     }
+    return v;
 }
 
-sqlite3_stmt *db_bind(struct store_tx *tx, enum statement q, const char *format, ...)
+struct stmt *db_bind(struct store_tx *tx, enum statement q, const char *format, ...)
 {
-    sqlite3_stmt *stmt = tx->conn->statements[q];
+    struct stmt *stmt = tx->conn->statements[q];
+    const struct driver *driver = stmt->db->driver;
     va_list args;
 
-    sqlite3_reset(stmt);
+    driver->reset(stmt);
     va_start(args, format);
     for (int i = 0; format[i]; i++) {
-        int code = bind_one(stmt, i + 1, format[i], &args);
+        struct value v = value_next(format[i], &args);
 
-        /* A value that cannot be bound is NULL, which NOT NULL columns refuse. */
-        if (code != SQLITE_OK)
-            sqlite3_bind_null(stmt, i + 1);
+        driver->bind(stmt, i + 1, &v);
     }
     va_end(args);
     return stmt;
 }
 
-int db_step(struct store_tx *tx, sqlite3_stmt *row)
+int db_step(struct store_tx *tx, struct stmt *row)
 {
-    int code = sqlite3_step(row);
-
-    if (code == SQLITE_ROW)
-        return DB_ROW;
-    if (code == SQLITE_DONE)
-        return 0;
-    return db_error(tx->conn->db, code, sqlite3_sql(row));
+    return tx->conn->db->driver->step(row);
 }
 
-int db_done(struct store_tx *tx, sqlite3_stmt *row, int64_t *ret_changed)
+int db_done(struct store_tx *tx, struct stmt *row, int64_t *ret_changed)
 {
-    int r = db_step(tx, row);
+    const struct driver *driver = tx->conn->db->driver;
+    int r = driver->step(row);
 
     if (!r && ret_changed)
-        *ret_changed = sqlite3_changes64(tx->conn->db);
-    sqlite3_reset(row);
-    sqlite3_clear_bindings(row);
+        *ret_changed = driver->changed(row);
+    driver->reset(row);
     return r == DB_ROW ? 0 : r;
 }
 
-struct span column_span(sqlite3_stmt *row, int column)
+void stmt_free(struct stmt *stmt)
 {
-    const void *p = sqlite3_column_blob(row, column);
-
-    return p ? span_of(p, (size_t)sqlite3_column_bytes(row, column)) : SPAN("");
+    stmt->db->driver->finalize(stmt);
 }
 
-int64_t column_int(sqlite3_stmt *row, int column)
+void stmt_resetp(struct stmt **stmt)
 {
-    return sqlite3_column_int64(row, column);
+    if (*stmt)
+        (*stmt)->db->driver->reset(*stmt);
 }
 
-struct ulid column_ulid(sqlite3_stmt *row, int column)
+int db_ask(struct db *db, const char *sql, struct buf *ret_lines)
+{
+    AUTO(stmt_freep) struct stmt *stmt = NULL;
+    int r;
+
+    r = db->driver->prepare(db, NULL, span_str(sql), false, &stmt);
+    if (r)
+        return r;
+    while ((r = db->driver->step(stmt)) == DB_ROW) {
+        struct value v = db->driver->column(stmt, 0);
+
+        value_print(&v, ret_lines);
+        buf_put_u8(ret_lines, '\n');
+    }
+    return r ? r : buf_error(ret_lines);
+}
+
+/* ---- columns ---- */
+
+void value_print(const struct value *value, struct buf *out)
+{
+    if (value->type == VALUE_INT)
+        buf_put_decimal(out, value->number);
+    else if (value->type == VALUE_REAL)
+        buf_printf(out, "%.17g", value->real);
+    else
+        buf_put_span(out, value->text);
+}
+
+static struct value column(struct stmt *row, int column)
+{
+    return row->db->driver->column(row, column);
+}
+
+struct span column_span(struct stmt *row, int i)
+{
+    struct value v = column(row, i);
+
+    return v.text.p ? v.text : SPAN("");
+}
+
+int64_t column_int(struct stmt *row, int i)
+{
+    return column(row, i).number;
+}
+
+bool column_is_null(struct stmt *row, int i)
+{
+    return column(row, i).type == VALUE_NULL;
+}
+
+struct ulid column_ulid(struct stmt *row, int i)
 {
     struct ulid id = { "" };
 
-    column_copy(row, column, id.text, sizeof(id.text));
+    column_copy(row, i, id.text, sizeof(id.text));
     return id;
 }
 
-void column_copy(sqlite3_stmt *row, int column, char *dst, size_t dst_size)
+void column_copy(struct stmt *row, int i, char *dst, size_t dst_size)
 {
     dst[0] = '\0';
-    (void)span_copy(column_span(row, column), dst, dst_size);
+    (void)span_copy(column_span(row, i), dst, dst_size);
 }

@@ -1,4 +1,6 @@
--- Every statement of the store that is not composed from filters (those are in list.c).
+-- Every statement of the store that is not composed from filters (those are in list_sql.c).
+-- Behind a name: guarded, when a refusal (taken, in use, no such object) leaves the transaction
+-- usable; a driver's name, when the statement is for that database only.
 
 -- name: position_get
 SELECT epoch, revision, trimmed FROM position;
@@ -14,15 +16,15 @@ SELECT value FROM meta WHERE key = ?1;
 -- name: meta_put
 INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
 
--- name: object_insert
+-- name: object_insert guarded
 INSERT INTO objects (id, kind, name, version, created_at, updated_at, created_by, managed_by, doc)
 VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, ?6, ?7);
--- name: object_update
+-- name: object_update guarded
 UPDATE objects SET version = version + 1, updated_at = ?3, name = ?4, doc = ?5
 WHERE id = ?1 AND kind = ?2;
 -- name: object_version
 SELECT version FROM objects WHERE id = ?1 AND kind = ?2;
--- name: object_delete
+-- name: object_delete guarded
 DELETE FROM objects WHERE id = ?1;
 -- name: object_get
 SELECT id, kind, name, version, created_at, updated_at, created_by, managed_by, doc
@@ -33,13 +35,13 @@ FROM objects WHERE kind = ?1 AND name = ?2 AND name <> '';
 
 -- name: refs_clear
 DELETE FROM refs WHERE from_id = ?1 AND field = ?2;
--- name: refs_add
+-- name: refs_add guarded
 INSERT INTO refs (from_id, field, to_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING;
 -- name: referrers
 SELECT o.id, o.kind, o.name, r.field FROM refs r JOIN objects o ON o.id = r.from_id
 WHERE r.to_id = ?1 AND r.from_id <> ?1 ORDER BY o.kind, o.id LIMIT ?2;
 
--- name: member_put
+-- name: member_put guarded
 INSERT INTO members (relation, group_id, member_id, doc, added_at) VALUES (?1, ?2, ?3, ?4, ?5)
 ON CONFLICT (relation, group_id, member_id) DO UPDATE SET doc = excluded.doc;
 -- name: member_exists
@@ -55,7 +57,7 @@ SELECT m.group_id, m.member_id, g.name, o.name, m.doc, m.added_at
 FROM members m JOIN objects g ON g.id = m.group_id JOIN objects o ON o.id = m.member_id
 WHERE m.relation = ?1 AND m.member_id = ?2 AND m.group_id > ?3 ORDER BY m.group_id LIMIT ?4;
 
--- name: secret_put
+-- name: secret_put guarded
 INSERT INTO secrets (object_id, purpose, value, fingerprint, set_at) VALUES (?1, ?2, ?3, ?4, ?5)
 ON CONFLICT (object_id, purpose) DO UPDATE
 SET value = excluded.value, fingerprint = excluded.fingerprint, set_at = excluded.set_at;
@@ -74,7 +76,8 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
 -- name: audit_get
 SELECT id, 'audit-event', '', 1, at, at, '', '', doc FROM audit_events WHERE id = ?1;
 -- name: audit_walk
-SELECT writer, seq, id, at, doc, prev_hash, hash FROM audit_events ORDER BY writer, seq;
+SELECT writer, seq, id, at, doc, prev_hash, hash FROM audit_events
+WHERE (writer, seq) > (?1, ?2) ORDER BY writer, seq LIMIT ?3;
 
 -- name: record_put
 INSERT INTO records (source, id, at, doc) VALUES (?1, ?2, ?3, ?4)
@@ -82,15 +85,22 @@ ON CONFLICT (source, id) DO UPDATE SET doc = excluded.doc;
 -- name: record_add
 INSERT INTO records (source, id, at, doc) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (source, id) DO NOTHING;
--- name: record_merge
+-- name: record_merge sqlite
 INSERT INTO records (source, id, at, doc) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (source, id) DO UPDATE SET doc = json_patch(records.doc, excluded.doc);
+-- name: record_merge postgres
+INSERT INTO records (source, id, at, doc) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (source, id) DO UPDATE SET doc = adit_merge(records.doc, excluded.doc);
 -- name: record_get
 SELECT id, ?2, '', 1, at, at, '', '', doc FROM records WHERE source = ?1 AND id = ?3;
--- name: records_trim
+-- name: records_trim sqlite
 DELETE FROM records WHERE source = ?1 AND id < (
     SELECT id FROM records WHERE source = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2 - 1)
 AND NOT (?3 AND json_extract(doc, '$.state') = 'open');
+-- name: records_trim postgres
+DELETE FROM records WHERE source = ?1 AND id < (
+    SELECT id FROM records WHERE source = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2 - 1)
+AND NOT (?3 = 1 AND coalesce(doc ->> 'state', '') = 'open');
 
 -- name: report_put
 INSERT INTO reports (topic, subject, at, doc) VALUES (?1, ?2, ?3, ?4)
@@ -120,7 +130,7 @@ ORDER BY kind, id;
 -- name: state_trim
 DELETE FROM state_changes WHERE revision <= ?1;
 
--- name: publication_put
+-- name: publication_put guarded
 INSERT INTO publications (epoch, revision, after, digest, document, at)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6);
 -- name: publications
@@ -146,9 +156,9 @@ INSERT INTO penalties (key, failures, until) VALUES (?1, ?2, ?3)
 ON CONFLICT (key) DO UPDATE SET failures = excluded.failures, until = excluded.until;
 -- name: penalties_trim
 DELETE FROM penalties WHERE until < ?1 OR key IN (
-    SELECT key FROM penalties ORDER BY until DESC LIMIT -1 OFFSET ?2);
+    SELECT key FROM penalties ORDER BY until DESC LIMIT 1000000000 OFFSET ?2);
 
--- name: key_put
+-- name: key_put guarded
 INSERT INTO keys (purpose, number, status, public_part, sealed, created_at)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6);
 -- name: key_set_status
@@ -162,13 +172,13 @@ SELECT answer FROM join_uses WHERE token_id = ?1 AND csr_hash = ?2 AND at > ?3
 ORDER BY at DESC LIMIT 1;
 -- name: join_count
 SELECT count(*) FROM join_uses WHERE token_id = ?1;
--- name: join_add
+-- name: join_add guarded
 INSERT INTO join_uses (token_id, csr_hash, at, answer) VALUES (?1, ?2, ?3, '');
 -- name: join_answer
 UPDATE join_uses SET answer = ?3 WHERE token_id = ?1 AND csr_hash = ?2
 AND at = (SELECT max(at) FROM join_uses WHERE token_id = ?1 AND csr_hash = ?2);
 
--- name: certificate_put
+-- name: certificate_put guarded
 INSERT INTO certificates (fingerprint, subject, kind, generation, key_hash, not_after, issued_at)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
 -- name: certificate_last

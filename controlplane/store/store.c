@@ -1,10 +1,11 @@
 #include "controlplane/store/store_internal.h"
 #include "lib/crypto/random.h"
+#include "lib/crypto/secret.h"
 #include "lib/log/log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static uint64_t wall_clock_ms(void)
@@ -15,86 +16,62 @@ static uint64_t wall_clock_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static const char connection_settings[] =
-    "PRAGMA journal_mode = WAL;"
-    "PRAGMA synchronous = FULL;"        /* an answered commit is on the disk */
-    "PRAGMA foreign_keys = ON;"
-    "PRAGMA cell_size_check = ON;"
-    "PRAGMA secure_delete = FAST;"
-    "PRAGMA journal_size_limit = 67108864;";
-
-/* Events of relays touch the same indexes again and again: with SQLite's 2 MB a fifth of what
- * they cost was reading pages. */
-static const char writer_settings[] = "PRAGMA cache_size = -16384;";
-
-static int dbconn_configure(struct dbconn *conn, bool is_writer, unsigned wait_ms)
+static uint64_t monotonic_ms(void)
 {
-    int r;
+    struct timespec now;
 
-    sqlite3_extended_result_codes(conn->db, 1);
-    sqlite3_busy_timeout(conn->db, (int)wait_ms);
-    sqlite3_db_config(conn->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    r = db_exec(conn->db, connection_settings);
-    if (!r)
-        r = db_exec(conn->db, is_writer ? writer_settings : "PRAGMA query_only = ON");
-    return r;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-int dbconn_open(const char *path, bool is_writer, unsigned wait_ms, struct dbconn **ret_conn)
+const struct driver *driver_of(const struct store_options *options)
+{
+    return options->url && options->url[0] ? &postgres_driver : &sqlite_driver;
+}
+
+/* ---- connections ---- */
+
+int dbconn_open(const struct store_options *options, enum store_mode mode, struct dbconn **ret_conn,
+                struct buf *reterr)
 {
     AUTO(dbconn_closep) struct dbconn *conn = calloc(1, sizeof(*conn));
-    int code, r;
+    int r;
 
     if (!conn)
         return -ENOMEM;
     list_init(&conn->node);
-    code = sqlite3_open_v2(path, &conn->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
-    if (code != SQLITE_OK)
-        return db_error(conn->db, code, path);
-    r = dbconn_configure(conn, is_writer, wait_ms);
-    if (r)
-        return r;
-    *ret_conn = TAKE(conn);
-    return 0;
+    r = driver_of(options)->open(options, mode, &conn->db, reterr);
+    if (!r)
+        *ret_conn = TAKE(conn);
+    return r;
 }
 
 void dbconn_close(struct dbconn *conn)
 {
     for (int i = 0; i < STATEMENT_COUNT; i++)
-        sqlite3_finalize(conn->statements[i]);
-    sqlite3_close(conn->db);
+        stmt_freep(&conn->statements[i]);
+    if (conn->db)
+        conn->db->driver->close(conn->db);
     free(conn);
 }
 
-/* SQLite would make it with the umask's mode. */
-static int touch_private(const char *path)
-{
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-    if (fd < 0)
-        return -errno;
-    close(fd);
-    return 0;
-}
-
-static int open_connections(struct store *store, const char *path, unsigned readers,
-                            struct buf *reterr)
+static int open_connections(struct store *store, struct buf *reterr)
 {
     AUTO(dbconn_closep) struct dbconn *writer = NULL;
     int r;
 
-    r = dbconn_open(path, true, store->wait_ms, &writer);
+    r = dbconn_open(&store->options, STORE_WRITE, &writer, reterr);
     if (!r)
-        r = migrate(writer->db, reterr);
+        r = migrate(writer->db, store_now_ms(store), reterr);
     if (!r)
         r = dbconn_prepare(writer);
     if (r)
         return r;
     pool_give(&store->writers, TAKE(writer));
-    for (unsigned i = 0; i < readers; i++) {
+    for (unsigned i = 0; i < store->options.readers; i++) {
         AUTO(dbconn_closep) struct dbconn *reader = NULL;
 
-        r = dbconn_open(path, false, store->wait_ms, &reader);
+        r = dbconn_open(&store->options, STORE_READ, &reader, reterr);
         if (!r)
             r = dbconn_prepare(reader);
         if (r)
@@ -102,6 +79,60 @@ static int open_connections(struct store *store, const char *path, unsigned read
         pool_give(&store->readers, TAKE(reader));
     }
     return 0;
+}
+
+/* Those that come a moment after one that failed are told at once. */
+static int conn_replace(struct store *store, enum store_mode mode, struct dbconn **conn)
+{
+    AUTO(dbconn_closep) struct dbconn *fresh = NULL;
+    AUTO(buf_deinit) struct buf why = { 0 };
+    int r;
+
+    if (monotonic_ms() < atomic_load(&store->try_after_ms))
+        return DB_AWAY;
+    buf_init_heap(&why, 4096);
+    r = dbconn_open(&store->options, mode, &fresh, &why);
+    if (!r)
+        r = dbconn_prepare(fresh);
+    if (r) {
+        if (!store->is_away)
+            LOG(WARNING, "store.not-reconnected", SP("text", buf_span(&why)));
+        atomic_store(&store->try_after_ms, monotonic_ms() + STORE_RECONNECT_MS);
+        return DB_AWAY;
+    }
+    atomic_fetch_add(&store->reconnected, 1);
+    dbconn_close(*conn);
+    *conn = TAKE(fresh);
+    return 0;
+}
+
+/* Begins anew, once, on a connection that was lost while nobody looked. */
+static int conn_begin(struct store *store, enum store_mode mode, struct dbconn **conn)
+{
+    int r = DB_AWAY;
+
+    for (int tries = 0; r == DB_AWAY && tries < 2; tries++) {
+        const struct driver *driver = (*conn)->db->driver;
+
+        r = driver->is_lost((*conn)->db) ? conn_replace(store, mode, conn) : 0;
+        if (r)
+            break;
+        r = db_exec((*conn)->db, driver->begin[mode]);
+        if (r)
+            driver->rollback((*conn)->db);
+        if (r == DB_AWAY)
+            atomic_fetch_add(&store->lost, 1);
+    }
+    if (atomic_exchange(&store->is_away, r == DB_AWAY) && r != DB_AWAY)
+        LOG(INFO, "store.back", U("lost", store->lost), U("reconnected", store->reconnected));
+    return r;
+}
+
+/* ---- the store ---- */
+
+static char *own_text(const char *text)
+{
+    return span_dup(span_str(text ? text : ""));
 }
 
 static struct store *store_new(const struct store_options *options)
@@ -112,60 +143,77 @@ static struct store *store_new(const struct store_options *options)
         return NULL;
     pool_init(&store->writers);
     pool_init(&store->readers);
-    store->wait_ms = options->wait_ms ? options->wait_ms : 5000;
-    store->now_ms = options->now_ms ? options->now_ms : wall_clock_ms;
     snprintf(store->writer, sizeof(store->writer), "%s", options->writer);
-    return store;
+    store->path = own_text(options->path);
+    store->url = own_text(options->url);
+    store->password = own_text(options->password);
+    store->options = (struct store_options){
+        .path = store->path, .url = store->url, .password = store->password, .writer = store->writer,
+        .readers = options->readers ? options->readers : 4,
+        .wait_ms = options->wait_ms ? options->wait_ms : 5000,
+        .statement_ms = options->statement_ms ? options->statement_ms : 30000,
+        .now_ms = options->now_ms ? options->now_ms : wall_clock_ms,
+    };
+    if (store->path && store->url && store->password)
+        return store;
+    store_close(store);
+    return NULL;
 }
 
 int store_open(const struct store_options *options, struct store **ret_store, struct buf *reterr)
 {
     AUTO(store_closep) struct store *store = store_new(options);
-    unsigned readers = options->readers ? options->readers : 4;
     int r;
 
     if (!store)
         return -ENOMEM;
-    if (readers > 64)
+    if (store->options.readers > STORE_READERS_MAX)
         return -EINVAL;
-    r = touch_private(options->path);
-    if (!r)
-        r = open_connections(store, options->path, readers, reterr);
+    r = open_connections(store, reterr);
     if (r) {
         if (!reterr->len)
-            buf_printf(reterr, "%s: %s", options->path, strerrordesc_np(r < 0 ? -r : EIO));
+            buf_printf(reterr, "%s: %s", store->url[0] ? "PostgreSQL" : options->path,
+                       strerrordesc_np(r < 0 ? -r : EIO));
         return r;
     }
     *ret_store = TAKE(store);
     return 0;
 }
 
-int store_plan(const char *path, struct buf *ret_plan, struct buf *reterr)
+int store_plan(const struct store_options *options, struct buf *ret_plan, struct buf *reterr)
 {
+    AUTO(store_closep) struct store *store = store_new(options);
     AUTO(dbconn_closep) struct dbconn *conn = NULL;
     int r;
 
-    if (access(path, F_OK))
-        return migrate_plan(NULL, ret_plan, reterr);
-    r = dbconn_open(path, false, 5000, &conn);
-    return r ? r : migrate_plan(conn->db, ret_plan, reterr);
+    if (!store)
+        return -ENOMEM;
+    if (!store->url[0] && access(store->path, F_OK))
+        return migrate_plan(driver_of(&store->options), NULL, ret_plan, reterr);
+    r = dbconn_open(&store->options, STORE_READ, &conn, reterr);
+    return r ? r : migrate_plan(conn->db->driver, conn->db, ret_plan, reterr);
 }
 
 void store_close(struct store *store)
 {
     pool_deinit(&store->readers);
     pool_deinit(&store->writers);
+    free(store->path);
+    free(store->url);
+    if (store->password)
+        secret_wipe(store->password, strlen(store->password));
+    free(store->password);
     free(store);
 }
 
 uint64_t store_now_ms(const struct store *store)
 {
-    return store->now_ms();
+    return store->options.now_ms();
 }
 
 struct ulid store_new_id(const struct store *store)
 {
-    return random_ulid(store->now_ms());
+    return random_ulid(store->options.now_ms());
 }
 
 void store_on_commit(struct store *store, void (*fn)(void *ctx), void *ctx)
@@ -190,13 +238,13 @@ int store_begin(struct store *store, enum store_mode mode, struct store_tx **ret
         return -ENOMEM;
     tx->store = store;
     tx->mode = mode;
-    tx->conn = pool_take(pool_for(store, mode), store->wait_ms);
+    tx->conn = pool_take(pool_for(store, mode), store->options.wait_ms);
     if (!tx->conn)
         return STORE_E_BUSY;
-    r = db_exec(tx->conn->db, mode == STORE_WRITE ? "BEGIN IMMEDIATE" : "BEGIN");
+    r = conn_begin(store, mode, &tx->conn);
     if (r) {
         pool_give(pool_for(store, mode), tx->conn);
-        return r == -EBUSY ? STORE_E_BUSY : r;
+        return r == -EBUSY || r == -EAGAIN ? STORE_E_BUSY : r;
     }
     *ret_tx = TAKE(tx);
     return 0;
@@ -205,9 +253,10 @@ int store_begin(struct store *store, enum store_mode mode, struct store_tx **ret
 static void tx_end(struct store_tx *tx)
 {
     for (int i = 0; i < STATEMENT_COUNT; i++)
-        sqlite3_reset(tx->conn->statements[i]);
-    if (!sqlite3_get_autocommit(tx->conn->db))
-        sqlite3_exec(tx->conn->db, "ROLLBACK", NULL, NULL, NULL);
+        stmt_resetp(&tx->conn->statements[i]);
+    tx->conn->db->driver->rollback(tx->conn->db);
+    if (tx->conn->db->driver->is_lost(tx->conn->db))
+        atomic_fetch_add(&tx->store->lost, 1);
     pool_give(pool_for(tx->store, tx->mode), tx->conn);
     free(tx);
 }
@@ -222,7 +271,7 @@ int store_commit(struct store_tx **tx_slot, struct store_position *ret_position)
 
     r = store_position(tx, &position);
     if (!r)
-        r = db_exec(tx->conn->db, "COMMIT");
+        r = tx->conn->db->driver->commit(tx->conn->db);
     tx_end(tx);
     if (r)
         return r;
@@ -255,32 +304,28 @@ int store_undo_to_mark(struct store_tx *tx)
     return db_exec(tx->conn->db, "ROLLBACK TO mark; RELEASE mark");
 }
 
-static int check_pragma(struct store_tx *tx, const char *sql, struct buf *reterr)
+void store_get_stats(const struct store *store, struct store_stats *ret_stats)
 {
-    sqlite3_stmt *stmt = NULL;
-    int code = sqlite3_prepare_v2(tx->conn->db, sql, -1, &stmt, NULL);
-
-    while (code == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
-        struct span finding = column_span(stmt, 0);
-
-        if (!span_eq(finding, SPAN("ok")))
-            buf_printf(reterr, SPAN_FMT "\n", SPAN_ARG(finding));
-    }
-    sqlite3_finalize(stmt);
-    return code == SQLITE_OK ? 0 : db_error(tx->conn->db, code, sql);
+    *ret_stats = (struct store_stats){ .lost = store->lost, .reconnected = store->reconnected,
+                                       .is_away = store->is_away };
 }
 
 int store_check(struct store *store, struct buf *reterr)
 {
     AUTO(store_rollbackp) struct store_tx *tx = NULL;
+    AUTO(buf_deinit) struct buf findings;
+    struct span rest, line;
     int r;
 
+    buf_init_heap(&findings, 65536);
     r = store_begin(store, STORE_READ, &tx);
     if (!r)
-        r = check_pragma(tx, "PRAGMA integrity_check", reterr);
-    if (!r)
-        r = check_pragma(tx, "PRAGMA foreign_key_check", reterr);
+        r = db_ask(tx->conn->db, tx->conn->db->driver->check, &findings);
     if (r)
         return r > 0 ? -EBUSY : r;
+    rest = buf_span(&findings);
+    while (span_cut(&rest, '\n', &line))
+        if (line.n && !span_eq(line, SPAN("ok")))
+            buf_printf(reterr, SPAN_FMT "\n", SPAN_ARG(line));
     return reterr->len ? -EUCLEAN : 0;
 }

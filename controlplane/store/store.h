@@ -22,7 +22,8 @@
  * Units      times are Unix milliseconds.
  * Ownership  spans given in are copied by the database; spans handed to callbacks live
  *            for the call; heap results say so.
- * Errors     0; -errno (the database failed: forward it, the transaction is lost);
+ * Errors     0; -errno (the database failed: forward it, the transaction is lost; -ENOTCONN:
+ *            the server is away, and of a commit nobody knows whether it was done);
  *            the named conditions below, the transaction stays usable.
  * Threads    struct store: any.  A transaction: the thread that began it.  One writer at a
  *            time, first come first served; readers are a bounded pool and see one moment.
@@ -48,13 +49,22 @@ enum store_mode { STORE_READ, STORE_WRITE };
 #define STORE_KIND_MAX 32
 #define STORE_NAME_MAX 253
 
+#define STORE_READERS_MAX 64
+#define STORE_RECONNECT_MS 250  /* between attempts, when the server is away */
+
 struct store_options {
-    const char *path;           /* the database file; made 0600 when missing */
-    unsigned readers;           /* read connections, 1..64; 0: 4 */
+    const char *path;           /* SQLite: the database file; made 0600 when missing */
+    const char *url;            /* postgresql://… as libpq reads it; NULL or empty: SQLite */
+    const char *password;       /* for the url, when it is kept elsewhere; NULL or empty: none */
+    unsigned readers;           /* read connections, 1..STORE_READERS_MAX; 0: 4.  One more writes. */
     unsigned wait_ms;           /* for a connection or a lock; 0: 5000 */
+    unsigned statement_ms;      /* PostgreSQL: for a statement; 0: 30000 */
     const char *writer;         /* this process's audit chain, e.g. the control plane's id */
     uint64_t (*now_ms)(void);   /* NULL: the wall clock */
 };
+
+/* Whether it is something that libpq can read as an URL. */
+bool store_is_url(const char *text);
 
 struct store;
 struct store_tx;
@@ -64,12 +74,17 @@ struct store_tx;
 MUST_CHECK int store_open(const struct store_options *options, struct store **ret_store,
                           struct buf *reterr);
 /* Writes what store_open() would apply, a line each; nothing is changed. */
-MUST_CHECK int store_plan(const char *path, struct buf *ret_plan, struct buf *reterr);
+MUST_CHECK int store_plan(const struct store_options *options, struct buf *ret_plan, struct buf *reterr);
 /* No transaction may be open. */
 void store_close(struct store *store);
 DEFINE_FREEP(store, store_close)
-/* SQLite's own integrity_check and foreign_key_check: 0, or -EUCLEAN with the findings. */
+/* What the database itself says of its tables: 0, or -EUCLEAN with the findings. */
 MUST_CHECK int store_check(struct store *store, struct buf *reterr);
+struct store_stats {
+    uint64_t lost, reconnected; /* connections to the server */
+    bool is_away;               /* it was, at the last begin */
+};
+void store_get_stats(const struct store *store, struct store_stats *ret_stats);
 uint64_t store_now_ms(const struct store *store);
 struct ulid store_new_id(const struct store *store);
 /* Called (on the committing thread, no lock held) after each commit that took a revision. */

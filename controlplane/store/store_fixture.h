@@ -1,13 +1,13 @@
 #pragma once
 #include "controlplane/store/store_internal.h"
-#include "lib/check/check.h"
+#include "controlplane/store/store_where_fixture.h"
 
 #include <stdio.h>
 /*
  * store_fixture.h - for tests of this room: a store in a folder of its own, a clock that ticks.
  */
 
-static char dir[64], path[96];
+static char dir[64];
 static uint64_t clock_ms = 1700000000000;
 
 static inline uint64_t test_clock(void)
@@ -17,13 +17,16 @@ static inline uint64_t test_clock(void)
 
 static inline struct store *open_store(void)
 {
-    struct store_options options = { .path = path, .readers = 2, .wait_ms = 300, .writer = "cp1",
-                                     .now_ms = test_clock };
     AUTO(buf_deinit) struct buf err;
+    struct store_where where;
+    struct store_options *options = store_where(&where, dir);
     struct store *store = NULL;
 
     buf_init_heap(&err, 4096);
-    assert_int_equal(store_open(&options, &store, &err), 0);
+    options->readers = 2;
+    options->wait_ms = 300;
+    options->now_ms = test_clock;
+    assert_int_equal(store_open(options, &store, &err), 0);
     return store;
 }
 
@@ -31,23 +34,15 @@ static inline int setup(void **state)
 {
     snprintf(dir, sizeof(dir), "/tmp/adit-store-XXXXXX");
     assert_non_null(mkdtemp(dir));
-    snprintf(path, sizeof(path), "%s/adit.db", dir);
     *state = open_store();
     return 0;
 }
 
 static inline int teardown(void **state)
 {
-    static const char *const suffixes[] = { "", "-wal", "-shm" };
-    char file[128];
-
     if (*state)
         store_close(*state);
-    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
-        snprintf(file, sizeof(file), "%s%s", path, suffixes[i]);
-        unlink(file);
-    }
-    rmdir(dir);
+    where_remove(dir);
     return 0;
 }
 

@@ -1,8 +1,8 @@
 #pragma once
-#include "controlplane/store/store.h"
-#include <pthread.h>
-#include <sqlite3.h>
+#include "controlplane/store/driver.h"
 #include "lib/base/list.h"
+#include <pthread.h>
+#include <stdatomic.h>
 /*
  * store_internal.h - connections, prepared statements and their binding; this room only.
  *
@@ -19,9 +19,10 @@
     X(secret_put) X(secret_get) X(secret_find) X(secret_delete)                                \
     X(audit_head) X(audit_append) X(audit_get) X(audit_walk)                                   \
     X(record_put) X(record_add) X(record_merge)                                                \
-    X(record_get) X(records_trim) X(report_put) X(report_get) X(reports)         \
+    X(record_get) X(records_trim) X(report_put) X(report_get) X(reports)                       \
     X(state_get) X(state_put) X(state_remove) X(state_change) X(state_each) X(state_changes)   \
-    X(state_trim) X(publication_put) X(publications) X(publications_trim) X(answer_get) X(answer_put) X(answers_trim)                                  \
+    X(state_trim) X(publication_put) X(publications) X(publications_trim)                      \
+    X(answer_get) X(answer_put) X(answers_trim)                                                \
     X(penalty_get) X(penalty_put) X(penalties_trim)                                            \
     X(key_put) X(key_set_status) X(keys)                                                       \
     X(join_repeat) X(join_count) X(join_add) X(join_answer)                                    \
@@ -36,8 +37,8 @@ enum statement {
 
 struct dbconn {
     struct list node;
-    sqlite3 *db;
-    sqlite3_stmt *statements[STATEMENT_COUNT];
+    struct db *db;
+    struct stmt *statements[STATEMENT_COUNT];
 };
 
 /* A bounded set of connections, handed out in the order of asking. */
@@ -52,18 +53,23 @@ void pool_give(struct pool *pool, struct dbconn *conn);
 /* NULL after wait_ms. */
 struct dbconn *pool_take(struct pool *pool, unsigned wait_ms);
 
-MUST_CHECK int dbconn_open(const char *path, bool is_writer, unsigned wait_ms, struct dbconn **ret_conn);
+/* Without the statements: dbconn_prepare(), once the tables are there. */
+MUST_CHECK int dbconn_open(const struct store_options *options, enum store_mode mode,
+                           struct dbconn **ret_conn, struct buf *reterr);
 MUST_CHECK int dbconn_prepare(struct dbconn *conn);
 void dbconn_close(struct dbconn *conn);
 DEFINE_FREEP(dbconn, dbconn_close)
 
 struct store {
-    struct pool writers, readers;
-    unsigned wait_ms;
+    struct store_options options;       /* the texts are its own */
+    char *path, *url, *password;
     char writer[64];
-    uint64_t (*now_ms)(void);
+    struct pool writers, readers;
     void (*on_commit)(void *ctx);
     void *on_commit_ctx;
+    _Atomic uint64_t try_after_ms;      /* on the monotonic clock: no connecting before */
+    _Atomic bool is_away;
+    _Atomic uint64_t lost, reconnected;
 };
 
 struct store_tx {
@@ -75,35 +81,22 @@ struct store_tx {
     struct store_position position;     /* valid when has_revision */
 };
 
-/* The SQLite code as -errno or STORE_E_EXISTS, STORE_E_NO_REF; logged unless a condition. */
-int db_error(sqlite3 *db, int code, const char *what);
-MUST_CHECK int db_exec(sqlite3 *db, const char *sql);
-
 /* Binds ?1… by one letter each: t const char * (NULL: NULL), s struct span text,
  * b struct span blob, i int64_t, u const struct ulid *.  The statement is reset when the
- * next one is taken of its name, and by rows_end().  NULL is never given. */
-sqlite3_stmt *db_bind(struct store_tx *tx, enum statement q, const char *format, ...);
-/* 1 a row, 0 the end, < 0 or a condition above 1 as db_error(). */
-#define DB_ROW 1
-MUST_CHECK int db_step(struct store_tx *tx, sqlite3_stmt *row);
+ * next one is taken of its name.  NULL is never given. */
+struct stmt *db_bind(struct store_tx *tx, enum statement q, const char *format, ...);
+/* DB_ROW, 0 at the end, or an error (driver.h). */
+MUST_CHECK int db_step(struct store_tx *tx, struct stmt *row);
 /* One step and the reset: 0, -errno or a condition.  `ret_changed` may be NULL. */
-MUST_CHECK int db_done(struct store_tx *tx, sqlite3_stmt *row, int64_t *ret_changed);
-static inline void stmt_resetp(sqlite3_stmt **stmt)
-{
-    if (*stmt)
-        sqlite3_reset(*stmt);
-}
-struct span column_span(sqlite3_stmt *row, int column);
-int64_t column_int(sqlite3_stmt *row, int column);
-struct ulid column_ulid(sqlite3_stmt *row, int column);
-void column_copy(sqlite3_stmt *row, int column, char *dst, size_t dst_size);
+MUST_CHECK int db_done(struct store_tx *tx, struct stmt *row, int64_t *ret_changed);
 
 /* Columns: id, kind, name, version, created, updated, created_by, managed_by, doc. */
 #define OBJECT_COLUMNS 9
-MUST_CHECK int object_of_row(sqlite3_stmt *row, struct store_object **ret_object);
+MUST_CHECK int object_of_row(struct stmt *row, struct store_object **ret_object);
 
-MUST_CHECK int migrate(sqlite3 *db, struct buf *reterr);
+MUST_CHECK int migrate(struct db *db, uint64_t now_ms, struct buf *reterr);
 /* What is missing, a line each; `db` NULL: there is no database yet. */
-MUST_CHECK int migrate_plan(sqlite3 *db, struct buf *ret_plan, struct buf *reterr);
+MUST_CHECK int migrate_plan(const struct driver *driver, struct db *db, struct buf *ret_plan,
+                            struct buf *reterr);
 /* Takes the next revision unless the transaction has one. */
 MUST_CHECK int position_take(struct store_tx *tx);

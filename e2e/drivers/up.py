@@ -20,6 +20,7 @@ def is_sanitized():
     return b"__asan_init" in (BIN / "adit-relay").read_bytes()
 
 START_S = 60
+STORE = "ADIT_CONTROLPLANE_STORE"
 
 
 class Answer:
@@ -102,10 +103,14 @@ class Up:
         self.command = [BIN / "adit", "up", "--var", var, *args]
         if port_base:
             self.command += ["--port-base", port_base]
-        self.env = env
+        self.env = dict(env or {})
         self.agents = []
 
     def __enter__(self):
+        if os.environ.get("ADIT_E2E_STORE") == "postgres" and STORE not in self.env:
+            from postgres import the_server
+
+            self.env[STORE] = the_server().url
         self.process = Process(*self.command, env=self.env)
         try:
             wait_until(lambda: self.waits_for in self.output or self.process.process.poll() is not None,
@@ -176,6 +181,11 @@ class Up:
             except OSError:
                 continue
         return None
+
+    def verify_audit(self):
+        """What adit-controlplane audit verify says of the trail."""
+        return subprocess.run([BIN / "adit-controlplane", "audit", "verify", "--data-dir", self.var / "controlplane"],
+                              capture_output=True, text=True, env={**os.environ, **self.env})
 
     def is_answering(self):
         """Whether the control plane answers."""

@@ -19,8 +19,10 @@ help:
 
 # ROOM=lib/mux: only what that room needs is built.
 UNIT_TESTS := $(if $(ROOM),$(patsubst %.c,$(BUILD)/%,$(call room_tests,$(ROOM))),$(TESTS))
+# Those that keep a store run on both databases.
+STORE_TESTS = $(filter $(patsubst %.c,$(BUILD)/%,$(shell grep -lE 'store_where_fixture|store_fixture|api_fixture' $$(find controlplane -name '*_test.c'))),$(UNIT_TESTS))
 unit: $(UNIT_TESTS)
-	@tools/run-unit $(UNIT_TESTS)
+	@tools/run-unit $(UNIT_TESTS) $(addsuffix @postgres,$(STORE_TESTS))
 
 # ARGS="--port-base 10000": what adit up is given.
 run:

@@ -24,6 +24,7 @@ link_<ares.h> := -lcares
 link_<curl/> := -lcurl
 link_<libwebsockets.h> := -lwebsockets
 link_<sqlite3.h> := -lsqlite3
+link_<postgresql/> := -lpq
 link_<microhttpd.h> := -lmicrohttpd
 link_<gnutls/> := -lgnutls
 libs = $(sort $(foreach r,$(call deps,$(1)),$(foreach h,$(HEADERS_$(r)),$(link_$(h)))))

@@ -1,4 +1,5 @@
 # it does what the examples of the API say
+# on PostgreSQL too
 import json
 import pathlib
 

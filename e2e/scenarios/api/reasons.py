@@ -1,4 +1,5 @@
 # it tells each of the API's refusals in the answer, the log, the metric, the audit and adit reason
+# on PostgreSQL too
 # timeout: 120
 import json
 import urllib.error

@@ -1,4 +1,5 @@
 # it shows the demo page through CONNECT, absolute form and SOCKS5, and not without the proxy
+# on PostgreSQL too
 import re
 
 from harness import check

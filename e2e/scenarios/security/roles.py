@@ -1,4 +1,5 @@
 # it lets each role do what is its own, tells nobody of what he may not see, and widens nobody's rights
+# on PostgreSQL too
 from harness import check
 from up import Api, Up
 

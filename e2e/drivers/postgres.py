@@ -1,0 +1,74 @@
+"""A PostgreSQL server in the scenario's /tmp, on a Unix socket, run by nobody."""
+import functools
+import glob
+import os
+import pathlib
+import pwd
+import signal
+import subprocess
+
+from harness import check, wait_until
+
+BIN = max(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4]))
+NOBODY = pwd.getpwnam("nobody")
+
+
+@functools.cache
+def the_server():
+    """The one of a scenario that runs on PostgreSQL too."""
+    return Postgres()
+
+
+class Postgres:
+    """A server that keeps what it has answered for: .url, .sql("SELECT 1"), .kill(), .start()."""
+
+    def __init__(self, folder="/tmp/postgres", role="adit"):
+        self.folder, self.data = pathlib.Path(folder), pathlib.Path(folder) / "data"
+        self.folder.mkdir()
+        os.chown(self.folder, NOBODY.pw_uid, NOBODY.pw_gid)
+        self._run("initdb", "-D", self.data, "-U", role, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+        self.url = f"postgresql://{role}@/postgres?host={self.folder}"
+        self.process = None
+        self.start()
+
+    def _as_nobody(self):
+        return {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid, "extra_groups": [], "cwd": self.folder}
+
+    def _run(self, program, *args):
+        done = subprocess.run([f"{BIN}/{program}", *[str(a) for a in args]], capture_output=True, text=True,
+                              **self._as_nobody())
+        check(done.returncode == 0, done)
+
+    def start(self, *settings):
+        """Waits until it takes connections."""
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [f"{BIN}/postgres", "-D", str(self.data), "-k", str(self.folder), "-c", "listen_addresses=",
+                 *[word for s in settings for word in ("-c", s)]],
+                stdout=log, stderr=log, start_new_session=True, **self._as_nobody())
+        wait_until(lambda: self.try_sql("SELECT 1").returncode == 0, 60, lambda: (self.folder / "log").read_text()[-2000:])
+
+    def try_sql(self, text):
+        return subprocess.run([f"{BIN}/psql", "-XAtq", "-d", self.url, "-c", text], capture_output=True, text=True)
+
+    def sql(self, text):
+        """Lines of columns with | between."""
+        done = self.try_sql(text)
+        check(done.returncode == 0, done)
+        return done.stdout.splitlines()
+
+    def kill(self, number=signal.SIGKILL):
+        """The postmaster and all that serves connections, at once."""
+        os.killpg(self.process.pid, number)
+        self.process.wait(30)
+        wait_until(lambda: not self._is_left(), 30, "all of the server's processes are gone")
+
+    def _is_left(self):
+        """Shared memory is freed when the last process has ended; until then it does not start."""
+        for entry in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(entry / "exe") == f"{BIN}/postgres" and os.readlink(entry / "cwd") == str(self.data):
+                    return True
+            except OSError:
+                continue
+        return False
