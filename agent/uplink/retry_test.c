@@ -32,9 +32,35 @@ static void test_ceiling(void **state)
     }
 }
 
+static void test_wait(void **state)
+{
+    static const struct {
+        const char *it;
+        uint64_t ceiling_ms, after_ms;
+        bool has_streams;
+        uint64_t least, most;
+    } rows[] = {
+        { "is drawn from 0 up to the ceiling", 10000, 0, false, 0, 10000 },
+        { "may be none", 0, 0, false, 0, 0 },
+        { "is not shorter than what was asked for, and spread over as much again", 100, 5000, false, 5000, 10000 },
+        { "keeps the wider spread of many failures", 30000, 5000, false, 5000, 35000 },
+        { "bears any wish", 100, UINT32_MAX, false, RETRY_AFTER_MAX_MS, 2 * RETRY_AFTER_MAX_MS },
+        { "does not leave streams alone for long", 100, 30000, true, RETRY_LIVING_MAX_MS, 2 * RETRY_LIVING_MAX_MS },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        uint64_t spread = rows[i].most - rows[i].least;
+
+        check_row(rows[i].it);
+        assert_int_equal(retry_wait_ms(rows[i].ceiling_ms, rows[i].after_ms, rows[i].has_streams, 0), rows[i].least);
+        assert_int_equal(retry_wait_ms(rows[i].ceiling_ms, rows[i].after_ms, rows[i].has_streams, spread), rows[i].most);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_ceiling) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_ceiling), cmocka_unit_test(test_wait) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

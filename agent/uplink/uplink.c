@@ -18,10 +18,11 @@
 
 static void path_dial(void *arg);
 
-uint64_t path_retry(struct path *p)
+uint64_t path_retry(struct path *p, uint32_t after_ms)
 {
-    uint64_t ceiling_ms = retry_ceiling_ms(p->failures, (uint64_t)p->first_retry_ms, uplink_streams(p->uplink) > 0);
-    uint64_t wait_ms = p->is_moving ? 0 : random_u64() % (ceiling_ms + 1);
+    bool has_streams = uplink_streams(p->uplink) > 0;
+    uint64_t ceiling_ms = retry_ceiling_ms(p->failures, (uint64_t)p->first_retry_ms, has_streams);
+    uint64_t wait_ms = p->is_moving ? 0 : retry_wait_ms(ceiling_ms, after_ms, has_streams, random_u64());
 
     if (!p->uplink->drain_until_ms)
         timer_start(p->uplink->config.loop, &p->retry, wait_ms, path_dial, p);
@@ -77,7 +78,7 @@ static void path_dial(void *arg)
     if (r) {
         p->tunnel = NULL;
         p->failures++;
-        wait_ms = path_retry(p);
+        wait_ms = path_retry(p, 0);
         LOG(WARNING, "link.dial_failed", S("relay", p->addr), E(r), U("retry_ms", wait_ms));
     }
 }
@@ -357,7 +358,7 @@ static void on_down(void *user, struct tunnel *t, enum reason why, const char *t
     p->uplink->stats.lost[why]++;
     if (!p->is_moving)
         p->failures = was_steady ? 0 : p->failures + 1;
-    wait_ms = lanes_take_place(p) ? 0 : path_retry(p);
+    wait_ms = lanes_take_place(p) ? 0 : path_retry(p, tunnel_retry_after_ms(t));
     LOG(WARNING, "link.down", S("relay", p->addr), R("reason", why), S("detail", text),
         S("cure", reason_cure(p->last_reason)), U("retry_ms", wait_ms), U("lanes", lanes_up(p)));
 }

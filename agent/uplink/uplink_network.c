@@ -35,7 +35,7 @@ static bool path_move(struct path *p, bool is_other)
     if (p->tunnel)
         tunnel_drop(p->tunnel, REASON_SESSION_LOST, "this machine's addresses changed");
     else
-        path_retry(p);
+        path_retry(p, 0);
     return true;
 }
 

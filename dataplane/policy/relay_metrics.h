@@ -90,7 +90,7 @@
 
 /* How a connection at the tunnels' door went; the rows are fields of tunnel_server_stats. */
 #define HANDSHAKE_OUTCOMES(X) \
-    X(adopted) X(upgraded) X(up) X(refused_overload) X(refused_path) X(refused_protocol) \
+    X(adopted) X(upgraded) X(up) X(put_off) X(refused_overload) X(refused_path) X(refused_protocol) \
     X(timed_out) X(tls_failed) X(bad_messages)
 enum {
 #define HANDSHAKE_OUTCOME(name) HANDSHAKE_##name,

@@ -2,6 +2,7 @@
 import base64
 import json
 import os
+import re
 import socket
 import ssl
 import struct
@@ -42,6 +43,11 @@ class RawTunnel:
         plain = socket.create_connection(("127.0.0.1", port), timeout=20)
         self.socket, self.buffer = context.wrap_socket(plain), b""
 
+    def said(self, name):
+        """A field of the answer to the upgrade, or None."""
+        found = re.search(rb"(?mi)^" + name.encode() + rb": *([^\r\n]*)", self.answer)
+        return found and found.group(1).decode()
+
     def upgrade(self, *fields, path="/tunnel", protocol="adit.v1"):
         key = base64.b64encode(os.urandom(16)).decode()
         head = [f"GET {path} HTTP/1.1", "Host: relay", "Upgrade: websocket", "Connection: Upgrade",
@@ -52,8 +58,8 @@ class RawTunnel:
             if not piece:
                 return 0
             self.buffer += piece
-        answer, self.buffer = self.buffer.split(b"\r\n\r\n", 1)
-        return int(answer.split()[1])
+        self.answer, self.buffer = self.buffer.split(b"\r\n\r\n", 1)
+        return int(self.answer.split()[1])
 
     def say(self, payload, opcode=BINARY, first=0x80):
         """One WebSocket frame; first: FIN and the reserved bits."""

@@ -35,6 +35,7 @@ struct tunnel {
     struct identity shown;
     struct endpoint address, local;
     uint64_t now_ms, tick_at_ms;
+    uint32_t retry_after_ms;
     enum reason why;            /* of the end */
     char text[TEXT_MAX];
 };
@@ -431,6 +432,16 @@ struct endpoint tunnel_local_address(const struct tunnel *t)
 const struct tunnel_session *tunnel_session(const struct tunnel *t)
 {
     return &t->session;
+}
+
+uint32_t tunnel_retry_after_ms(const struct tunnel *t)
+{
+    return t->retry_after_ms;
+}
+
+void tunnel_set_retry_after(struct tunnel *t, uint32_t ms)
+{
+    t->retry_after_ms = ms;
 }
 
 bool tunnel_is_up(const struct tunnel *t)

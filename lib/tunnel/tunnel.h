@@ -88,6 +88,8 @@ struct endpoint tunnel_local_address(const struct tunnel *t);
 /* The session this link belongs to: the offered one, or the one that was proved. */
 const struct tunnel_session *tunnel_session(const struct tunnel *t);
 bool tunnel_is_up(const struct tunnel *t);
+/* Dialling side, in on_down: how long the other side asked to be left alone; 0: it did not. */
+uint32_t tunnel_retry_after_ms(const struct tunnel *t);
 /* Accepting side, after on_credential. */
 void tunnel_accept(struct tunnel *t);
 /* TUNNEL_SESSION: proved by `session`'s secret (checked here: else refused bad-proof, false). */
@@ -141,5 +143,6 @@ bool tunnel_take(struct tunnel *t, struct span bytes, bool is_last, uint64_t now
 size_t tunnel_produce(struct tunnel *t, unsigned char *dst, size_t cap, uint64_t now_ms);
 bool tunnel_has_output(const struct tunnel *t);
 void tunnel_tick(struct tunnel *t, uint64_t now_ms);
+void tunnel_set_retry_after(struct tunnel *t, uint32_t ms);
 /* The connection is gone: on_down, then the tunnel is freed. */
 void tunnel_ended(struct tunnel *t, enum reason why, const char *text);

@@ -243,6 +243,7 @@ static void on_closed(void *user, enum reason why, const char *text)
     struct client *c = user;
 
     if (!may_go_on(c, why)) {
+        tunnel_set_retry_after(c->tunnel, ws_client_retry_after_ms(c->ws));
         gone(c, why, text);
         return;
     }

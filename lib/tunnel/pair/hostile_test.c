@@ -162,12 +162,23 @@ static void test_handshakes_are_bounded(void **state)
 static void test_handshakes_are_rationed(void **state)
 {
     struct pair_options options = { .is_plain = true, .handshakes_per_s = 1 };
-    struct raw first, second;
+    struct raw first, told, second;
     struct pair p;
 
     (void)state;
     pair_open(&p, &options);
     raw_open(&first, &p);
+    raw_open(&told, &p);
+    assert_true(conn_write(told.conn, "GET /tunnel HTTP/1.1\r\n" UPGRADE
+                                      "Sec-WebSocket-Protocol: adit.v1\r\n\r\n",
+                           22 + sizeof(UPGRADE) - 1 + 35) > 0);
+    assert_true(loop_run_until(p.loop, raw_is_upgraded, &told, 2000));
+    assert_memory_equal(told.got + 9, "503", 3);
+    assert_non_null(strcasestr(told.got, "\r\nretry-after: 2\r\n"));
+    assert_non_null(strcasestr(told.got, "\r\nadit-reason: overload\r\n"));
+    assert_true(loop_run_until(p.loop, raw_is_over, &told, 2000));
+    assert_int_equal(tunnel_server_stats(p.server)->put_off, 1);
+    conn_free(told.conn);
     raw_open(&second, &p);
     assert_true(loop_run_until(p.loop, raw_is_over, &second, 2000));
     assert_int_equal(tunnel_server_stats(p.server)->refused_overload, 1);

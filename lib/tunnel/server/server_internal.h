@@ -12,6 +12,11 @@
 #define SERVER_PART_MAX 16448   /* received at a time: a TLS record; held for each connection */
 #define SERVER_TEXT_MAX 160
 
+struct server_tokens {
+    uint64_t milli, at_ms;      /* in thousandths */
+    uint32_t per_s;             /* as many at once */
+};
+
 struct tunnel_server {
     struct tunnel_server_config config;
     struct lws_context *context;
@@ -19,7 +24,8 @@ struct tunnel_server {
     struct list links;
     struct tunnel_server_stats stats;
     bool is_draining, is_freed;
-    uint64_t tokens_milli, tokens_at_ms;        /* handshakes that may begin, in thousandths */
+    struct server_tokens admitted, told;        /* handshakes that may begin; 503s that may */
+    struct server_crowd { uint64_t second; uint32_t now, before; } crowd;   /* turned away in a second */
     struct loop_end end;
     SSL_CTX *no_client;         /* libwebsockets would make a costly one for clients, and lose it */
     unsigned char *scratch;     /* LWS_PRE and one message: libwebsockets copies what it keeps */
@@ -47,6 +53,7 @@ struct server_link {
     bool is_counted;            /* among the handshakes */
     bool is_finishing, is_gone;
     bool is_peer_closing;       /* its Close came: what is behind it is not read */
+    bool is_put_off;            /* it is told to come later, at the upgrade */
     bool is_left;               /* libwebsockets is about to close it by itself */
     enum reason why;
     char text[SERVER_TEXT_MAX];
@@ -57,6 +64,8 @@ extern const struct lws_protocols server_protocols[];
 struct server_link *server_link_new(struct tunnel_server *s, const struct endpoint *peer);
 void server_link_free(struct server_link *k);       /* on_down, if there was a tunnel */
 void server_link_adopted(struct server_link *k, struct lws *wsi);
+/* When those that are turned away now may be served; at least 1. */
+unsigned server_retry_after_s(const struct tunnel_server *s);
 /* For the callbacks: false closes the connection. */
 bool server_link_opened(struct server_link *k);
 bool server_link_received(struct server_link *k, struct span bytes, bool is_last);

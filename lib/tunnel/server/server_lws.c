@@ -1,6 +1,7 @@
 #include "lib/tunnel/server/server_internal.h"
 
 #include <openssl/ssl.h>
+#include <stdio.h>
 
 static int on_load_certificates(struct lws *wsi, void *ssl_ctx)
 {
@@ -23,6 +24,26 @@ static int refuse(struct lws *wsi, uint64_t *counter, unsigned status)
     return -1;
 }
 
+/* 503, and when to come again. */
+static int put_off(struct lws *wsi, struct tunnel_server *s)
+{
+    unsigned char bytes[LWS_PRE + 512], *begin = bytes + LWS_PRE, *p = begin, *end = bytes + sizeof(bytes);
+    const char *reason = reason_text(REASON_OVERLOAD);
+    char seconds[12];
+    int n = snprintf(seconds, sizeof(seconds), "%u", server_retry_after_s(s));
+
+    s->stats.put_off++;
+    if (!lws_add_http_header_status(wsi, HTTP_STATUS_SERVICE_UNAVAILABLE, &p, end)
+        && !lws_add_http_header_by_name(wsi, (const unsigned char *)"retry-after:",
+                                        (const unsigned char *)seconds, n, &p, end)
+        && !lws_add_http_header_by_name(wsi, (const unsigned char *)"adit-reason:",
+                                        (const unsigned char *)reason, (int)strlen(reason), &p, end)
+        && !lws_add_http_header_content_length(wsi, 0, &p, end)
+        && !lws_finalize_http_header(wsi, &p, end))
+        lws_write(wsi, begin, (size_t)(p - begin), LWS_WRITE_HTTP_HEADERS);
+    return -1;
+}
+
 /* The upgrade to `protocol` is asked for. */
 static int on_upgrade(struct lws *wsi, struct server_link *k)
 {
@@ -36,6 +57,8 @@ static int on_upgrade(struct lws *wsi, struct server_link *k)
         return refuse(wsi, &s->stats.refused_path, HTTP_STATUS_NOT_FOUND);
     if (lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL) <= 0)
         return refuse(wsi, &s->stats.refused_protocol, HTTP_STATUS_BAD_REQUEST);
+    if (k->is_put_off)
+        return put_off(wsi, s);
     return 0;
 }
 
@@ -68,7 +91,7 @@ static int on_peer_close(struct lws *wsi, struct server_link *k, size_t len)
 
 static int on_destroy(struct server_link *k)
 {
-    if (!k->tunnel && k->is_counted && !k->is_gone)
+    if (!k->tunnel && k->is_counted && !k->is_gone && !k->is_put_off)
         k->server->stats.tls_failed++;
     k->wsi = NULL;
     k->gather = NULL;

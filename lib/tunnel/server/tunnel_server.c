@@ -7,6 +7,7 @@
 #define HANDSHAKES_MAX 1000
 #define HANDSHAKES_PER_S 500
 #define HANDSHAKE_MS 10000
+#define RETRY_AFTER_MAX_S 30
 #define HEAD_BYTES 8192
 #define HEADS_AT_A_TIME 256
 #define LWS_DEADLINE_S 20       /* of its own phases; ours is shorter */
@@ -75,6 +76,11 @@ static void on_loop_end(struct loop_end *end)
     free(s);
 }
 
+static void tokens_init(struct server_tokens *t, uint32_t per_s, uint64_t now_ms)
+{
+    *t = (struct server_tokens){ .milli = (uint64_t)per_s * 1000, .at_ms = now_ms, .per_s = per_s };
+}
+
 int tunnel_server_new(const struct tunnel_server_config *config, struct tunnel_server **ret_server)
 {
     struct tunnel_server *s = calloc(1, sizeof(*s));
@@ -85,8 +91,8 @@ int tunnel_server_new(const struct tunnel_server_config *config, struct tunnel_s
     s->config = *config;
     set_defaults(&s->config);
     list_init(&s->links);
-    s->tokens_milli = (uint64_t)s->config.handshakes_per_s * 1000;
-    s->tokens_at_ms = loop_now_ms(s->config.loop);
+    tokens_init(&s->admitted, s->config.handshakes_per_s, loop_now_ms(s->config.loop));
+    tokens_init(&s->told, (s->config.handshakes_per_s + 3) / 4, loop_now_ms(s->config.loop));
     if (s->config.tls)
         tls_ctx_ref(s->config.tls);
     s->scratch = malloc(LWS_PRE + SERVER_MESSAGE_OUT_MAX);
@@ -108,43 +114,74 @@ int tunnel_server_new(const struct tunnel_server_config *config, struct tunnel_s
     return 0;
 }
 
-/* A storm of agents that come back must not take the time of the streams that live. */
-static bool take_token(struct tunnel_server *s)
+static bool take_token(struct server_tokens *t, uint64_t now_ms)
 {
-    uint64_t now_ms = loop_now_ms(s->config.loop),
-             most = (uint64_t)s->config.handshakes_per_s * 1000;
-    uint64_t gone_ms = now_ms - s->tokens_at_ms;
+    uint64_t most = (uint64_t)t->per_s * 1000, gone_ms = now_ms - t->at_ms;
 
-    s->tokens_at_ms = now_ms;
-    s->tokens_milli =
-        gone_ms >= 1000 ? most : s->tokens_milli + gone_ms * s->config.handshakes_per_s;
-    if (s->tokens_milli > most)
-        s->tokens_milli = most;
-    if (s->tokens_milli < 1000)
+    t->at_ms = now_ms;
+    t->milli = gone_ms >= 1000 ? most : t->milli + gone_ms * t->per_s;
+    if (t->milli > most)
+        t->milli = most;
+    if (t->milli < 1000)
         return false;
-    s->tokens_milli -= 1000;
+    t->milli -= 1000;
     return true;
 }
 
-static bool may_begin(struct tunnel_server *s)
+static void count_turned_away(struct tunnel_server *s, uint64_t now_ms)
+{
+    struct server_crowd *c = &s->crowd;
+
+    if (c->second != now_ms / 1000) {
+        c->before = c->second + 1 == now_ms / 1000 ? c->now : 0;
+        c->now = 0;
+        c->second = now_ms / 1000;
+    }
+    c->now++;
+}
+
+unsigned server_retry_after_s(const struct tunnel_server *s)
+{
+    uint32_t most = s->crowd.now > s->crowd.before ? s->crowd.now : s->crowd.before;
+    uint32_t seconds = 1 + most / s->config.handshakes_per_s;
+
+    return seconds < RETRY_AFTER_MAX_S ? seconds : RETRY_AFTER_MAX_S;
+}
+
+static bool has_room(const struct tunnel_server *s)
 {
     return !s->is_draining && s->stats.links < s->config.links_max
-           && s->stats.handshakes < s->config.handshakes_max && take_token(s);
+           && s->stats.handshakes < s->config.handshakes_max;
+}
+
+/* A storm of agents that come back must not take the time of the streams that live. */
+static struct server_link *admit(struct tunnel_server *s, const struct endpoint *peer)
+{
+    uint64_t now_ms = loop_now_ms(s->config.loop);
+    struct server_link *k = NULL;
+
+    if (has_room(s) && take_token(&s->admitted, now_ms))
+        return server_link_new(s, peer);
+    count_turned_away(s, now_ms);
+    if (has_room(s) && take_token(&s->told, now_ms))
+        k = server_link_new(s, peer);
+    if (k)
+        k->is_put_off = true;
+    return k;
 }
 
 void tunnel_server_adopt(struct tunnel_server *s, int fd, const struct endpoint *peer)
 {
-    struct server_link *k = NULL;
+    struct server_link *k = admit(s, peer);
     struct lws *wsi;
 
-    if (may_begin(s))
-        k = server_link_new(s, peer);
     if (!k) {
         s->stats.refused_overload++;
         close(fd);
         return;
     }
-    s->stats.adopted++;
+    if (!k->is_put_off)
+        s->stats.adopted++;
     wsi = lws_adopt_socket_vhost(s->vhost, fd);     /* closes it on failure */
     if (wsi)
         server_link_adopted(k, wsi);

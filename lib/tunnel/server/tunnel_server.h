@@ -11,8 +11,9 @@
  * Ownership  tunnels are the server's; each ends with on_down.  tunnel_server_free() ends
  *            all at once (their on_down is called in it) and is not for handlers.
  * Threads    the loop's thread.
- * Limits     links_max, handshakes_max, handshakes_per_s (beyond: closed at once, before
- *            anything costly), handshake_ms; a message in 1 MiB, out 64 KiB.
+ * Limits     links_max, handshakes_max, handshakes_per_s (beyond: a quarter as many are told
+ *            by 503 with Retry-After, all others closed at once, before anything costly),
+ *            handshake_ms; a message in 1 MiB, out 64 KiB.
  */
 struct tunnel_server;
 
@@ -30,7 +31,7 @@ struct tunnel_server_config {
 };
 
 struct tunnel_server_stats {
-    uint64_t adopted, upgraded, up, refused_overload, refused_path, refused_protocol,
+    uint64_t adopted, upgraded, up, put_off, refused_overload, refused_path, refused_protocol,
              timed_out, tls_failed, bad_messages;
     uint32_t handshakes, links;         /* now */
 };

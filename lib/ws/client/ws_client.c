@@ -15,6 +15,7 @@
 #define READ_BYTES 65536
 #define READS_PER_TURN 2
 #define OPEN_MS 10000
+#define RETRY_AFTER_MAX_S 3600
 #define TEXT_MAX 160
 
 enum ws_client_state { WS_DIALLING, WS_UPGRADING, WS_OPEN, WS_CLOSED };
@@ -30,7 +31,7 @@ struct ws_client {
     struct loop_timer timer;
     struct loop_reap reap;
     bool is_freed;
-    uint32_t open_ms;
+    uint32_t open_ms, retry_after_ms;
     char *authority, *path, *protocol;
     char key[WS_KEY_BYTES + 1];
     struct buf head;            /* of the answer, while it comes in */
@@ -247,7 +248,11 @@ static void refused(struct ws_client *c, const struct http1_head *head, int erro
     enum reason why = REASON_PROTOCOL_ERROR;
     struct span named;
     char text[TEXT_MAX];
+    uint64_t seconds;
 
+    /* In seconds: the form with a date needs a clock that is right. */
+    if (http1_find(head, SPAN("Retry-After"), &named) && span_to_u64(named, RETRY_AFTER_MAX_S, &seconds))
+        c->retry_after_ms = (uint32_t)seconds * 1000;
     if (http1_find(head, SPAN("Adit-Reason"), &named) && reason_find(named) != REASON_COUNT)
         why = reason_find(named);
     snprintf(text, sizeof(text), "the upgrade was answered %u: %s", head->status,
@@ -483,4 +488,9 @@ int ws_client_dial(const struct ws_client_config *config, const struct ws_client
     }
     *ret_client = c;
     return 0;
+}
+
+uint32_t ws_client_retry_after_ms(const struct ws_client *c)
+{
+    return c->retry_after_ms;
 }

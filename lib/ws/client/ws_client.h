@@ -52,3 +52,5 @@ void ws_client_close(struct ws_client *c, uint16_t code, const char *text);
 void ws_client_free(struct ws_client *c);
 DEFINE_FREEP(ws_client, ws_client_free)
 struct conn *ws_client_conn(const struct ws_client *c);
+/* In on_closed: what the answer's Retry-After said, at most an hour; 0: nothing. */
+uint32_t ws_client_retry_after_ms(const struct ws_client *c);
