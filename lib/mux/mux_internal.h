@@ -52,7 +52,9 @@
 #define MUX_NOTICE_PART 8192
 #define MUX_NOTICE_QUEUE_MAX (4u << 20)
 #define MUX_REFUSALS_MAX 4096       /* OPENs refused without a stream, not yet answered */
+#ifndef MUX_IDS_LEFT                /* "make few-ids" names another */
 #define MUX_IDS_LEFT 1000000        /* with so many left, a new link */
+#endif
 #define MUX_IDLE_FRAMES_MAX 10000   /* frames that move nothing: so many at once, */
 #define MUX_IDLE_FRAMES_PER_S 1000  /* then so many a second */
 #define MUX_IDLE_FRAMES_PER_END 64  /* what may still be under way for a stream that ended */

@@ -75,6 +75,17 @@ $(BUILD)/bin/$(program_$(1)): $(BUILD)/$(1)/main.o $(foreach r,$(call deps,$(1))
 endef
 $(foreach r,$(PROGRAM_ROOMS),$(eval $(call program_rule,$(r))))
 
+# A relay whose links have 48 ids and not two thousand million, for e2e/scenarios/moving/ids.py.
+FEW_IDS := $(BUILD)/few-ids
+.PHONY: few-ids
+few-ids: $(FEW_IDS)/adit-relay
+$(FEW_IDS)/%.o: %.c
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) -DMUX_IDS_LEFT=2147483599u $(CFLAGS) -MMD -MP -c -o $@ $<
+$(FEW_IDS)/adit-relay: $(BUILD)/dataplane/main.o $(patsubst %.c,$(FEW_IDS)/%.o,$(call room_sources,lib/mux)) \
+  $(foreach r,$(filter-out lib/mux,$(call deps,dataplane)),$(call archive,$(r)))
+	@$(CC) $(LDFLAGS) -o $@ $^ $(call libs,dataplane) -lpthread -lm
+
 # Fuzzers: fuzz/NAME.c names its room in a first line "// room: lib/http1".
 FUZZERS := $(patsubst fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard fuzz/*_fuzz.c))
 fuzz_room = $(shell sed -n '1s,^/[/*] *room: *\([a-z0-9/]*\).*,\1,p' fuzz/$(1).c)
