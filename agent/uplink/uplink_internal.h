@@ -62,7 +62,7 @@ struct uplink {
 /* --- uplink.c ------------------------------------------------------------------------------ */
 /* What this agent shows where no session is known. */
 struct tunnel_login path_login(const struct path *p);
-/* Dials after a while; how long that is. */
+/* Dials after a while, not before what the relay asked for; how long that is. */
 uint64_t path_retry(struct path *p, uint32_t after_ms);
 MUST_CHECK int tunnel_connect(struct path *p, const struct tunnel_login *login, struct tunnel **ret_tunnel);
 
