@@ -18,6 +18,7 @@
     X(LIST, api_addrs, "", 0, 0, 0, "what join tokens tell relays to dial; empty: https:// and api_listen") \
     X(LIST, hosts, "", 0, 0, 0, "further names and addresses in the listeners' certificate")        \
     X(PATH, credentials_file, "", 0, 0, 0, "bootstrap: where the first admin's password and token go; empty: to the terminal") \
+    X(PATH, backup_file, "", 0, 0, 0, "backup: where to, 0600; empty: to the standard output.  restore: where from") \
     X(PATH, ca_file, "", 0, 0, 0, "where the root certificate is written (PEM); empty: nowhere")    \
     X(MSEC, agent_certificate_ms, "7d", 10000, 7776000000, 0, "how long an agent's certificate lasts; renewed from the first third on") \
     X(INT, threads, "4", 1, 64, 0, "requests that run at a time")                                   \

@@ -1,6 +1,7 @@
 /*
  * adit-controlplane - the REST API, policy, certificates and the signed state.
  */
+#include "controlplane/backup.h"
 #include "controlplane/bootstrap.h"
 #include "controlplane/routes/api.h"
 #include "controlplane/serve.h"
@@ -20,6 +21,9 @@ const struct option_table controlplane_options = {
     .summary = "Serves the REST API, keeps policy and audit trail, signs the state that relays run.\n"
                "adit-controlplane bootstrap        makes the first administrator (may be repeated)\n"
                "adit-controlplane migrate [--plan] brings the database up to date, or says what that means\n"
+               "adit-controlplane migrate --finalize   ends what was kept for older programs\n"
+               "adit-controlplane backup           writes all that is kept, while others serve (--backup-file)\n"
+               "adit-controlplane restore          reads it into an empty database of either kind\n"
                "adit-controlplane audit verify     checks the audit trail's chains",
     .rows = rows,
     .count = ARRAY_LEN(rows),
@@ -60,6 +64,33 @@ static int run_migrate(struct invocation *in)
     return place_open(&in->config, true, &place, in->why);
 }
 
+static int run_finalize(struct invocation *in)
+{
+    AUTO(place_deinit) struct place place = { .lock_fd = -1 };
+    AUTO(buf_deinit) struct buf done;
+    int r;
+
+    buf_init_heap(&done, 65536);
+    r = place_want_store(&in->config, in->why);
+    if (!r)
+        r = place_open_store(&in->config, false, &place, in->why);
+    if (!r)
+        r = store_finalize(place.store, &done, in->why);
+    if (!r)
+        printf("%s", done.len ? buf_text(&done) : "nothing to do\n");
+    return r;
+}
+
+static int run_backup(struct invocation *in)
+{
+    return backup(&in->config, in->why);
+}
+
+static int run_restore(struct invocation *in)
+{
+    return restore(&in->config, in->why);
+}
+
 static int run_plan(struct invocation *in)
 {
     AUTO(buf_deinit) struct buf plan;
@@ -79,15 +110,11 @@ static int run_audit_verify(struct invocation *in)
     AUTO(place_deinit) struct place place = { .lock_fd = -1 };
     AUTO(store_rollbackp) struct store_tx *tx = NULL;
     struct store_audit_report report = { 0 };
-    char path[PATH_MAX];
-    struct store_options options = place_store(&in->config, path, sizeof(path));
     int r;
 
-    if (!options.url[0] && access(path, F_OK) < 0) {
-        buf_printf(in->why, "%s: %s; --data-dir names where the database is", path, strerrordesc_np(errno));
-        return -ENOENT;
-    }
-    r = place_open(&in->config, false, &place, in->why);
+    r = place_want_store(&in->config, in->why);
+    if (!r)
+        r = place_open(&in->config, false, &place, in->why);
     if (!r)
         r = store_begin(place.store, STORE_READ, &tx);
     if (!r)
@@ -201,8 +228,11 @@ static const struct {
 } commands[] = {
     { { "bootstrap", NULL }, run_bootstrap, true },
     { { "migrate", "--plan" }, run_plan, true },
+    { { "migrate", "--finalize" }, run_finalize, true },
     { { "migrate", NULL }, run_migrate, false },
     { { "audit", "verify" }, run_audit_verify, true },
+    { { "backup", NULL }, run_backup, true },
+    { { "restore", NULL }, run_restore, true },
     { { NULL, NULL }, run_serve, false },
 };
 

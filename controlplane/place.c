@@ -82,8 +82,19 @@ static int open_store(const struct controlplane_config *config, struct place *p,
     return store_open(&options, &p->store, reterr);
 }
 
-int place_open(const struct controlplane_config *config, bool is_serving, struct place *ret_place,
-               struct buf *reterr)
+int place_want_store(const struct controlplane_config *config, struct buf *reterr)
+{
+    char path[PATH_MAX];
+    struct store_options options = place_store(config, path, sizeof(path));
+
+    if (options.url[0] || access(path, F_OK) == 0)
+        return 0;
+    buf_printf(reterr, "%s: %s; --data-dir names where the database is", path, strerrordesc_np(errno));
+    return -ENOENT;
+}
+
+int place_open_store(const struct controlplane_config *config, bool is_serving, struct place *ret_place,
+                     struct buf *reterr)
 {
     AUTO(place_deinit) struct place p = { .lock_fd = -1 };
     int r;
@@ -94,9 +105,23 @@ int place_open(const struct controlplane_config *config, bool is_serving, struct
     if (!r)
         r = load_id(config, &p, reterr);
     if (!r)
-        r = load_kek(config, &p, reterr);
-    if (!r)
         r = open_store(config, &p, reterr);
+    if (r)
+        return r;
+    *ret_place = p;
+    p = (struct place){ .lock_fd = -1 };
+    return 0;
+}
+
+int place_open(const struct controlplane_config *config, bool is_serving, struct place *ret_place,
+               struct buf *reterr)
+{
+    AUTO(place_deinit) struct place p = { .lock_fd = -1 };
+    int r;
+
+    r = place_open_store(config, is_serving, &p, reterr);
+    if (!r)
+        r = load_kek(config, &p, reterr);
     if (!r)
         r = keyring_load(p.store, config->cluster, &p.kek, &p.keys, reterr);
     if (r)

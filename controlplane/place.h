@@ -20,6 +20,11 @@ struct place {
 /* `is_serving`: nobody else may serve from the directory meanwhile. */
 MUST_CHECK int place_open(const struct controlplane_config *config, bool is_serving,
                           struct place *ret_place, struct buf *reterr);
+/* The same without keys: for what works on the database alone. */
+MUST_CHECK int place_open_store(const struct controlplane_config *config, bool is_serving,
+                                struct place *ret_place, struct buf *reterr);
+/* -ENOENT with a sentence: there is no database file, and none shall be made. */
+MUST_CHECK int place_want_store(const struct controlplane_config *config, struct buf *reterr);
 void place_deinit(struct place *place);
 /* Where the database is; `path` of PATH_MAX bytes is pointed into. */
 struct store_options place_store(const struct controlplane_config *config, char *path, size_t size);

@@ -101,6 +101,7 @@ const struct driver *driver_of(const struct store_options *options);
 struct migration {
     int64_t number;
     const char *name, *sql;
+    const char *contracts;      /* what is left for --finalize; NULL: nothing */
 };
 
 static inline int db_exec(struct db *db, const char *sql)

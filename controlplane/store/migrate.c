@@ -11,7 +11,8 @@ static const char create_table[] =
 #define MIGRATIONS_MAX 256
 
 struct applied {                /* what the database says */
-    int64_t newest, oldest_program;
+    int64_t newest, oldest_program;     /* the greatest of what each migration asks for */
+    int64_t oldest[MIGRATIONS_MAX];     /* by number - 1; 0: not applied */
     char digests[MIGRATIONS_MAX][SHA256_HEX];
 };
 
@@ -26,7 +27,7 @@ static int64_t oldest_of(const struct migration *m)
     return span_to_u64(span_skip(line, 11), INT32_MAX, &n) ? (int64_t)n : m->number;
 }
 
-static int64_t our_version(const struct driver *driver)
+int64_t migrations_newest(const struct driver *driver)
 {
     return driver->migrations[driver->migration_count - 1].number;
 }
@@ -36,9 +37,12 @@ static void take_row(struct stmt *row, struct applied *a)
     int64_t number = column_int(row, 0);
 
     a->newest = number;
-    a->oldest_program = column_int(row, 2);
-    if (number >= 1 && number <= MIGRATIONS_MAX)
-        column_copy(row, 1, a->digests[number - 1], SHA256_HEX);
+    if (column_int(row, 2) > a->oldest_program)
+        a->oldest_program = column_int(row, 2);
+    if (number < 1 || number > MIGRATIONS_MAX)
+        return;
+    a->oldest[number - 1] = column_int(row, 2);
+    column_copy(row, 1, a->digests[number - 1], SHA256_HEX);
 }
 
 static int read_applied(struct db *db, struct applied *ret_applied)
@@ -57,10 +61,10 @@ static int read_applied(struct db *db, struct applied *ret_applied)
 
 static int check_applied(const struct driver *driver, const struct applied *a, struct buf *reterr)
 {
-    if (a->newest > our_version(driver) && a->oldest_program > our_version(driver)) {
+    if (a->newest > migrations_newest(driver) && a->oldest_program > migrations_newest(driver)) {
         buf_printf(reterr, "the database is at version %lld and needs a program of version %lld; this "
                    "one is at %lld: install a newer adit-controlplane", (long long)a->newest,
-                   (long long)a->oldest_program, (long long)our_version(driver));
+                   (long long)a->oldest_program, (long long)migrations_newest(driver));
         return STORE_E_NEWER;
     }
     for (size_t i = 0; i < driver->migration_count; i++) {
@@ -136,6 +140,11 @@ int migrate(struct db *db, uint64_t now_ms, struct buf *reterr)
     return r;
 }
 
+static bool is_finalized(const struct applied *a, const struct migration *m)
+{
+    return a->oldest[m->number - 1] == m->number;
+}
+
 static int read_if_there(struct db *db, struct applied *ret_applied)
 {
     AUTO(buf_deinit) struct buf answer;
@@ -157,5 +166,60 @@ int migrate_plan(const struct driver *driver, struct db *db, struct buf *ret_pla
     for (size_t i = 0; !r && i < driver->migration_count; i++)
         if (driver->migrations[i].number > a.newest)
             buf_printf(ret_plan, "%04lld %s\n", (long long)driver->migrations[i].number, driver->migrations[i].name);
+    for (size_t i = 0; !r && i < driver->migration_count; i++)
+        if (driver->migrations[i].contracts && !is_finalized(&a, &driver->migrations[i]))
+            buf_printf(ret_plan, "%04lld %s: --finalize, once no older program runs\n",
+                       (long long)driver->migrations[i].number, driver->migrations[i].name);
+    return r;
+}
+
+/* Its own version is the oldest from then on. */
+static int finalize_one(struct db *db, const struct migration *m)
+{
+    AUTO(stmt_freep) struct stmt *stmt = NULL;
+    const struct value number = { .type = VALUE_INT, .number = m->number };
+    int r;
+
+    r = db_exec(db, m->contracts);
+    if (!r)
+        r = db->driver->prepare(db, NULL, SPAN("UPDATE schema_migrations SET oldest = ?1 WHERE number = ?1"),
+                                false, &stmt);
+    if (r)
+        return r;
+    db->driver->bind(stmt, 1, &number);
+    return db->driver->step(stmt);
+}
+
+static int finalize_all(struct db *db, struct buf *ret_done, struct buf *reterr)
+{
+    const struct driver *driver = db->driver;
+    struct applied a = { 0 };
+    int r;
+
+    r = read_applied(db, &a);
+    if (!r)
+        r = check_applied(driver, &a, reterr);
+    for (size_t i = 0; !r && i < driver->migration_count; i++) {
+        const struct migration *m = &driver->migrations[i];
+
+        if (!m->contracts || !a.oldest[m->number - 1] || is_finalized(&a, m))
+            continue;
+        r = finalize_one(db, m);
+        if (!r)
+            buf_printf(ret_done, "%04lld %s\n", (long long)m->number, m->name);
+    }
+    return r;
+}
+
+int migrate_finalize(struct db *db, struct buf *ret_done, struct buf *reterr)
+{
+    int r;
+
+    r = db_exec(db, db->driver->begin_migration);
+    if (!r)
+        r = finalize_all(db, ret_done, reterr);
+    if (!r)
+        r = db->driver->commit(db);
+    db->driver->rollback(db);
     return r;
 }

@@ -11,6 +11,9 @@ UPDATE position SET epoch = epoch + 1;
 -- name: position_set_trimmed
 UPDATE position SET trimmed = ?1 WHERE trimmed < ?1;
 
+-- name: position_restore
+UPDATE position SET epoch = ?1, revision = ?2, trimmed = ?3;
+
 -- name: meta_get
 SELECT value FROM meta WHERE key = ?1;
 -- name: meta_put

@@ -194,6 +194,18 @@ int store_plan(const struct store_options *options, struct buf *ret_plan, struct
     return r ? r : migrate_plan(conn->db->driver, conn->db, ret_plan, reterr);
 }
 
+int store_finalize(struct store *store, struct buf *ret_done, struct buf *reterr)
+{
+    struct dbconn *conn = pool_take(&store->writers, store->options.wait_ms);
+    int r;
+
+    if (!conn)
+        return STORE_E_BUSY;
+    r = migrate_finalize(conn->db, ret_done, reterr);
+    pool_give(&store->writers, conn);
+    return r;
+}
+
 void store_close(struct store *store)
 {
     pool_deinit(&store->readers);

@@ -1,6 +1,7 @@
 #pragma once
 #include "lib/base/buf.h"
 #include "lib/base/ulid.h"
+#include <stdio.h>
 /*
  * store.h - everything the control plane keeps, behind one interface.
  *
@@ -75,6 +76,9 @@ MUST_CHECK int store_open(const struct store_options *options, struct store **re
                           struct buf *reterr);
 /* Writes what store_open() would apply, a line each; nothing is changed. */
 MUST_CHECK int store_plan(const struct store_options *options, struct buf *ret_plan, struct buf *reterr);
+/* Applies what the migrations left for the time when no older program runs any more: such a one
+ * refuses the database afterwards.  `ret_done`: a line each. */
+MUST_CHECK int store_finalize(struct store *store, struct buf *ret_done, struct buf *reterr);
 /* No transaction may be open. */
 void store_close(struct store *store);
 DEFINE_FREEP(store, store_close)
@@ -334,6 +338,17 @@ MUST_CHECK int store_publications(struct store_tx *tx, size_t limit, store_publi
 MUST_CHECK int store_publications_trim(struct store_tx *tx, size_t keep);
 /* After a restore: the only way that a revision becomes smaller. */
 MUST_CHECK int store_epoch_raise(struct store_tx *tx);
+
+/* ---- backup: lines of JSON, the same for every database ---- */
+struct store_backup {
+    uint64_t rows;
+    struct store_position position;
+};
+/* All that is kept, as of one moment; sealed keys stay sealed. */
+MUST_CHECK int store_backup(struct store_tx *tx, FILE *out, struct store_backup *ret_backup);
+/* Into a database without data (STORE_E_EXISTS); `in` is read twice.  The epoch is raised beyond
+ * what relays have seen.  -EBADMSG: not whole; with a sentence.  STORE_E_NEWER. */
+MUST_CHECK int store_restore(struct store_tx *tx, FILE *in, struct store_backup *ret_backup, struct buf *reterr);
 
 /* ---- idempotency: answers kept for 24 h ---- */
 struct store_answer {

@@ -11,6 +11,7 @@
  */
 #define STATEMENTS(X)                                                                          \
     X(position_get) X(position_advance) X(position_raise_epoch) X(position_set_trimmed)        \
+    X(position_restore)                                                                        \
     X(meta_get) X(meta_put)                                                                    \
     X(object_insert) X(object_update) X(object_version)                                         \
     X(object_delete) X(object_get) X(object_find)                                              \
@@ -98,5 +99,11 @@ MUST_CHECK int migrate(struct db *db, uint64_t now_ms, struct buf *reterr);
 /* What is missing, a line each; `db` NULL: there is no database yet. */
 MUST_CHECK int migrate_plan(const struct driver *driver, struct db *db, struct buf *ret_plan,
                             struct buf *reterr);
+/* The number of this program's newest. */
+int64_t migrations_newest(const struct driver *driver);
+MUST_CHECK int migrate_finalize(struct db *db, struct buf *ret_done, struct buf *reterr);
+
+/* Table i of a backup and its columns, with commas; NULL: there are no more. */
+const char *backup_columns(size_t i, const char **ret_table);
 /* Takes the next revision unless the transaction has one. */
 MUST_CHECK int position_take(struct store_tx *tx);
