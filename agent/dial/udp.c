@@ -128,7 +128,9 @@ int udp_start(struct loop *l, int fd, struct mux_stream *stream, uint32_t idle_m
     r = watch_new(l, fd, on_socket, u, &u->watch);
     if (r)
         return r;
-    watch_set(u->watch, WATCH_READ);
+    r = watch_set(u->watch, WATCH_READ);
+    if (r)
+        return r;
     if (idle_ms)
         timer_start(l, &u->idle, idle_ms, on_idle, u);
     *ret_udp = TAKE(u);

@@ -5,6 +5,8 @@
  *                                   short AT_ONCE SECONDS       a connection, 1 KiB each way, close
  *                                   ping alone|beside SECONDS   64 bytes there and back
  *                                   hold STREAMS                open, one byte each way, idle
+ *                                   crowd STREAMS STALLED SECONDS   64 bytes there and back on each
+ *                                       stream in turn, while so many others download and are not read
  *
  * DOOR is tcp, connect or socks on 127.0.0.1; connect and socks ask for 127.0.0.1:TARGET_PORT,
  * as USER with the secret in the variable LOAD_SECRET.
@@ -20,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -432,6 +435,97 @@ static void hold(int streams)
     linger();
 }
 
+/* --- crowd --------------------------------------------------------------------------- */
+#define CROWD_MAX 4096
+#define CROWD_PER_S 1000        /* messages, over all streams */
+
+static struct pinger {
+    int fd;
+    size_t got;                 /* of the answer that is under way */
+    double asked;               /* 0: none is */
+} crowd_of[CROWD_MAX];
+
+/* One thread dials: the other streams' own traffic is what is measured. */
+static void crowd_dial(int poller, unsigned streams, unsigned stalled)
+{
+    for (unsigned i = 0; i < streams; i++) {
+        struct epoll_event e = { .events = EPOLLIN, .data.ptr = &crowd_of[i] };
+
+        crowd_of[i].fd = dial();
+        if (crowd_of[i].fd < 0 || !send_all(crowd_of[i].fd, "E", 1) ||
+            epoll_ctl(poller, EPOLL_CTL_ADD, crowd_of[i].fd, &e))
+            atomic_fetch_add(&errors, 1);
+    }
+    for (unsigned i = 0; i < stalled; i++) {
+        int fd = dial();
+
+        if (fd < 0 || !send_all(fd, "S", 1))
+            atomic_fetch_add(&errors, 1);
+    }
+    wait_s(2 * WARM_S);             /* what stands still has filled what it may */
+}
+
+static void crowd_take(struct pinger *p, struct times *t)
+{
+    char answer[PING_BYTES];
+    ssize_t n = recv(p->fd, answer, sizeof(answer), MSG_DONTWAIT);
+
+    if (n == 0)
+        atomic_fetch_add(&errors, 1);
+    p->got += n > 0 ? (size_t)n : 0;
+    if (p->got < PING_BYTES)
+        return;
+    note(t, p->asked);
+    p->got = 0;
+    p->asked = 0;
+}
+
+static void crowd_ask(struct pinger *p)
+{
+    static const char message[PING_BYTES];
+
+    if (p->asked > 0)
+        return;                     /* its answer is late: that is measured when it comes */
+    p->asked = now();
+    if (send(p->fd, message, PING_BYTES, MSG_NOSIGNAL | MSG_DONTWAIT) != PING_BYTES)
+        atomic_fetch_add(&errors, 1);
+}
+
+static void crowd_run(int poller, unsigned streams, double until, struct times *t)
+{
+    double due = now();
+
+    for (unsigned i = 0; now() < until;) {
+        struct epoll_event events[64];
+        int n = epoll_wait(poller, events, 64, now() < due ? 1 : 0);
+
+        for (int k = 0; k < n; k++)
+            crowd_take(events[k].data.ptr, t);
+        for (; due <= now(); due += 1.0 / CROWD_PER_S, i++)
+            crowd_ask(&crowd_of[i % streams]);
+    }
+}
+
+static void crowd(unsigned streams, unsigned stalled, double seconds)
+{
+    int poller = epoll_create1(0);
+    struct times t;
+    char text[200];
+
+    if (streams > CROWD_MAX || poller < 0)
+        exit(2);
+    times_init(&t);
+    crowd_dial(poller, streams, stalled);
+    crowd_run(poller, streams, now() + WARM_S, &t);
+    begin();
+    crowd_run(poller, streams, now() + seconds, &t);
+    qsort(t.us, t.n, sizeof(float), by_value);
+    snprintf(text, sizeof(text), "end {\"count\":%zu,\"p50_us\":%.1f,\"p99_us\":%.1f,\"errors\":%llu}\n",
+             t.n, part(&t, .5), part(&t, .99), atomic_load(&errors));
+    say(text);
+    linger();
+}
+
 static double number(const char *text)
 {
     return strtod(text, NULL);
@@ -456,6 +550,8 @@ int main(int argc, char **argv)
         visits((unsigned)number(argv[6]), number(argv[7]));
     if (!strcmp(argv[5], "ping") && argc == 8)
         ping(!strcmp(argv[6], "beside"), number(argv[7]));
+    if (!strcmp(argv[5], "crowd") && argc == 9)
+        crowd((unsigned)number(argv[6]), (unsigned)number(argv[7]), number(argv[8]));
     if (!strcmp(argv[5], "hold"))
         hold((int)number(argv[6]));
     return 2;

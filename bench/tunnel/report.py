@@ -15,6 +15,8 @@ COLUMNS = [
     ("ping", "p50_us", "ping p50 us", ".1f"), ("ping", "p99_us", "p99", ".0f"),
     ("beside", "p50_us", "beside bulk p50", ".0f"), ("beside", "p99_us", "p99", ".0f"),
     ("beside", "mb_s", "bulk MB/s meanwhile", ".0f"),
+    ("stalled", "p99_us", "p99 us of 500 beside 50 stalled", ".0f"), ("stalled", "p99_alone_us", "without them", ".0f"),
+    ("stalled", "p99_ratio", "p99 with / without", ".2f"),
     ("memory", "rest", "at rest MB", "MB"), ("memory", "rest_private", "private", "MB"),
     ("memory", "server_rest", "server", "MB"), ("memory", "server_private", "private", "MB"),
     ("memory", "each_1000", "bytes a stream, 1,000", ".0f"), ("memory", "each_5000", "5,000", ".0f"),

@@ -22,6 +22,7 @@ ROOT = HERE.parent.parent
 TARGET = 5000
 BULK = {"down1": ("down", 1), "up1": ("up", 1), "down16": ("down", 16), "up16": ("up", 16)}
 TESTS = [*BULK, "short", "ping", "beside", "memory", "recover"]
+CROWD, STALLED = 500, 50
 HOLDS = (1000, 5000)
 
 
@@ -191,6 +192,18 @@ def control_of(tunnel):
     return [control.pid] if control else []
 
 
+def measure_stalled(tunnel, seconds, number):
+    """A crowd's messages with and without readers that stand still beside it; who is first changes."""
+    order = (0, STALLED) if number % 2 else (STALLED, 0)
+    by = {stalled: measure(tunnel, "crowd", CROWD, stalled, seconds) for stalled in order}
+    figures = {name: by[STALLED][name] for name in ("count", "p50_us", "p99_us", "cpu_s", "strangers")}
+    figures.update(p99_alone_us=by[0]["p99_us"], p50_alone_us=by[0]["p50_us"],
+                   errors=by[0]["errors"] + by[STALLED]["errors"])
+    if by[0]["p99_us"] > 0:
+        figures["p99_ratio"] = round(by[STALLED]["p99_us"] / by[0]["p99_us"], 3)
+    return figures
+
+
 def measure_memory(tunnel):
     """A fresh pair: at rest, with idle streams, after them."""
     tunnel.stop()
@@ -230,13 +243,15 @@ def measure_recovery(tunnel):
     return {"ms": round((time.monotonic() - started) * 1000)}
 
 
-def run_test(tunnel, test, seconds):
+def run_test(tunnel, test, seconds, number):
     if test in BULK:
         return measure(tunnel, "bulk", *BULK[test], seconds)
     if test == "short":
         return measure(tunnel, "short", 32, seconds)
     if test in ("ping", "beside"):
         return measure(tunnel, "ping", "alone" if test == "ping" else "beside", seconds)
+    if test == "stalled":
+        return measure_stalled(tunnel, seconds, number)
     return measure_memory(tunnel) if test == "memory" else measure_recovery(tunnel)
 
 
@@ -294,7 +309,7 @@ def run(options, place):
                 if test == "memory" and number >= options.memory_rounds:
                     continue
                 try:
-                    figures = run_test(t, test, options.seconds)
+                    figures = run_test(t, test, options.seconds, number)
                 except (RuntimeError, TimeoutError, subprocess.TimeoutExpired) as error:
                     figures = {"failed": str(error)}
                 results[t.name].setdefault(test, []).append(figures)

@@ -462,9 +462,12 @@ static int attach(struct association *a)
     uint32_t idle = a->config.limits.association_idle_ms;
     int r = watch_new(a->config.loop, a->fd, on_socket, a, &a->watch);
 
-    if (r)
+    if (!r)
+        r = watch_set(a->watch, WATCH_READ);
+    if (r) {
+        watch_free(a->watch);
         return r;
-    watch_set(a->watch, WATCH_READ);
+    }
     if (idle)
         timer_start(a->config.loop, &a->idle, idle, on_idle, a);
     start_tick(a);

@@ -275,7 +275,7 @@ static void lease_memory(struct worker *w)
     size_t need = now->held_bytes > now->promised_bytes / 4 ? now->held_bytes : now->promised_bytes / 4;
 
     if (need > w->memory / 2) {
-        w->memory += tally_take_memory(w->config.tally, step);
+        w->memory += tally_take_memory(w->config.tally, need > w->memory / 4 * 3 ? 4 * step : step);
     } else if (w->memory >= w->memory_base + step && need < (w->memory - step) / 4) {
         w->memory -= step;
         tally_put_memory(w->config.tally, step);

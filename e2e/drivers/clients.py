@@ -24,9 +24,13 @@ def receive_exactly(s, n):
     return data
 
 
-def connect(target, credential, proxy=("127.0.0.1", 8080)):
+def connect(target, credential, proxy=("127.0.0.1", 8080), receive_buffer=None):
     """A CONNECT tunnel to "host:port": a socket, or Refused."""
-    s = socket.create_connection(proxy, timeout=60)
+    s = socket.socket(socket.AF_INET)
+    s.settimeout(60)
+    if receive_buffer:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    s.connect(proxy)
     secret = base64.b64encode(":".join(credential).encode()).decode()
     s.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"
               f"Proxy-Authorization: Basic {secret}\r\n\r\n".encode())

@@ -65,6 +65,11 @@ size_t chunk_queue_cost(const struct chunk_queue *q, size_t n)
     return n <= tail_room(q) ? 0 : size_for(q, n);
 }
 
+size_t chunk_queue_room(const struct chunk_queue *q)
+{
+    return tail_room(q);
+}
+
 static void fill(struct chunk_queue *q, struct span *bytes)
 {
     size_t n = bytes->n < tail_room(q) ? bytes->n : tail_room(q);
@@ -94,10 +99,10 @@ int chunk_queue_append(struct chunk_queue *q, struct span bytes)
     return 0;
 }
 
-unsigned char *chunk_queue_reserve(struct chunk_queue *q, size_t *ret_n)
+unsigned char *chunk_queue_reserve(struct chunk_queue *q, size_t size, size_t *ret_n)
 {
     if (tail_room(q) < RESERVE_LEAST) {
-        struct chunk *c = chunk_new(CHUNK_LARGE);
+        struct chunk *c = size ? chunk_new(size) : NULL;
 
         if (!c)
             return NULL;

@@ -42,9 +42,11 @@ void chunk_queue_drop_all(struct chunk_queue *q);
 MUST_CHECK int chunk_queue_append(struct chunk_queue *q, struct span bytes);
 /* What append() would add to `held`, at the most. */
 size_t chunk_queue_cost(const struct chunk_queue *q, size_t n);
-/* Room at the tail, at least 2 KiB where it had to be made; NULL: no memory.  Valid until
- * commit, whatever is dropped meanwhile; the bytes count after commit. */
-unsigned char *chunk_queue_reserve(struct chunk_queue *q, size_t *ret_n);
+/* Room at the tail without more memory. */
+size_t chunk_queue_room(const struct chunk_queue *q);
+/* Room at the tail; where that is below 2 KiB, in a new chunk of `size`.  NULL: no memory, or
+ * `size` is 0.  Valid until commit, whatever is dropped meanwhile; the bytes count after commit. */
+unsigned char *chunk_queue_reserve(struct chunk_queue *q, size_t size, size_t *ret_n);
 void chunk_queue_commit(struct chunk_queue *q, size_t n);      /* 0 gives unused room back */
 void chunk_queue_drop(struct chunk_queue *q, size_t n);        /* at most len */
 void chunk_queue_cut(struct chunk_queue *q, size_t n);         /* the newest; at most len */

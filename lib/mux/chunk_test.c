@@ -4,7 +4,7 @@
 static void put(struct chunk_queue *q, size_t n, unsigned char fill)
 {
     size_t room;
-    unsigned char *at = chunk_queue_reserve(q, &room);
+    unsigned char *at = chunk_queue_reserve(q, CHUNK_LARGE, &room);
 
     assert_non_null(at);
     assert_true(room >= n);
@@ -18,7 +18,7 @@ static void test_idle_holds_nothing(void **state)
     size_t room;
 
     (void)state;
-    assert_non_null(chunk_queue_reserve(&q, &room));
+    assert_non_null(chunk_queue_reserve(&q, CHUNK_LARGE, &room));
     assert_int_equal(room, CHUNK_LARGE_ROOM);
     assert_int_equal(q.held, CHUNK_LARGE);
     chunk_queue_commit(&q, 0);
@@ -39,7 +39,7 @@ static void test_room_outlives_drop(void **state)
     (void)state;
     put(&q, 3000, 1);
     chunk_queue_copy(&q, copy, 3000);
-    at = chunk_queue_reserve(&q, &room);
+    at = chunk_queue_reserve(&q, CHUNK_LARGE, &room);
     chunk_queue_drop(&q, 3000);             /* all acknowledged while the room is lent */
     memset(at, 2, 100);
     chunk_queue_commit(&q, 100);

@@ -11,7 +11,8 @@ size_t credit_first_window(const struct mux *m)
     uint64_t cap = promise_cap(m), promised = m->stats.promised_bytes;
     size_t window = m->config.first_window;
 
-    if (promised + MUX_WINDOW_LEAST > cap || !mux_has_memory(m, CHUNK_LARGE, 87))
+    if (promised + MUX_WINDOW_LEAST > cap || !mux_has_memory(m, CHUNK_LARGE, 87) ||
+        !mux_may_add_stream(m))
         return 0;
     for (uint64_t level = cap / 2; promised + window > level && level < cap; level += cap / 8)
         window /= 2;
@@ -37,9 +38,20 @@ static uint32_t window_now(const struct mux_stream *s)
     return s->rx_window;
 }
 
+/* Where memory is short for it, a stream is told no more than there is room for in any case. */
+static uint64_t limit_now(const struct mux_stream *s)
+{
+    uint64_t limit = s->rx_consumed + window_now(s), sure;
+
+    if (!memory_is_short_for(s))
+        return limit;
+    sure = memory_sure(s);
+    return limit < sure ? limit : sure;
+}
+
 uint64_t credit_limit(struct mux_stream *s)
 {
-    uint64_t limit = s->rx_consumed + window_now(s);
+    uint64_t limit = limit_now(s);
 
     if (limit > s->rx_limit && stream_state_is_receiving((enum stream_state)s->state))
         s->rx_limit = limit;
@@ -50,9 +62,9 @@ uint64_t credit_limit(struct mux_stream *s)
 /* Limits only rise on one path; a new one may begin lower, where memory is short. */
 uint64_t credit_path_limit(struct mux_stream *s)
 {
-    uint64_t limit = s->rx_consumed + window_now(s);
+    uint64_t limit = limit_now(s);
 
-    if (!is_pressed(s->mux) && limit < s->rx_limit)
+    if (!is_pressed(s->mux) && !memory_is_short_for(s) && limit < s->rx_limit)
         limit = s->rx_limit;
     s->rx_limit = limit > s->rx_received ? limit : s->rx_received;
     credit_promise_update(s);
@@ -71,7 +83,7 @@ void credit_promise_update(struct mux_stream *s)
 
 static uint32_t step(const struct mux_stream *s)
 {
-    uint32_t quarter = window_now(s) / 4;
+    uint32_t quarter = (memory_is_short_for(s) ? CHUNK_SMALL_ROOM : window_now(s)) / 4;
 
     return quarter < MUX_CREDIT_STEP ? quarter : MUX_CREDIT_STEP;
 }
@@ -124,6 +136,6 @@ void credit_consumed(struct mux_stream *s)
     if (!stream_state_is_receiving((enum stream_state)s->state))
         return;
     grow_window(s);
-    if (s->rx_consumed + window_now(s) >= s->rx_limit + step(s))
+    if (limit_now(s) >= s->rx_limit + step(s))
         stream_owe(s, OWE_CREDIT);
 }

@@ -87,7 +87,7 @@ int mux_stream_send_datagram(struct mux_stream *s, struct span bytes)
         count_dropped(s);
         return REASON_TOO_LARGE;
     }
-    if (mux_has_memory(s->mux, cost, MUX_SEND_PERCENT))
+    if (mux_has_memory(s->mux, cost, memory_datagram_percent(s)))
         d = copy_of(bytes);
     if (!d) {
         count_dropped(s);

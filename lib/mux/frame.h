@@ -45,6 +45,7 @@ enum frame_type {
 
 enum frame_flag {
     FRAME_DATA_AT_LIMIT = 0x01,     /* ends at the limit as the sender knows it */
+    FRAME_DATA_URGENT = 0x02,       /* the sender has no memory for more until it is acknowledged */
     FRAME_CREDIT_FIN = 0x01,        /* your FIN was seen too */
     FRAME_CREDIT_RESET = 0x02,      /* your RESET was seen */
     FRAME_RESET_NOW = 0x01,         /* what came before is not delivered any more */

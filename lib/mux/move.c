@@ -116,7 +116,8 @@ void stream_detach(struct mux_stream *s, enum reason why, const char *text, uint
     }
     leave_path(s, why, retry_ms);
     stream_pathless(s, retry_ms);
-    link_idle_frame(l);         /* a peer that breaks its paths on purpose comes to an end */
+    if (why != REASON_OVERLOAD)     /* that is our own want */
+        link_idle_frame(l);         /* a peer that breaks its paths on purpose comes to an end */
 }
 
 /* --- time --------------------------------------------------------------------------------- */

@@ -114,7 +114,7 @@ static void tell_one(struct mux_stream *s, unsigned what)
         tell_reset(s);
     if (what == TELL_PATH && s->is_lost && !s->link && on->on_want_path)
         on->on_want_path(s->user, s);
-    if (what == TELL_MOVED && on->on_moved)
+    if (what == TELL_MOVED && !s->is_lost && on->on_moved)   /* it may be lost again */
         on->on_moved(s->user, s);
 }
 
@@ -187,37 +187,6 @@ void stream_tell(struct mux_stream *s, unsigned what)
         link_wake(s->link);
     else if (s->mux->depth == 0 && !list_is_empty(&s->mux->links))
         link_wake(container_of(list_first(&s->mux->links), struct mux_link, node));
-}
-
-bool mux_has_memory(const struct mux *m, size_t more, unsigned percent)
-{
-    return m->stats.held_bytes + more <= m->config.memory_limit / 100 * percent;
-}
-
-size_t stream_held(const struct mux_stream *s)
-{
-    return (size_t)s->tx.held + s->rx.held + datagram_held(s);
-}
-
-void mux_feed_starved(struct mux *m)
-{
-    struct list *node;
-
-    if (!mux_has_memory(m, CHUNK_LARGE, MUX_SEND_PERCENT))
-        return;
-    while ((node = list_first(&m->starved))) {
-        list_remove(node);
-        stream_writable(container_of(node, struct mux_stream, starved));
-    }
-}
-
-void mux_held_changed(struct mux *m, struct mux_stream *s, size_t before)
-{
-    size_t after = stream_held(s);
-
-    m->stats.held_bytes = m->stats.held_bytes - before + after;
-    if (after < before)
-        mux_feed_starved(m);
 }
 
 void mux_set_memory_limit(struct mux *m, size_t bytes)

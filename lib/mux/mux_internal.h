@@ -9,7 +9,8 @@
 /*
  * mux_internal.h - what the files of this room share; nobody else includes it.
  *
- * mux.c       the mux, telling handlers, memory
+ * mux.c       the mux, telling handlers
+ * memory.c    who may fill how much of it
  * link.c      a link's life: greeting, PING, time, GOAWAY
  * link_in.c   frames that arrive, those of the link
  * link_out.c  what goes out, in which order (produce)
@@ -30,7 +31,9 @@
 #define MUX_WINDOW_LEAST (16u << 10)
 #define MUX_WINDOW_REST_MS 10000    /* unused that long, a window is small again */
 #define MUX_PROMISE_FACTOR 4        /* limits promised, in memory limits */
-#define MUX_SEND_PERCENT 75         /* of the memory: what programs may fill by sending */
+#define MUX_SET_ASIDE (2 * CHUNK_SMALL) /* of the memory, for each stream: one chunk each way */
+#define MUX_SEND_PERCENT 75         /* of the rest: what programs may fill by sending, */
+#define MUX_SEND_FIRST_PERCENT 100  /* and where nothing of theirs waits yet */
 #define MUX_CREDIT_STEP (64u << 10)
 #define MUX_CREDIT_TICK_MS 50
 #define MUX_HELLO_TIMEOUT_MS 10000
@@ -280,12 +283,22 @@ struct mux_stream {
 /* --- mux.c ---------------------------------------------------------------------------- */
 void mux_enter(struct mux *m, uint64_t now_ms);
 void mux_leave(struct mux *m);              /* tells what is to be told, frees dead links */
-void mux_held_changed(struct mux *m, struct mux_stream *s, size_t before);
-bool mux_has_memory(const struct mux *m, size_t more, unsigned percent);
 uint64_t mux_jittered(struct mux *m, uint64_t ms);          /* 3/4 ms .. 5/4 ms */
 void stream_tell(struct mux_stream *s, unsigned what);
-void mux_feed_starved(struct mux *m);       /* there may be memory again */
+
+/* --- memory.c ------------------------------------------------------------------------- */
 size_t stream_held(const struct mux_stream *s);
+void mux_held_changed(struct mux *m, struct mux_stream *s, size_t before);
+void mux_feed_starved(struct mux *m);       /* there may be memory again */
+bool mux_may_add_stream(const struct mux *m);
+/* Of what is not set aside. */
+bool mux_has_memory(const struct mux *m, size_t more, unsigned percent);
+bool memory_for_received(const struct mux_stream *s, size_t n);
+bool memory_is_short_for(const struct mux_stream *s);       /* no credit beyond memory_sure() */
+uint64_t memory_sure(const struct mux_stream *s);           /* up to this there is room in any case */
+size_t memory_to_send(const struct mux_stream *s);          /* size of a chunk; 0: wait */
+bool stream_is_starved(const struct mux_stream *s);         /* wants to write, and waits for memory */
+unsigned memory_datagram_percent(const struct mux_stream *s);
 
 /* --- link.c --------------------------------------------------------------------------- */
 void link_wake(struct mux_link *l);

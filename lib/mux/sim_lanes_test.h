@@ -27,7 +27,7 @@ enum fault {
     FAULT_STALLED_END, FAULT_RESET_BY_ENTRY, FAULT_RESET_BY_TARGET, FAULT_LATE_ANSWER,
     FAULT_OUTAGE,       /* no lane comes back before the graces are over */
     FAULT_IDS_END,      /* a link whose ids come to their end */
-    FAULT_REFUSED, FAULT_OLD_BOOT, FAULT_FORGED, FAULT_PRESSURE, FAULT_NO_MEMORY,
+    FAULT_REFUSED, FAULT_OLD_BOOT, FAULT_FORGED, FAULT_PRESSURE, FAULT_STUBBORN, FAULT_NO_MEMORY,
     FAULT_COUNT
 };
 
@@ -66,6 +66,7 @@ static struct sim {
     bool is_harsh;                  /* what streams need not survive happens too */
     bool is_hostile, is_playing;    /* somebody puts frames in between; just now */
     bool is_starved;                /* allocations fail: whoever needs them may end, with a reason */
+    bool is_stubborn;               /* who stands still when it is calm does so for longer */
     bool is_calm, has_moved;        /* something happened in this step */
 } sim;
 

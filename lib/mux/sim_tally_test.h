@@ -44,6 +44,7 @@ static inline void check_faults(void)
         "end stalled", "reset by entry", "reset by target", "late answer", "long outage",
         "ids used up", "refused",
         "attach to an old boot", "forged proof", "memory nearly full",
+        "half full of what stands still", "an allocation failed",
     };
 
     for (int i = 0; i < FAULT_COUNT; i++)

@@ -446,14 +446,13 @@ void stream_writable(struct mux_stream *s)
 unsigned char *mux_stream_reserve(struct mux_stream *s, size_t *ret_n)
 {
     size_t before = stream_held(s), most = writable(s), n;
-    unsigned char *at = NULL;
+    unsigned char *at;
 
     *ret_n = 0;
     s->wants_write = true;
     if (!most)
         return NULL;
-    if (mux_has_memory(s->mux, CHUNK_LARGE, MUX_SEND_PERCENT))
-        at = chunk_queue_reserve(&s->tx, &n);
+    at = chunk_queue_reserve(&s->tx, memory_to_send(s), &n);
     if (!at) {
         list_remove(&s->starved);
         list_append(&s->mux->starved, &s->starved);

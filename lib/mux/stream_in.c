@@ -157,7 +157,7 @@ static int store(struct mux_stream *s, struct span bytes)
     size_t before = stream_held(s);
     int r;
 
-    if (!mux_has_memory(s->mux, chunk_queue_cost(&s->rx, bytes.n), 100))
+    if (!memory_for_received(s, bytes.n))
         return -ENOMEM;
     r = chunk_queue_append(&s->rx, bytes);
     mux_held_changed(s->mux, s, before);
@@ -180,7 +180,7 @@ static void drop_unacked(struct mux_stream *s)
     s->mux->stats.dropped_bytes += n;
 }
 
-static void receive(struct mux_stream *s, const struct frame_data *d, bool is_at_limit)
+static void receive(struct mux_stream *s, const struct frame_data *d, uint8_t flags)
 {
     struct span fresh = span_skip(d->bytes, (size_t)(s->rx_received - d->offset));
 
@@ -196,7 +196,9 @@ static void receive(struct mux_stream *s, const struct frame_data *d, bool is_at
     s->mux->stats.bytes_in += fresh.n;
     load_carried(s, fresh.n);
     stream_tell(s, TELL_READABLE);
-    credit_received(s, is_at_limit);
+    credit_received(s, flags & FRAME_DATA_AT_LIMIT);
+    if (flags & FRAME_DATA_URGENT)
+        stream_owe(s, OWE_CREDIT);
 }
 
 static void on_data(struct mux_stream *s, const struct frame *f)
@@ -219,7 +221,7 @@ static void on_data(struct mux_stream *s, const struct frame *f)
     else if (d.offset > s->rx_received)
         stream_detach(s, REASON_GAP, "DATA", 0);
     else
-        receive(s, &d, f->flags & FRAME_DATA_AT_LIMIT);
+        receive(s, &d, f->flags);
 }
 
 static void acked(struct mux_stream *s, uint64_t received)

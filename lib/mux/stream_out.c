@@ -219,14 +219,18 @@ size_t stream_sendable(const struct mux_stream *s)
     return (size_t)(end - s->tx_sent);
 }
 
+static uint8_t data_flags(const struct mux_stream *s, uint64_t end)
+{
+    return (uint8_t)((end == s->tx_limit ? FRAME_DATA_AT_LIMIT : 0) |
+                     (end == s->tx_end && stream_is_starved(s) ? FRAME_DATA_URGENT : 0));
+}
+
 static size_t produce_data(struct mux_stream *s, struct buf *out, size_t max)
 {
     size_t n = stream_sendable(s) < max ? stream_sendable(s) : max;
-    bool is_at_limit = s->tx_sent + n == s->tx_limit;
     unsigned char *at;
 
-    frame_header_put(out, FRAME_DATA, is_at_limit ? FRAME_DATA_AT_LIMIT : 0,
-                     FRAME_OFFSET_LEN + n, s->id);
+    frame_header_put(out, FRAME_DATA, data_flags(s, s->tx_sent + n), FRAME_OFFSET_LEN + n, s->id);
     buf_put_u64(out, s->tx_sent);
     at = buf_extend(out, n);
     if (!at)

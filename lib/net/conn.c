@@ -11,11 +11,24 @@
 
 static void on_event(void *arg, unsigned events);
 static void on_held(void *arg);
+static void on_begin(void *arg);
+
+/* The kernel will not tell of the socket: its owner hears so, in a turn of its own. */
+static void cannot_wait(struct conn *c, int error)
+{
+    c->error = error;
+    if (c->state == CONN_CONNECTING || c->state == CONN_HANDSHAKE)
+        loop_defer(c->loop, &c->task, on_begin, c);
+    else if (c->state == CONN_READY)
+        loop_defer(c->loop, &c->task, on_held, c);
+    /* Else it is closing, and a timer ends that. */
+}
 
 /* What the socket has to tell us of, by state. */
 static void update(struct conn *c)
 {
     unsigned events = 0;
+    int r;
 
     switch (c->state) {
     case CONN_CONNECTING:
@@ -41,7 +54,9 @@ static void update(struct conn *c)
     case CONN_DEAD:
         return;
     }
-    watch_set(c->watch, events);
+    r = watch_set(c->watch, events);
+    if (r)
+        cannot_wait(c, r);
     if (c->has_ended)
         watch_settle(c->watch);
 }

@@ -1,7 +1,10 @@
 #include "lib/net/conn.h"
 #include "lib/net/listener.h"
+#include "lib/net/loop_internal.h"
 #include "lib/check/check.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -282,6 +285,56 @@ static void test_unix_listener(void **state)
     rmdir(path);
 }
 
+/* What is no epoll set: the kernel takes no descriptor.  Gives back the one that was there. */
+static int break_poller(struct loop *l)
+{
+    int kept = l->poller;
+
+    l->poller = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_true(l->poller >= 0);
+    return kept;
+}
+
+static void mend_poller(struct loop *l, int kept)
+{
+    close(l->poller);
+    l->poller = kept;
+}
+
+static void test_dial_without_a_watch_fails(void **state)
+{
+    AUTO(loop_freep) struct loop *l = NULL;
+    struct endpoint at;
+    struct end e = { 0 };
+    int kept;
+
+    (void)state;
+    assert_int_equal(loop_new(&l), 0);
+    assert_true(endpoint_parse(SPAN("127.0.0.1:9"), &at));
+    kept = break_poller(l);
+    assert_int_equal(conn_dial(l, &at, &plain, &handlers, &e, &e.conn), 0);
+    assert_true(loop_run_until(l, is_error, &e, 2000));
+    assert_int_equal(e.error, -EINVAL);
+    mend_poller(l, kept);
+}
+
+static void test_ready_without_a_watch_is_an_error(void **state)
+{
+    struct pair p;
+    int kept;
+
+    (void)state;
+    pair_open(&p, &plain);
+    conn_want(p.b.conn, 0);
+    kept = break_poller(p.loop);
+    conn_want(p.b.conn, CONN_READ | CONN_WRITE);
+    assert_true(loop_run_until(p.loop, is_error, &p.b, 2000));
+    assert_int_equal(p.b.error, -EINVAL);
+    assert_int_equal(conn_write(p.b.conn, "x", 1), -EINVAL);
+    mend_poller(p.loop, kept);
+    pair_close(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +348,8 @@ int main(void)
         cmocka_unit_test(test_taken_address_names_its_owner),
         cmocka_unit_test(test_only_one_process_shares),
         cmocka_unit_test(test_unix_listener),
+        cmocka_unit_test(test_dial_without_a_watch_fails),
+        cmocka_unit_test(test_ready_without_a_watch_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

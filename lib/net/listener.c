@@ -27,7 +27,8 @@ static void on_pause_over(void *arg)
 {
     struct listener *s = arg;
 
-    watch_set(s->watch, WATCH_READ);
+    if (watch_set(s->watch, WATCH_READ))
+        timer_start(s->loop, &s->timer, PAUSE_MS, on_pause_over, s);
 }
 
 static void pause_accepting(struct listener *s, int error)
@@ -206,7 +207,11 @@ int listener_open(struct loop *l, const struct listener_config *config,
     r = watch_new(l, fd, on_listening, s, &s->watch);
     if (r)
         return r;
-    watch_set(s->watch, WATCH_READ);
+    r = watch_set(s->watch, WATCH_READ);
+    if (r) {
+        watch_free(s->watch);
+        return r;
+    }
     s->loop = l;
     s->config = *config;
     s->at = config->at.kind == ENDPOINT_UNIX ? config->at : socket_local(fd);

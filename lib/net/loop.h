@@ -91,7 +91,9 @@ struct watch;
 /* The descriptor stays the caller's and has to outlive the watch. */
 MUST_CHECK int watch_new(struct loop *l, int fd, void (*fn)(void *arg, unsigned events), void *arg,
                          struct watch **ret_watch);
-void watch_set(struct watch *w, unsigned events);   /* level-triggered; 0: none */
+/* Level-triggered; 0: none.  -errno: the kernel has no room for more than it was told before; never
+ * where no new interest is added. */
+int watch_set(struct watch *w, unsigned events);
 /* Interest that was taken away is told to the kernel now: it would wake us for what is known to come. */
 void watch_settle(struct watch *w);
 /* From one thread's loop to another's: detach() at a turn's end, then attach() there and set(). */

@@ -272,6 +272,25 @@ static void test_watch_freed_in_its_callback(void **state)
     close(p.fds[1]);
 }
 
+static void test_watch_that_the_kernel_refuses(void **state)
+{
+    AUTO(loop_freep) struct loop *l = NULL;
+    struct watch *watch;
+    bool is_seen = false;
+    int fd;
+
+    (void)state;
+    assert_int_equal(loop_new(&l), 0);
+    fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);      /* a file is always ready: EPERM */
+    assert_true(fd >= 0);
+    assert_int_equal(watch_new(l, fd, on_pipe, NULL, &watch), 0);
+    assert_int_equal(watch_set(watch, WATCH_READ), -EPERM);
+    assert_int_equal(watch_set(watch, 0), 0);
+    assert_false(loop_run_until(l, is_true, &is_seen, 20));
+    watch_free(watch);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_signal),
         cmocka_unit_test(test_reap),
         cmocka_unit_test(test_watch_freed_in_its_callback),
+        cmocka_unit_test(test_watch_that_the_kernel_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,7 +84,11 @@ int netwatch_new(struct loop *l, void (*fn)(void *arg), void *arg, struct netwat
         netwatch_free(n);
         return r;
     }
-    watch_set(n->watch, WATCH_READ);
+    r = watch_set(n->watch, WATCH_READ);
+    if (r) {
+        netwatch_free(n);
+        return r;
+    }
     *ret_watch = n;
     return 0;
 }

@@ -22,17 +22,34 @@ struct watch {
     bool is_freed;
 };
 
-static void arm(struct watch *w, unsigned events)
+/* What is taken away, the kernel refuses only where it has not got it, or by an accident that passes. */
+#define DEL_TRIES 3
+
+static int tell_kernel(struct watch *w, int op, unsigned events)
 {
     struct epoll_event e = {
         .events = (events & WATCH_READ ? EPOLLIN : 0) | (events & WATCH_WRITE ? EPOLLOUT : 0),
         .data.ptr = w,
     };
-    int op = !events ? EPOLL_CTL_DEL : w->armed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 
-    w->armed = (uint8_t)events;
-    if (epoll_ctl(w->loop->poller, op, w->fd, &e) && op == EPOLL_CTL_ADD)
-        abort();                /* no memory in the kernel: a connection nobody would hear of */
+    for (int i = 0; i < (op == EPOLL_CTL_DEL ? DEL_TRIES : 1); i++) {
+        if (epoll_ctl(w->loop->poller, op, w->fd, &e) == 0)
+            return 0;
+    }
+    return -errno;
+}
+
+/* Refused: what was armed stays so. */
+static int arm(struct watch *w, unsigned events)
+{
+    int op = !events ? EPOLL_CTL_DEL : w->armed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    int r = tell_kernel(w, op, events);
+
+    if (op == EPOLL_CTL_DEL && (r == -ENOENT || r == -EBADF))
+        r = 0;
+    if (!r)
+        w->armed = (uint8_t)events;
+    return r;
 }
 
 static void on_event(struct watch *w, uint32_t events)
@@ -43,9 +60,21 @@ static void on_event(struct watch *w, uint32_t events)
     if (events & (EPOLLERR | EPOLLHUP))
         seen |= w->wanted;
     if (w->armed & ~w->wanted && (seen & ~w->wanted || !w->wanted))
-        arm(w, w->wanted);
+        (void)arm(w, w->wanted);        /* refused: it is seen again */
     if (seen & w->wanted)
         w->fn(w->arg, seen & w->wanted);
+}
+
+static void on_reap(struct loop_reap *reap)
+{
+    free(container_of(reap, struct watch, reap));
+}
+
+/* As long as the kernel has its address it stays. */
+static void forget(struct watch *w)
+{
+    if (!w->armed || !arm(w, 0))
+        loop_reap(w->loop, &w->reap, on_reap);
 }
 
 static void on_poller(uv_poll_t *handle, int status, int what)
@@ -60,6 +89,8 @@ static void on_poller(uv_poll_t *handle, int status, int what)
 
         if (!w->is_freed)       /* by a handler of this turn: it is reaped at its end */
             on_event(w, events[i].events);
+        else if (w->armed)
+            forget(w);
     }
 }
 
@@ -106,18 +137,17 @@ int watch_new(struct loop *l, int fd, void (*fn)(void *arg, unsigned events), vo
     return 0;
 }
 
-void watch_set(struct watch *w, unsigned events)
+int watch_set(struct watch *w, unsigned events)
 {
     w->wanted = (uint8_t)events;
-    if (events & ~(unsigned)w->armed)
-        arm(w, events);
+    return events & ~(unsigned)w->armed ? arm(w, events) : 0;
 }
 
 /* No event of this turn is under way any more, and the kernel gives none from here on. */
 void watch_detach(struct watch *w)
 {
     if (w->armed)
-        arm(w, 0);
+        (void)arm(w, 0);
     w->wanted = 0;
     w->loop = NULL;
 }
@@ -130,12 +160,7 @@ void watch_attach(struct watch *w, struct loop *l)
 void watch_settle(struct watch *w)
 {
     if (w->armed & ~w->wanted)
-        arm(w, w->wanted);
-}
-
-static void on_reap(struct loop_reap *reap)
-{
-    free(container_of(reap, struct watch, reap));
+        (void)arm(w, w->wanted);
 }
 
 void watch_free(struct watch *w)
@@ -143,7 +168,5 @@ void watch_free(struct watch *w)
     if (!w || w->is_freed)
         return;
     w->is_freed = true;
-    if (w->armed)
-        arm(w, 0);
-    loop_reap(w->loop, &w->reap, on_reap);
+    forget(w);
 }

@@ -1,4 +1,4 @@
-# it holds many streams that nobody reads in a small cgroup, refuses more with a code, and gives all back
+# it holds many streams that nobody reads in a small cgroup, refuses more with a code, serves those that are read, and gives all back
 # timeout: 300
 import concurrent.futures
 import os
@@ -6,15 +6,18 @@ import pathlib
 import resource
 import socket
 import threading
+import time
 
 from attack import metric, resident_kib
 from clients import Refused, connect
+from crowd import Crowd
 from harness import check, wait_until
 from inside import Pattern, receive_to_end, send_pattern
 from up import Up, closed_network, is_sanitized
 
 STALLED, IDLE = int(os.environ.get("ADIT_STALLED", "1500")), int(os.environ.get("ADIT_IDLE", "500"))
 SIZE, REST_S = int(os.environ.get("ADIT_SIZE", "64000000")), float(os.environ.get("ADIT_REST_S", "2"))
+BATCH, QUIET_S, PATIENCE_S = 500, 1.5, 60   # patience: without one byte
 CGROUP_MIB, LIMIT_MIB = 256, int(os.environ.get("ADIT_LIMIT_MIB", "96"))
 GROUP = pathlib.Path("/sys/fs/cgroup/memory") / f"adit-{os.getpid()}-{os.readlink('/proc/self/ns/net')[5:-1]}"
 OPTIONS = {"ADIT_RELAY_MEMORY_LIMIT": f"{LIMIT_MIB}M", "ADIT_RELAY_VISITS_MAX": "20000",
@@ -38,12 +41,6 @@ class Cgroup:
         return int(status.split("VmHWM:")[1].split()[0]) >> 10
 
 
-def pour(connection):
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    while True:
-        connection.sendall(bytes(1 << 16))
-
-
 def download(connection):
     send_pattern(connection, "big", SIZE)
 
@@ -51,7 +48,7 @@ def download(connection):
 def open_one(port, credential):
     """A stream, or the code of its refusal."""
     try:
-        return connect(f"files.corp.test:{port}", credential)
+        return connect(f"files.corp.test:{port}", credential, receive_buffer=4096)
     except Refused as refused:
         return refused.reason
 
@@ -62,6 +59,52 @@ def open_many(n, port, credential):
     streams, codes = [s for s in made if not isinstance(s, str)], [c for c in made if isinstance(c, str)]
     check(set(codes) <= {"overload"}, set(codes))
     return streams, len(codes)
+
+
+def held_bytes():
+    held = metric("adit_relay_held_bytes")
+    check(held <= LIMIT_MIB << 20, held)
+    return held
+
+
+def wait_for_quiet():
+    """Until nothing more comes to be held: the crowd has filled what it may, workers have shared."""
+    last, since = None, 0
+
+    def is_quiet():
+        nonlocal last, since
+        now = held_bytes()
+        if now != last:
+            last, since = now, time.monotonic()
+        return time.monotonic() - since > QUIET_S
+    wait_until(is_quiet, 60, lambda: ("the crowd fills what it may", last))
+
+
+def stall_many(port, credential):
+    """Streams that nobody reads, until STALLED of them were tried: (streams, how many were refused)."""
+    streams, refused = [], 0
+    while len(streams) + refused < STALLED:
+        more, no = open_many(BATCH, port, credential)
+        streams, refused = streams + more, refused + no
+        wait_for_quiet()
+    return streams, refused
+
+
+def transfers(down, up_):
+    """Whole, both ways, while all others stand still."""
+    def send():
+        up_.sendall(b"hash\n")
+        send_pattern(up_, "up", SIZE // 16)
+        up_.shutdown(socket.SHUT_WR)
+    for s in (down, up_):
+        s.settimeout(PATIENCE_S)
+    sender = threading.Thread(target=send)
+    sender.start()
+    check(receive_to_end(down) == (SIZE, Pattern("big", SIZE).sha256()), "the download is not whole")
+    sender.join()
+    answer = b"".join(iter(lambda: up_.recv(100), b"")).decode().split()
+    check(answer == [str(SIZE // 16), Pattern("up", SIZE // 16).sha256()], "the upload is not whole", answer)
+    leave([down, up_])
 
 
 def leave(streams):
@@ -76,13 +119,13 @@ def given_back(relay, before_kib):
 
 
 def scenario(up):
-    inside, _, _ = closed_network(up)
-    inside.serve(pour, 7001)
+    inside, _, far = closed_network(up)
+    crowds = [Crowd(inside, 7001, "pour"), Crowd(inside, 7003, "hold")]
     inside.serve(download, 7002)
     relay, credential, refused = up.pid("adit-relay"), up.curlrc(), metric("adit_relay_refused_total")
     group, before_kib = Cgroup(relay), resident_kib(relay)
 
-    idle, none = open_many(IDLE, 7000, credential)
+    idle, none = open_many(IDLE, 7003, credential)
     check(len(idle) == IDLE and metric("adit_relay_held_bytes") == 0, len(idle), "an idle stream holds a buffer")
     threading.Event().wait(REST_S)
     check(metric("adit_relay_streams") == IDLE, "idle streams were lost")
@@ -90,19 +133,22 @@ def scenario(up):
     leave(idle)
     given_back(relay, before_kib)
 
-    big = connect("files.corp.test:7002", credential)
-    stalled, overloads = open_many(STALLED, 7001, credential)
+    down, up_ = connect("files.corp.test:7002", credential), connect("files.corp.test:7000", credential)
+    stalled, overloads = stall_many(7001, credential)
     check(len(stalled) > 200, len(stalled), "streams were refused too early")
-    check(metric("adit_relay_held_bytes") <= LIMIT_MIB << 20, metric("adit_relay_held_bytes"))
     check(metric("adit_relay_refused_total") - refused == overloads, "a refusal was not counted", overloads)
-    print(f"{len(stalled)} stalled, {overloads} refused, held {metric('adit_relay_held_bytes') / 1e6:.0f} MB, "
-          f"at most {group.most_mib()} MiB of {CGROUP_MIB}")
+    held, began = held_bytes(), time.monotonic()
+    check(overloads and held > 0.4 * (LIMIT_MIB << 20), overloads, held, "the memory is not full")
+    transfers(down, up_)
+    print(f"{len(stalled)} stalled, {overloads} refused, held {held / 1e6:.0f} MB, at most {group.most_mib()} MiB of "
+          f"{CGROUP_MIB}; {SIZE / 1e6:.0f} MB down and {SIZE / 16e6:.0f} MB up past them in {time.monotonic() - began:.0f} s")
     check(group.most_mib() < CGROUP_MIB or is_sanitized(), group.most_mib())
-    check(up.pid("adit-relay") == relay, "the relay was killed")
-    leave(stalled)                          # a download that waited for memory goes on, whole
-    check(receive_to_end(big) == (SIZE, Pattern("big", SIZE).sha256()), "the download is not whole")
-    big.close()
+    wait_until(lambda: metric("adit_relay_streams") == len(stalled), 20, "no stalled stream was killed, and none is left")
+    check(up.pid("adit-relay") == relay and far.process.process.poll() is None, "a program was killed")
+    leave(stalled)
     given_back(relay, before_kib)
+    for crowd in crowds:
+        crowd.process.kill()
 
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (20000, 20000))
