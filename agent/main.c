@@ -44,7 +44,7 @@
     X(MSEC, udp_idle_ms, "2m", 0, 604800000, 0, "the same for a stream of datagrams; the relay's udp_idle_ms is shorter") \
     X(MSEC, drain_ms, "30s", 0, 3600000, OPTION_RELOAD, "how long living streams may finish at stop")           \
     X(INT, lanes_max, "4", 1, 16, 0, "links to one relay under load, at most one for each of its workers; 1: one always") \
-    X(SIZE, lane_rate, "32M", 4096, 68719476736, 0, "bytes a second on each link that are worth one more")      \
+    X(SIZE, lane_rate, "128M", 4096, 68719476736, 0, "bytes a second on each link that are worth one more")      \
     X(MSEC, lane_rest_ms, "10s", 100, 3600000, 0, "a link more than the load needs goes after that long")       \
     X(INT, streams_max, "20000", 1, 1000000, 0, "streams at a time; beyond: overload")              \
     X(SIZE, memory_limit, "256M", 1048576, 68719476736, 0, "bytes held in all streams")             \

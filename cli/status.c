@@ -88,8 +88,10 @@ static void show_agent(const struct json_value *agent, int64_t revision)
 
     (void)revision;
     json_get_bool(agent, "connected", &connected);
-    printf("  agent  " SPAN_FMT "  %s  last seen " SPAN_FMT "\n", SPAN_ARG(str_at(agent, "name")),
-           connected ? "connected" : "away", SPAN_ARG(str_at(agent, "last_seen_at")));
+    printf("  agent  " SPAN_FMT "  %s  last seen " SPAN_FMT "  %lld links  %lld streams\n",
+           SPAN_ARG(str_at(agent, "name")), connected ? "connected" : "away",
+           SPAN_ARG(str_at(agent, "last_seen_at")), (long long)int_at(agent, "links"),
+           (long long)int_at(agent, "streams"));
 }
 
 static void show_list(struct session *s, const char *path, int64_t revision,

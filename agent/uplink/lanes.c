@@ -3,7 +3,7 @@
 #include <string.h>
 
 #define LANE_TRIES 8                /* in a row, to find a worker without a link of ours */
-#define LANE_WAIT_MS 10000          /* then; twice as long each time, up to this: */
+#define LANE_WAIT_MS 1000           /* then, or after a failure; twice as long each time, up to this: */
 #define LANE_WAIT_MAX_MS 160000
 #define LANE_MOVE_MS 30000          /* for the streams of a lane that is closed */
 
@@ -98,8 +98,17 @@ void lane_up(struct path *p, struct lane *lane)
     memset(&p->lane_left, 0, sizeof(p->lane_left));
     p->lane_tries = 0;
     p->lane_wait_ms = 0;
+    p->is_replacing = false;
     p->uplink->stats.lanes_opened++;
     LOG(INFO, "lane.up", S("relay", p->addr), N("worker", lane->worker), U("lanes", lanes_up(p)));
+}
+
+/* At once: the rest may be as dead and not know it yet.  The load decides whether it stays. */
+static void replace(struct path *p)
+{
+    p->is_replacing = true;
+    if (!p->uplink->drain_until_ms && p->tunnel && tunnel_is_up(p->tunnel))
+        open_one(p, loop_now_ms(p->uplink->config.loop));
 }
 
 /* Told to whoever has it there when something is dialled again. */
@@ -108,6 +117,7 @@ static void lane_lost(struct path *p, struct lane *lane, enum reason why, const 
     p->lane_left = lane->left;
     p->uplink->stats.lost[why]++;
     LOG(WARNING, "lane.down", S("relay", p->addr), N("worker", lane->worker), R("reason", why), S("detail", text));
+    replace(p);
 }
 
 static void lane_missed(struct path *p, struct lane *lane)
@@ -117,6 +127,21 @@ static void lane_missed(struct path *p, struct lane *lane)
         wait_longer(p);
     else if (p->tunnel && tunnel_is_up(p->tunnel) && !p->uplink->drain_until_ms)
         lane_dial(p, lane);
+}
+
+/* Who does not know the session any more has lost the first link, too, or forgets too soon: a
+ * certificate will do. */
+static void lane_failed(struct path *p, struct lane *lane, enum reason why, const char *text)
+{
+    bool is_news = why == REASON_BAD_PROOF && !p->is_session_over;
+
+    p->is_session_over |= is_news;
+    p->uplink->stats.lost[why]++;
+    LOG(INFO, "lane.failed", S("relay", p->addr), R("reason", why), S("detail", text));
+    if (is_news && p->tunnel && tunnel_is_up(p->tunnel) && !p->uplink->drain_until_ms)
+        lane_dial(p, lane);
+    else
+        wait_longer(p);
 }
 
 void lane_down(struct path *p, struct lane *lane, enum reason why, const char *text)
@@ -132,11 +157,7 @@ void lane_down(struct path *p, struct lane *lane, enum reason why, const char *t
     } else if (gone.left.text[0]) {
         lane_lost(p, &gone, why, text);
     } else {
-        p->is_session_over |= why == REASON_BAD_PROOF;
-        p->uplink->stats.lost[why]++;
-        wait_longer(p);
-        LOG(INFO, "lane.failed", S("relay", p->addr), R("reason", why), S("detail", text),
-            U("again_ms", p->lane_wait_ms));
+        lane_failed(p, lane, why, text);
     }
 }
 
@@ -154,6 +175,7 @@ bool lanes_take_place(struct path *p)
         p->is_moving = false;
         p->up_at_ms = loop_now_ms(p->uplink->config.loop);
         *lane = (struct lane){ 0 };
+        replace(p);
         return true;
     }
     return false;
@@ -234,6 +256,8 @@ void lanes_look(struct path *p, uint64_t now_ms)
         return;
     switch (lane_rule_judge(&p->rule, &load, now_ms)) {
     case LANE_KEEP:
+        if (p->is_replacing)
+            open_one(p, now_ms);
         return;
     case LANE_OPEN:
         open_one(p, now_ms);

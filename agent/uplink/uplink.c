@@ -276,7 +276,7 @@ static void first_up(struct path *p, const struct tunnel_hello *hello)
 {
     p->workers = hello->workers ? hello->workers : 1;
     p->worker = hello->worker;
-    p->is_session_over = false;
+    p->is_session_over = p->is_replacing = false;
     lanes_close_at(p, p->worker);   /* of those that outlived the link before */
 }
 

@@ -43,6 +43,7 @@ struct path {                       /* to one address */
     uint64_t lane_again_ms, lane_wait_ms;
     struct ulid lane_left;          /* as `left`, of the link that was lost last while others were up */
     bool is_session_over;           /* the relay knows it no longer */
+    bool is_replacing;              /* a link was lost and is not there again */
 };
 
 struct uplink {

@@ -65,7 +65,8 @@ PEERS = {
 
 # Adit, as adit up runs it: log level info, policy, metrics, authentication, events to the control
 # plane.  Only limits that the measurement would hit are raised.
-ADIT = {"adit-connect": dict(door_kind="connect", port=8080), "adit-socks": dict(door_kind="socks", port=1080)}
+ADIT = {"adit-connect": dict(door_kind="connect", port=8080), "adit-socks": dict(door_kind="socks", port=1080),
+        "adit-one-link": dict(door_kind="connect", port=8080, agent_words=" --lanes-max 1")}
 ADIT_CONTROL = ("{adit}/adit-controlplane --data-dir {dir}/controlplane --api-listen 127.0.0.1:8443"
                 " --internal-listen 127.0.0.1:8444 --admin-listen 127.0.0.1:9100"
                 " --relay-addrs wss://127.0.0.1:7443")

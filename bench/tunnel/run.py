@@ -104,7 +104,8 @@ class Adit(Tunnel):
     """Enrolled by adit up, then its programs one by one, so that each can be killed."""
 
     def __init__(self, name, row, place, number):
-        super().__init__(name, dict(row, door=str(row["port"]), ready="7443", server=ADIT_RELAY, agent=ADIT_AGENT),
+        agent = ADIT_AGENT + row.get("agent_words", "")
+        super().__init__(name, dict(row, door=str(row["port"]), ready="7443", server=ADIT_RELAY, agent=agent),
                          place, number)
         self.words["adit"] = place.adit_bin
         self.control = None

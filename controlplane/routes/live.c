@@ -34,6 +34,7 @@ static int add_agent(struct live *live, const struct live_relay *relay,
         .at_ms = relay->at_ms,
         .rtt_us = doc_int(row, "rtt_us"),
         .streams = doc_int(row, "streams"),
+        .links = json_get(row, "links") ? doc_int(row, "links") : 1,
         .proved_ms = doc_int(row, "proved_ms"),
         .is_connected = relay->is_connected,
     });
@@ -75,7 +76,7 @@ static int add_presence(void *ctx, const struct ulid *agent, struct span doc, in
     if (!doc_bool(v, "is_up"))
         return 0;
     return append_agent(live, &(struct live_agent){
-        .agent = *agent, .relay = relay_id, .at_ms = at_ms, .rtt_us = doc_int(v, "rtt_us"),
+        .agent = *agent, .relay = relay_id, .at_ms = at_ms, .rtt_us = doc_int(v, "rtt_us"), .links = 1,
         .is_connected = true,
     });
 }

@@ -27,6 +27,7 @@ struct live_relay {
 struct live_agent {                     /* one row for each relay that holds it */
     struct ulid agent, relay;
     int64_t at_ms, rtt_us, streams, proved_ms;
+    int64_t links;                      /* to that relay */
     bool is_connected;                  /* its relay is */
 };
 

@@ -138,6 +138,28 @@ static void put_presence(struct view *v, struct json_writer *w, bool is_connecte
         json_put_text(w, "version", version && version[0] ? version : NULL);
 }
 
+static bool is_held(const struct live_agent *a, const struct store_object *o)
+{
+    return a->is_connected && span_eq(ulid_span(&a->agent), ulid_span(&o->id));
+}
+
+/* Over all relays, as they told last. */
+static void put_load(const struct view *v, const struct store_object *o, struct json_writer *w)
+{
+    int64_t links = 0, streams = 0;
+
+    for (size_t i = 0; i < v->live.agent_count; i++) {
+        const struct live_agent *a = &v->live.agents[i];
+
+        links += is_held(a, o) ? a->links : 0;
+        streams += is_held(a, o) ? a->streams : 0;
+    }
+    if (view_wants(v, "links"))
+        json_put_int(w, "links", links);
+    if (view_wants(v, "streams"))
+        json_put_int(w, "streams", streams);
+}
+
 static int put_agent(struct view *v, const struct store_object *o, struct json_writer *w)
 {
     int r = need_live(v);
@@ -147,13 +169,14 @@ static int put_agent(struct view *v, const struct store_object *o, struct json_w
         return r;
     put_presence(v, w, agent && agent->is_connected, agent ? agent->at_ms - agent->proved_ms : 0,
                  NULL);
+    put_load(v, o, w);
     if (!view_wants(v, "relays"))
         return 0;
     json_open_array(w, "relays");
     for (size_t i = 0; i < v->live.agent_count; i++) {
         const struct live_agent *a = &v->live.agents[i];
 
-        if (!a->is_connected || !span_eq(ulid_span(&a->agent), ulid_span(&o->id)))
+        if (!is_held(a, o))
             continue;
         json_open_object(w, NULL);
         json_put_text(w, "id", a->relay.text);

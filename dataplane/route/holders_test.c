@@ -260,6 +260,70 @@ static void test_left_elsewhere(void **state)
     town_close(&t);
 }
 
+static void test_load(void **state)
+{
+    static const struct {
+        const char *it;
+        uint32_t here, there;
+        int want;
+    } rows[] = {
+        { "stays where there is no more than there", 20, 20, -1 },
+        { "stays for a few more", 10, 1, -1 },
+        { "goes where there is less than half, and some", 11, 1, 1 },
+        { "stays where that is not less than half", 30, 11, -1 },
+        { "goes for many", 31, 11, 1 },
+    };
+    const struct ulid id = uid(100);
+    struct berth *here, *there;
+    struct held_agent *a;
+    struct holders worker;
+    struct roster *roster;
+    unsigned to = 7;
+    struct town t;
+
+    (void)state;
+    town_open(&t);
+    assert_int_equal(roster_new(2, 4, &roster), 0);
+    holders_init(&worker, roster, 0, 4);
+    for (unsigned i = 0; i < 2; i++) {
+        link_up(&t, i, 20, 1);
+        add_to(&worker, &t, i);
+    }
+    a = holders_find(&worker, &id);
+    here = &a->seat->berths[0];
+    there = &a->seat->berths[1];
+
+    check_row("goes nowhere while the other worker has no link");
+    here->streams = 1000;
+    assert_int_equal(holders_measure(&worker, a, t.now_ms, &to), 0);
+    assert_int_equal(holders_lighter(&worker, a, t.now_ms), -1);
+
+    there->links = 1;
+    there->usable_ms = t.now_ms;
+    assert_int_equal(holders_measure(&worker, a, t.now_ms, &to), 0);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        check_row(rows[i].it);
+        here->streams = rows[i].here;
+        there->streams = rows[i].there;
+        assert_int_equal(holders_lighter(&worker, a, t.now_ms), rows[i].want);
+    }
+
+    check_row("does not go over a link that was not proved for long");
+    assert_int_equal(holders_lighter(&worker, a, t.now_ms + ROSTER_PROOF_REST_MS), -1);
+
+    check_row("knows which of its links is about to be closed");
+    assert_false(holders_has_closing(a));
+    holders_drain(&worker, &id, t.ours[0].tunnel, true);
+    assert_true(holders_has_closing(a));
+    assert_true(holders_is_closing(a, tunnel_link(t.ours[0].tunnel)));
+    assert_false(holders_is_closing(a, tunnel_link(t.ours[1].tunnel)));
+    assert_ptr_equal(holders_link(a, t.now_ms), tunnel_link(t.ours[1].tunnel));
+    here->streams = 0;
+    holders_deinit(&worker);
+    roster_free(roster);
+    town_close(&t);
+}
+
 static void test_bounds(void **state)
 {
     bool was_replaced;
@@ -404,7 +468,8 @@ static void test_sessions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lanes), cmocka_unit_test(test_left), cmocka_unit_test(test_left_elsewhere), cmocka_unit_test(test_bounds), cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_lanes), cmocka_unit_test(test_left), cmocka_unit_test(test_left_elsewhere),
+        cmocka_unit_test(test_load), cmocka_unit_test(test_bounds), cmocka_unit_test(test_replaced),
         cmocka_unit_test(test_routing), cmocka_unit_test(test_sessions),
     };
 

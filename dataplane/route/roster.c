@@ -282,11 +282,12 @@ struct seat *roster_find(struct roster_reader *reader, const struct ulid *agent)
 
 static void write_seat(struct json_writer *w, const struct seat *s)
 {
-    uint32_t streams = 0, rtt_us = 0;
+    uint32_t streams = 0, rtt_us = 0, links = 0;
 
     for (unsigned i = 0; i < s->berth_count; i++) {
         uint32_t rtt = atomic_load(&s->berths[i].rtt_us);
 
+        links += atomic_load(&s->berths[i].links);
         streams += atomic_load(&s->berths[i].streams);
         if (rtt && (!rtt_us || rtt < rtt_us))
             rtt_us = rtt;
@@ -295,6 +296,8 @@ static void write_seat(struct json_writer *w, const struct seat *s)
     json_put_str(w, "id", ulid_span(&s->id));
     json_put_int(w, "rtt_us", rtt_us);
     json_put_int(w, "streams", streams);
+    if (links > 1)
+        json_put_int(w, "links", links);
     json_close_object(w);
 }
 

@@ -64,7 +64,7 @@ void roster_free(struct roster *r);
 DEFINE_FREEP(roster, roster_free)
 unsigned roster_workers(const struct roster *r);
 size_t roster_count(struct roster *r);
-/* {"id", "rtt_us", "streams"} of each, for GET /internal/v1/applied. */
+/* {"id", "rtt_us", "streams", "links"?} of each, for GET /internal/v1/applied. */
 void roster_write_agents(struct roster *r, struct buf *out);
 
 /* Who works there; `fn` is called on its loop after something changed; many changes may be one call.

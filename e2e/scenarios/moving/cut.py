@@ -1,6 +1,7 @@
 # it keeps every transfer whole, in both directions, while the agent's link is cut under it again and again
 # timeout: 300
 import os
+import pathlib
 import random
 import threading
 import time
@@ -14,7 +15,9 @@ from up import Up
 
 CUTS = int(os.environ.get("ADIT_CUTS", "60"))
 BUDGET_S = float(os.environ.get("ADIT_BUDGET_S", "20"))
-TRANSFERS, SIZE = 12, 3_000_000
+TRANSFERS, SIZE = int(os.environ.get("ADIT_TRANSFERS", "12")), 3_000_000
+LANES = int(os.environ.get("ADIT_CUT_LANES", "0"))      # 0: two wires; else one, with so many lanes of a session
+VAR, AGENT = pathlib.Path("/tmp/var"), 9109
 SILENT_EVERY = int(os.environ.get("ADIT_SILENT_EVERY", "15"))   # one cut in so many is a silent one
 
 
@@ -36,12 +39,24 @@ def transfer(credential, n):
         return None if got == [str(SIZE), pattern.sha256()] else (n, got)
 
 
+def lane_options():
+    """One address, and further links to it as soon as there is a little load."""
+    return ["--lane-rate", "256K", "--lane-rest-ms", "60s", "--admin-listen", f"127.0.0.1:{AGENT}"] if LANES else []
+
+
+def is_whole(wire):
+    return wire.live() and (not LANES or metric("adit_agent_links", AGENT) >= LANES)
+
+
+if LANES:
+    VAR.mkdir(mode=0o700)
+    (VAR / "relay.yaml").write_text(f"workers: {LANES}\n")
 with Up() as up:
-    inside, wires = Inside(), [Wire(9701), Wire(9702)]
+    inside, wires = Inside(), [Wire(9701)] if LANES else [Wire(9701), Wire(9702)]
     Dns(inside, {"files.corp.test": [THERE_IP]})
     inside.serve(line_server, 7000)
-    up.add_agent("inner", "--dns-servers", THERE_IP, "--relays", "127.0.0.1:9701,127.0.0.1:9702",
-                 group="inner")
+    up.add_agent("inner", "--dns-servers", THERE_IP, "--relays",
+                 ",".join(f"127.0.0.1:{9701 + i}" for i in range(len(wires))), *lane_options(), group="inner")
     up.allow("inner", ["*.corp.test"], ["1-65535"], agent_group="inner")
     credential, chance = up.curlrc(), random.Random(int(os.environ.get("ADIT_SEED", "1")))
     state = {"over": False, "done": 0, "wrong": []}
@@ -65,16 +80,18 @@ with Up() as up:
     for cut in range(CUTS):
         if time.monotonic() - began > BUDGET_S:
             break
-        wire = wires[chance.randrange(2)]
-        wait_until(lambda: wire.pairs, 40, "the agent comes back")
+        wire = wires[chance.randrange(len(wires))]
+        wait_until(lambda: is_whole(wire), 60, "the agent comes back, with all lanes")
         before = sum(w.carried for w in wires)
         goal = before + chance.randrange(2_000_000)
         wait_until(lambda: sum(w.carried for w in wires) > goal, 60, "bytes flow again")
-        if cut % SILENT_EVERY == SILENT_EVERY // 2 and wire.pairs:
-            wire.silence()
+        links = wire.live()
+        which = chance.sample(links, min(1, len(links))) if LANES else links
+        if cut % SILENT_EVERY == SILENT_EVERY // 2 and which:
+            wire.silence(*which)
             kinds["silent"] += 1
-        else:
-            kinds["reset"] += wire.reset() > 0
+        elif which:
+            kinds["reset"] += wire.reset(*which)
         check(not state["wrong"], state["wrong"][:4])
     state["over"] = True
     for thread in threads:
@@ -85,3 +102,4 @@ with Up() as up:
     count = int(metric("adit_relay_streams_moved_total"))
     print(f"{kinds}, {state['done']} transfers whole, {count} moves, {time.monotonic() - began:.0f} s")
     check(count > 0, "no stream moved")
+    check(not LANES or metric("adit_agent_lanes_opened_total", AGENT) >= kinds["reset"] / 2, "lanes were opened")

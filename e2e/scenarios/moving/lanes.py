@@ -4,6 +4,7 @@ import hashlib
 import os
 import pathlib
 import socket
+import subprocess
 import threading
 import time
 
@@ -12,7 +13,7 @@ from clients import connect
 from cutter import Wire
 from harness import check, wait_until
 from inside import THERE_IP, Dns, Inside, Pattern
-from up import Up
+from up import BIN, Up
 
 VAR, AGENT = pathlib.Path("/tmp/var"), 9109
 WORKERS = int(os.environ.get("ADIT_LANES", "2"))
@@ -93,6 +94,12 @@ def share(wire, goal):
     return min(carried) / sum(carried), len(links)
 
 
+def status():
+    """What adit status says of the agent; relays report every 10 s."""
+    said = subprocess.run([BIN / "adit", "status", "--var", VAR], capture_output=True, text=True).stdout
+    return "".join(line for line in said.splitlines() if "agent  inner" in line)
+
+
 def lanes():
     return metric("adit_agent_lanes", AGENT)
 
@@ -118,6 +125,7 @@ with Up() as up:
     part, links = share(wire, 16 << 20)
     print(f"least share of {links} links: {part:.0%}")
     check(links == WORKERS and part >= 0.5 / WORKERS, links, part)
+    wait_until(lambda: f"{WORKERS} links  {STREAMS} streams" in status(), 30, lambda: ("adit status shows them", status()))
 
     for number, kind in enumerate(CUTS):
         longest_pause()

@@ -37,6 +37,7 @@ struct pair {
     enum reason verdict;                /* REASON_NONE: accept */
     bool is_verdict_late;
     bool is_agent_up, is_agent_down, is_relay_down;
+    bool is_unwanted;                   /* the agent ends it when it has read the relay's HELLO */
     enum reason agent_why, relay_why;
     char agent_text[320];
     unsigned notices;
@@ -261,7 +262,18 @@ static void agent_on_notice(void *user, struct tunnel *t, unsigned kind, uint64_
 static const struct tunnel_handlers relay_handlers = {
     .on_credential = relay_on_credential, .on_up = relay_on_up, .on_down = relay_on_down,
 };
+static inline bool agent_on_greeted(void *user, struct tunnel *t, const struct tunnel_hello *hello)
+{
+    const struct pair *p = user;
+
+    assert_ptr_equal(t, p->dialled);
+    assert_int_equal(hello->workers, 3);
+    assert_int_equal(hello->worker, 2);
+    return !p->is_unwanted;
+}
+
 static const struct tunnel_handlers agent_handlers = {
+    .on_greeted = agent_on_greeted,
     .on_up = agent_on_up, .on_down = agent_on_down, .on_notice = agent_on_notice,
 };
 
@@ -328,7 +340,8 @@ static inline void pair_open(struct pair *p, const struct pair_options *o)
         pair_make_tls(p, o);
     pair_make_muxes(p, o->hello_ms);
     p->relay_self = (struct tunnel_self){
-        .id = random_ulid(1), .name = "relay", .boot_id = random_ulid(2), .streams_max = 1000
+        .id = random_ulid(1), .name = "relay", .boot_id = random_ulid(2), .streams_max = 1000,
+        .workers = 3, .worker = 2,
     };
     p->agent_self = (struct tunnel_self){
         .id = random_ulid(3), .name = "agent", .boot_id = random_ulid(4), .starts = 1

@@ -153,6 +153,30 @@ static void test_wrong_parties(void **state)
     }
 }
 
+static bool are_both_down(void *arg)
+{
+    const struct pair *p = arg;
+
+    return p->is_agent_down && tunnel_server_stats(p->server)->handshakes == 0;
+}
+
+static void test_unwanted(void **state)
+{
+    struct pair p;
+
+    (void)state;
+    check_row("ends without a word, and before its credential, what it does not want");
+    pair_open(&p, &mutual);
+    p.is_unwanted = true;
+    pair_dial(&p);
+    assert_true(loop_run_until(p.loop, are_both_down, &p, 5000));
+    assert_int_equal(p.agent_why, REASON_NONE);
+    assert_false(p.is_agent_up);
+    assert_false(p.has_shown);
+    assert_null(p.up);
+    pair_close(&p);
+}
+
 static void test_nobody_listens(void **state)
 {
     struct pair p;
@@ -224,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_notice),
         cmocka_unit_test(test_session),
         cmocka_unit_test(test_wrong_parties),
+        cmocka_unit_test(test_unwanted),
         cmocka_unit_test(test_nobody_listens),
         cmocka_unit_test(test_close_while_dialling),
         cmocka_unit_test(test_server_is_freed_under_load),
