@@ -94,7 +94,7 @@ static int next_page(struct listing *l, struct api_answer *ret_answer)
     if (!rest_send(l->ask, &(struct api_request){ .method = "GET", .path = buf_text(&path.text) }, ret_answer))
         return EXIT_CANNOT;
     if (!api_is_ok(ret_answer) || !ret_answer->body || !json_get(ret_answer->body, "items"))
-        return problem_show(l->ask, l->ask->word_count ? l->ask->words[0] : NULL, ret_answer);
+        return problem_show(&l->ask->flags, l->ask->resource->word, l->ask->word_count ? l->ask->words[0] : NULL, ret_answer);
     json_get_str(ret_answer->body, "next_cursor", &cursor);
     if (!span_copy(cursor, l->cursor, sizeof(l->cursor)))
         l->cursor[0] = '\0';
@@ -224,7 +224,7 @@ int act_verify(struct ask *ask)
     if (!rest_send(ask, &request, &answer))
         return EXIT_CANNOT;
     if (!api_is_ok(&answer) || !answer.body)
-        return problem_show(ask, NULL, &answer);
+        return problem_show(&ask->flags, ask->resource->word, NULL, &answer);
     json_get_bool(answer.body, "whole", &is_whole);
     json_get_int(answer.body, "events", &events);
     json_get_int(answer.body, "chains", &chains);

@@ -92,7 +92,7 @@ static bool get(struct ask *ask, const char *name, struct api_answer *ret_answer
         return false;
     if (api_is_ok(ret_answer) && ret_answer->body)
         return true;
-    *ret_code = problem_show(ask, name, ret_answer);
+    *ret_code = problem_show(&ask->flags, ask->resource->word, name, ret_answer);
     return false;
 }
 
@@ -236,7 +236,7 @@ static int create(struct ask *ask, struct secret_sink *sink)
                                                .body = buf_span(&body) }, &answer))
         return EXIT_CANNOT;
     if (!api_is_ok(&answer) || !answer.body)
-        return problem_show(ask, ask->word_count ? ask->words[0] : NULL, &answer);
+        return problem_show(&ask->flags, ask->resource->word, ask->word_count ? ask->words[0] : NULL, &answer);
     return print_made(ask, sink, &answer);
 }
 
@@ -259,7 +259,7 @@ static int patch(struct ask *ask, const char *name, const char *etag, struct spa
                                                .body = body, .if_match = etag }, &answer))
         return EXIT_CANNOT;
     if (!api_is_ok(&answer))
-        return problem_show(ask, name, &answer);
+        return problem_show(&ask->flags, ask->resource->word, name, &answer);
     return print_written(ask, name, "changed", &answer);
 }
 
@@ -300,7 +300,7 @@ static int delete_one(struct ask *ask, const char *name)
                                                .if_match = etag ? etag : before.etag }, &answer))
         return EXIT_CANNOT;
     if (!api_is_ok(&answer))
-        return problem_show(ask, name, &answer);
+        return problem_show(&ask->flags, ask->resource->word, name, &answer);
     return print_written(ask, name, "deleted", &answer);
 }
 
@@ -324,7 +324,7 @@ static int member_call(struct ask *ask, const char *member, const char *method, 
                    &answer))
         return EXIT_CANNOT;
     if (!api_is_ok(&answer))
-        return problem_show(ask, member, &answer);
+        return problem_show(&ask->flags, ask->resource->word, member, &answer);
     if (ask->output != OUTPUT_TABLE)
         return print_written(ask, member, done, &answer);
     printf("%s %s: %s %s%s\n", ask->resource->word, ask->words[0], member,
@@ -367,7 +367,7 @@ static int cut_one(struct ask *ask, const char *id)
     if (!rest_send(ask, &(struct api_request){ .method = "DELETE", .path = buf_text(&path.text) }, &answer))
         return EXIT_CANNOT;
     if (!api_is_ok(&answer))
-        return problem_show(ask, id, &answer);
+        return problem_show(&ask->flags, ask->resource->word, id, &answer);
     return print_written(ask, id, "cut", &answer);
 }
 

@@ -23,14 +23,14 @@ static void usage(FILE *out)
     fputs("usage: adit COMMAND [option…]\n\n", out);
     for (size_t i = 0; (command = command_at(i)); i++) {
         if (command->help)
-            fprintf(out, "  %-10s %-19s %s\n", command->name, command->synopsis, command->help);
+            fprintf(out, "  %-10s %-23s %s\n", command->name, command->synopsis, command->help);
     }
     fputs("\nWhat there is, and what is done with it (adit user --help, adit user create --help):\n\n", out);
     for (size_t i = 0; (resource = resource_at(i)); i++)
-        fprintf(out, "  %-30s %s\n", resource->word, resource->help);
+        fprintf(out, "  %-34s %s\n", resource->word, resource->help);
     fputs("\nThe programs (adit agent list and adit relay list are about what they say above):\n\n", out);
     for (size_t i = 0; (sibling = sibling_at(i)); i++)
-        fprintf(out, "  %-30s %s\n", sibling->name, sibling->help);
+        fprintf(out, "  %-34s %s\n", sibling->name, sibling->help);
     fputs("\nadit COMMAND --help says more.  Exit codes: 0 done, 1 not done (status: degraded;\n"
           "explain: refused), 2 wrong usage or nothing to ask (status: down),\n"
           "3 somebody else changed it in between, 4 done, but not every relay runs it yet (--wait).\n", out);

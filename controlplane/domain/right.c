@@ -89,6 +89,8 @@ static const struct right rights[] = {
     { "audit-events.list",              AOM,     NO },
     { "audit-events.get",               AOM,     NO },
     { "audit-events.verify",            AOM,     NO },
+    { "config.get",                     AOM,     NO },      /* and each kind's list */
+    { "config.put",                     OM,      NO },      /* and each object's own right */
     { "access.explain",                 AOM,     ALL },
     { "me.get",                         ALL,     NO },
     { "revisions.get",                  ALL,     NO },

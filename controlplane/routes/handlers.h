@@ -18,6 +18,8 @@ HANDLER(on_record_list);
 HANDLER(on_record_get);
 HANDLER(on_stream_cut);
 HANDLER(on_audit_verify);
+HANDLER(on_config_get);
+HANDLER(on_config_put);
 HANDLER(on_explain);
 HANDLER(on_login);
 HANDLER(on_me);

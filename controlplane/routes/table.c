@@ -11,6 +11,7 @@
 /* The table of routes: every kind of object gets its rows from one pattern; the rest are
  * rows of their own.  Who may comes from the domain's table of rights. */
 #define BODY_MAX ((size_t)1 << 20)
+#define CONFIG_MAX ((size_t)64 << 20)
 #define WRITE (ROUTE_LONG_POLL)
 
 struct pattern {
@@ -60,6 +61,9 @@ static const struct single {
       on_stream_cut },
     { "audit-events.verify", "GET", "/api/v1/audit-events/verify", "audit-events:read", 0, 0, "",
       on_audit_verify },
+    { "config.get", "GET", "/api/v1/config", "config:read", 0, 0, "owner", on_config_get },
+    { "config.put", "PUT", "/api/v1/config", "config:write", WRITE, CONFIG_MAX,
+      "owner prune max_deletes take_over cascade revision dry_run wait", on_config_put },
     { "login-sessions.create", "POST", "/api/v1/login-sessions", NULL, ROUTE_PUBLIC | ROUTE_SLOW,
       64 << 10, "", on_login },
     { "access.explain", "GET", "/api/v1/access/explain", "access:read", 0, 0,

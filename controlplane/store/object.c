@@ -102,6 +102,12 @@ int store_object_get(struct store_tx *tx, const char *kind, const struct ulid *i
     return take_object(tx, db_bind(tx, Q_object_get, "ut", id, kind ? kind : ""), ret_object);
 }
 
+int store_object_manage(struct store_tx *tx, const char *kind, const struct ulid *id,
+                        const char *managed_by)
+{
+    return db_done(tx, db_bind(tx, Q_object_manage, "utt", id, kind, managed_by), NULL);
+}
+
 int store_object_find(struct store_tx *tx, const char *kind, struct span name,
                       struct store_object **ret_object)
 {

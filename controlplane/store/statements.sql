@@ -35,6 +35,8 @@ FROM objects WHERE id = ?1 AND (?2 = '' OR kind = ?2);
 -- name: object_find
 SELECT id, kind, name, version, created_at, updated_at, created_by, managed_by, doc
 FROM objects WHERE kind = ?1 AND name = ?2 AND name <> '';
+-- name: object_manage
+UPDATE objects SET managed_by = ?3 WHERE id = ?1 AND kind = ?2;
 
 -- name: refs_clear
 DELETE FROM refs WHERE from_id = ?1 AND field = ?2;

@@ -138,6 +138,9 @@ MUST_CHECK int store_object_insert(struct store_tx *tx, const struct store_new_o
 MUST_CHECK int store_object_update(struct store_tx *tx, const char *kind, const struct ulid *id,
                                    int64_t version, struct span name, struct span doc,
                                    int64_t *ret_version);
+/* Who manages it; an update goes with it, which counts the version up. */
+MUST_CHECK int store_object_manage(struct store_tx *tx, const char *kind, const struct ulid *id,
+                                   const char *managed_by);
 /* STORE_E_NOT_FOUND, STORE_E_STALE, STORE_E_IN_USE.  Its refs, members and secrets go too. */
 MUST_CHECK int store_object_delete(struct store_tx *tx, const char *kind, const struct ulid *id,
                                    int64_t version);

@@ -14,7 +14,7 @@
     X(position_restore)                                                                        \
     X(meta_get) X(meta_put)                                                                    \
     X(object_insert) X(object_update) X(object_version)                                         \
-    X(object_delete) X(object_get) X(object_find)                                              \
+    X(object_delete) X(object_get) X(object_find) X(object_manage)             \
     X(refs_clear) X(refs_add) X(referrers)                                                     \
     X(member_put) X(member_exists) X(member_delete) X(members_of) X(groups_of)                 \
     X(secret_put) X(secret_get) X(secret_find) X(secret_delete)                                \

@@ -1,0 +1,362 @@
+/*
+ * adit config export|diff|apply: all that is declared as one document; what a document would change;
+ * making it so.
+ */
+#include "cli/command.h"
+#include "cli/problem.h"
+#include "cli/session.h"
+#include "cli/terminal.h"
+#include "lib/crypto/file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CONFIG_OPTIONS(X)                                                                             \
+    SESSION_OPTIONS(X)                                                                                \
+    X(STR, owner, "", 0, 0, 0, "who manages what stands in the document; export: only what it manages") \
+    X(BOOL, prune, "false", 0, 0, 0, "delete what the owner manages and the document does not name")  \
+    X(INT, max_deletes, "10", 0, 10000, 0, "delete at most so many objects")                          \
+    X(BOOL, take_over, "false", 0, 0, 0, "take over what others manage, or nobody")                   \
+    X(BOOL, cascade, "false", 0, 0, 0, "what refers to a deleted object goes along")                  \
+    X(BOOL, yes, "false", 0, 0, 0, "do not ask, on a terminal either")                                \
+    X(BOOL, wait, "false", 0, 0, 0, "until the connected relays run it, at most 30 s")
+
+struct config_config { CONFIG_OPTIONS(OPTION_FIELD) };
+#define ROW(...) OPTION_ROW_OF(struct config_config, __VA_ARGS__)
+static const struct option_row rows[] = { CONFIG_OPTIONS(ROW) };
+static const struct option_table table = {
+    "adit config", "ADIT_CLI_",
+    "adit config export [--owner NAME] prints all that is declared, as one JSON document.\n"
+    "adit config diff FILE --owner NAME says what the document would change; exit code 1 when it would.\n"
+    "adit config apply FILE --owner NAME makes it so, in one transaction: all of it or nothing. On a\n"
+    "terminal it shows what would change, and asks.\n"
+    "Kinds that the document does not speak of are not touched. FILE may be -.\n"
+    "Exit codes: 0 done (diff: no difference), 1 not done (diff: differences), 2 wrong usage or nobody\n"
+    "to ask, 4 done, but not every relay runs it yet (--wait).",
+    rows, ARRAY_LEN(rows),
+};
+
+enum { CONFIG_MAX = 64 << 20, CALL_MS = 300000 };
+
+/* ---- export ---- */
+static void print_pretty(const struct json_value *value, unsigned depth);
+
+static void indent(unsigned depth)
+{
+    printf("\n%*s", (int)depth * 2, "");
+}
+
+static void print_compact(const struct json_value *value)
+{
+    AUTO(buf_deinit) struct buf text;
+
+    buf_init_heap(&text, CONFIG_MAX);
+    json_print(value, &text);
+    fputs(buf_text(&text), stdout);
+}
+
+static void print_key(struct span key)
+{
+    AUTO(buf_deinit) struct buf text;
+    struct json_writer w;
+
+    buf_init_heap(&text, 4096);
+    json_begin(&w, &text);
+    json_put_str(&w, NULL, key);
+    printf("%s: ", buf_text(&text));
+}
+
+/* Arrays of single values stay on a line. */
+static bool is_flat(const struct json_value *value)
+{
+    for (size_t i = 0; i < json_count(value); i++) {
+        enum json_kind kind = json_kind_of(json_at(value, i));
+
+        if (kind == JSON_IS_ARRAY || kind == JSON_IS_OBJECT)
+            return false;
+    }
+    return true;
+}
+
+static void print_pretty(const struct json_value *value, unsigned depth)
+{
+    bool is_object = json_kind_of(value) == JSON_IS_OBJECT, is_array = json_kind_of(value) == JSON_IS_ARRAY;
+
+    if ((!is_object && !is_array) || !json_count(value) || (is_array && is_flat(value))) {
+        print_compact(value);
+        return;
+    }
+    putchar(is_object ? '{' : '[');
+    for (size_t i = 0; i < json_count(value); i++) {
+        struct span key;
+        const struct json_value *item = is_object ? json_member(value, i, &key) : json_at(value, i);
+
+        if (i)
+            putchar(',');
+        indent(depth + 1);
+        if (is_object)
+            print_key(key);
+        print_pretty(item, depth + 1);
+    }
+    indent(depth);
+    putchar(is_object ? '}' : ']');
+}
+
+static void put_query(struct buf *path, const char *name, const char *value)
+{
+    buf_printf(path, "%c%s=", strchr(buf_text(path), '?') ? '&' : '?', name);
+    api_escape(span_str(value), path);
+}
+
+static int export(struct session *s, const struct config_config *config)
+{
+    AUTO(api_answer_deinit) struct api_answer answer = { 0 };
+    char mem[512];
+    struct buf path;
+
+    buf_init_fixed(&path, mem, sizeof(mem) - 1);
+    buf_put_str(&path, "/api/v1/config");
+    if (config->owner[0])
+        put_query(&path, "owner", config->owner);
+    api_set_timeout(s->api, CALL_MS);
+    if (buf_error(&path) || !session_get(s, buf_text(&path), &answer))
+        return EXIT_NOT;
+    print_pretty(answer.body, 0);
+    putchar('\n');
+    return ferror(stdout) ? EXIT_NOT : EXIT_OK;
+}
+
+/* ---- the document ---- */
+static bool read_document(const char *path, struct buf *out)
+{
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    struct json_error error = { 0 };
+    char piece[65536];
+    int r = 0;
+    size_t n;
+
+    if (strcmp(path, "-") != 0)
+        r = file_read(path, CONFIG_MAX, out);
+    while (strcmp(path, "-") == 0 && (n = fread(piece, 1, sizeof(piece), stdin)) > 0)
+        buf_put(out, piece, n);
+    r = r ? r : buf_error(out);
+    if (r) {
+        command_complain("%s: %s", path, strerror(-r));
+        return false;
+    }
+    if (json_parse(buf_span(out), &doc, &error) == 0)
+        return true;
+    command_complain("%s: it is not JSON: %s", path, error.message);
+    return false;
+}
+
+static void put_flag(struct buf *path, const char *name, bool is_set)
+{
+    if (is_set)
+        put_query(path, name, "true");
+}
+
+static void make_path(const struct config_config *config, int64_t revision, bool is_dry, struct buf *path)
+{
+    char number[32];
+
+    buf_put_str(path, "/api/v1/config");
+    put_query(path, "owner", config->owner);
+    put_flag(path, "prune", config->prune);
+    put_flag(path, "take_over", config->take_over);
+    put_flag(path, "cascade", config->cascade);
+    put_flag(path, "dry_run", is_dry);
+    snprintf(number, sizeof(number), "%lld", (long long)config->max_deletes);
+    put_query(path, "max_deletes", number);
+    if (config->wait && !is_dry)
+        put_query(path, "wait", "applied");
+    snprintf(number, sizeof(number), "%lld", (long long)revision);
+    if (revision > 0)
+        put_query(path, "revision", number);
+}
+
+static int put(struct session *s, const struct config_config *config, struct span document,
+               int64_t revision, bool is_dry, struct api_answer *answer)
+{
+    char mem[1024], text[1024];
+    struct buf path, error;
+
+    buf_init_fixed(&path, mem, sizeof(mem) - 1);
+    buf_init_fixed(&error, text, sizeof(text) - 1);
+    make_path(config, revision, is_dry, &path);
+    if (buf_error(&path)) {
+        command_complain("the owner is too long");
+        return EXIT_CANNOT;
+    }
+    if (api_send(s->api, &(struct api_request){ .method = "PUT", .path = buf_text(&path), .body = document,
+                                                .timeout_ms = CALL_MS }, answer, &error)) {
+        command_complain("%s", buf_text(&error));
+        return EXIT_CANNOT;
+    }
+    if (api_is_ok(answer) && answer->body)
+        return EXIT_OK;
+    return problem_show(NULL, "config", NULL, answer);
+}
+
+/* ---- what it changes ---- */
+static struct span text_of(const struct json_value *object, const char *key)
+{
+    struct span text = SPAN_NONE;
+
+    json_get_str(object, key, &text);
+    return text;
+}
+
+static void print_value(const struct json_value *value)
+{
+    if (!value || json_kind_of(value) == JSON_IS_NULL)
+        putchar('-');
+    else
+        print_compact(value);
+}
+
+static void print_change(const struct json_value *change)
+{
+    struct span action = text_of(change, "action"), member = text_of(change, "member");
+    const struct json_value *fields = json_get(change, "fields");
+    bool is_gone = span_eq(action, SPAN("delete")) || span_eq(action, SPAN("remove-member"));
+    bool is_new = span_eq(action, SPAN("create")) || span_eq(action, SPAN("add-member"));
+
+    printf("%s%c " SPAN_FMT " " SPAN_FMT, terminal_colour(is_gone ? TERMINAL_BAD : is_new ? TERMINAL_GOOD : TERMINAL_PLAIN),
+           is_gone ? '-' : is_new ? '+' : '~', SPAN_ARG(text_of(change, "kind")), SPAN_ARG(text_of(change, "name")));
+    if (member.n)
+        printf(": member " SPAN_FMT, SPAN_ARG(member));
+    printf("%s\n", terminal_colour(TERMINAL_PLAIN));
+    for (size_t i = 0; fields && i < json_count(fields); i++) {
+        const struct json_value *field = json_at(fields, i);
+
+        printf("    " SPAN_FMT ": ", SPAN_ARG(text_of(field, "field")));
+        print_value(json_get(field, "before"));
+        fputs(" -> ", stdout);
+        print_value(json_get(field, "after"));
+        putchar('\n');
+    }
+}
+
+static int64_t number_of(const struct json_value *object, const char *key)
+{
+    int64_t value = 0;
+
+    json_get_int(object, key, &value);
+    return value;
+}
+
+/* Whether there is any. */
+static bool print_changes(const struct json_value *result)
+{
+    const struct json_value *changes = json_get(result, "changes");
+    int64_t left_out = number_of(result, "changes_left_out");
+
+    for (size_t i = 0; changes && i < json_count(changes); i++)
+        print_change(json_at(changes, i));
+    if (left_out)
+        printf("… and %lld more\n", (long long)left_out);
+    printf("%lld to make, %lld to change (%lld to take over), %lld to delete, %lld memberships; %lld as they are\n",
+           (long long)number_of(result, "created"), (long long)number_of(result, "updated"),
+           (long long)number_of(result, "taken_over"), (long long)number_of(result, "deleted"),
+           (long long)number_of(result, "members"), (long long)number_of(result, "unchanged"));
+    return changes && json_count(changes) > 0;
+}
+
+static bool has_changes(const struct json_value *result)
+{
+    const struct json_value *changes = json_get(result, "changes");
+
+    return changes && json_count(changes) > 0;
+}
+
+static int diff(struct session *s, const struct config_config *config, struct span document)
+{
+    AUTO(api_answer_deinit) struct api_answer answer = { 0 };
+    int code = put(s, config, document, 0, true, &answer);
+
+    if (code)
+        return code;
+    if (strcmp(config->output, "json") == 0)
+        session_print_json(answer.body);
+    else
+        print_changes(answer.body);
+    return has_changes(answer.body) ? EXIT_NOT : EXIT_OK;
+}
+
+/* ---- apply ---- */
+static bool is_wanted(const struct config_config *config)
+{
+    char line[16] = "";
+
+    if (config->yes || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
+        return true;
+    fputs("Do it? [y/N] ", stdout);
+    fflush(stdout);
+    return fgets(line, sizeof(line), stdin) && (line[0] == 'y' || line[0] == 'Y');
+}
+
+static int apply(struct session *s, const struct config_config *config, struct span document)
+{
+    AUTO(api_answer_deinit) struct api_answer dry = { 0 }, answer = { 0 };
+    bool is_json = strcmp(config->output, "json") == 0;
+    int code = put(s, config, document, 0, true, &dry);
+
+    if (code)
+        return code;
+    if (!is_json && !print_changes(dry.body))
+        return EXIT_OK;
+    if (!is_json && !is_wanted(config)) {
+        command_complain("nothing was changed");
+        return EXIT_NOT;
+    }
+    code = put(s, config, document, number_of(dry.body, "revision"), false, &answer);
+    if (code)
+        return code;
+    if (is_json)
+        session_print_json(answer.body);
+    else
+        printf("done (revision %lld)\n", (long long)answer.revision);
+    if (answer.status != 202)
+        return EXIT_OK;
+    command_complain("after 30 s not every relay runs it; adit status says which lag");
+    return EXIT_PENDING;
+}
+
+/* ---- the command ---- */
+static int run(const struct config_config *config, const struct command_words *words)
+{
+    const char *verb = words->count ? words->items[0] : "";
+    bool is_export = strcmp(verb, "export") == 0, is_diff = strcmp(verb, "diff") == 0;
+    AUTO(session_close) struct session session = { 0 };
+    AUTO(buf_deinit) struct buf document;
+
+    buf_init_heap(&document, CONFIG_MAX);
+    if ((!is_export && !is_diff && strcmp(verb, "apply") != 0) || words->count != (is_export ? 1 : 2)) {
+        command_complain("usage: adit config export | diff FILE | apply FILE; see: adit config --help");
+        return EXIT_CANNOT;
+    }
+    if (!is_export && !config->owner[0]) {
+        command_complain("say with --owner NAME who manages what stands in the document");
+        return EXIT_CANNOT;
+    }
+    if ((!is_export && !read_document(words->items[1], &document)) || !session_open(&session, SESSION_OF(config)))
+        return EXIT_CANNOT;
+    if (is_export)
+        return export(&session, config);
+    return (is_diff ? diff : apply)(&session, config, buf_span(&document));
+}
+
+int config_command(int argc, char **argv)
+{
+    struct config_config config = { 0 };
+    struct command_words words;
+    int code;
+
+    if (command_load(&table, argc, argv, &config, &words, &code))
+        code = run(&config, &words);
+    option_free(&table, &config);
+    return code;
+}
