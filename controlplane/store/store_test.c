@@ -78,6 +78,10 @@ static void test_objects(void **state)
     assert_int_equal(store_object_find(tx, "user", SPAN("ann"), &o), 0);
     assert_string_equal(o->doc.p, "{\"a\":2}");
     assert_int_equal(o->version, 2);
+    assert_int_equal(store_object_manage(tx, "user", &id, "team"), 0);
+    store_object_free(TAKE(o));
+    assert_int_equal(store_object_get(tx, "user", &id, &o), 0);
+    assert_string_equal(o->managed_by, "team");
     assert_int_equal(store_object_delete(tx, "user", &id, 0), 0);
     assert_int_equal(store_object_delete(tx, "user", &id, 0), STORE_E_NOT_FOUND);
     /* Not a document: the database itself refuses. */
