@@ -55,6 +55,15 @@ bench-$(1): $(BUILD)/bench/$(1)_bench
 endef
 $(foreach b,$(BENCHES),$(eval $(call bench_rule,$(b))))
 
+# ARGS="--agents 15000 --minutes 10".
+.PHONY: bench-agents
+CROWD := $(BUILD)/bench/agents/crowd
+CROWD_ROOM := agent/uplink
+$(CROWD): $(CROWD).o $(foreach r,$(call deps,$(CROWD_ROOM)),$(call archive,$(r)))
+	@$(CC) $(LDFLAGS) -o $@ $^ $(call libs,$(CROWD_ROOM)) -lpthread -lm
+bench-agents: programs $(CROWD)
+	@exec bench/agents/run.py --bin $(BUILD)/bin --crowd $(CROWD) $(ARGS)
+
 PREFIX ?= /usr/local
 install: programs
 	install -d $(DESTDIR)$(PREFIX)/bin
