@@ -18,9 +18,9 @@ struct race {
     race_fn *on_done;
     void *user;
     bool is_open;
+    enum reason why;                /* of the last that failed */
     size_t count, begun, failed;
-    struct runner runners[RACE_ADDRS_MAX];
-    struct race_result result;
+    struct runner runners[];        /* an open race has room for RACE_ADDRS_MAX */
 };
 
 enum reason race_reason(int error)
@@ -69,28 +69,33 @@ static uint32_t time_of(const struct runner *runner)
 }
 
 /* Those that are still running end now, for that reason. */
-static void note_tries(struct race *r, enum reason why_running)
+static void note_tries(const struct race *r, enum reason why_running, struct race_result *result)
 {
     _Static_assert(RACE_ADDRS_MAX <= MUX_TRIES_MAX, "each has its place");
 
     for (size_t i = 0; i < r->begun; i++) {
         const struct runner *runner = &r->runners[i];
 
-        r->result.tries[i] = (struct mux_try){
+        result->tries[i] = (struct mux_try){
             .to = runner->to,
             .took_ms = runner->conn ? time_of(runner) : runner->took_ms,
             .result = runner->conn ? why_running : runner->why,
         };
     }
-    r->result.try_count = r->begun;
+    result->try_count = r->begun;
 }
 
-static void finish(struct race *r)
+/* `winner`: NULL: nobody won. */
+static void finish(struct race *r, struct runner *winner, enum reason why, enum reason why_running)
 {
-    struct race_result result = r->result;
     race_fn *on_done = r->on_done;
     void *user = r->user;
+    struct race_result result;
 
+    result.reason = why;
+    result.conn = winner ? TAKE(winner->conn) : NULL;
+    result.used = winner ? winner->to : (struct endpoint){ 0 };
+    note_tries(r, why_running, &result);
     stop(r);                        /* the losers; and nothing is told twice */
     on_done(user, &result);
 }
@@ -100,14 +105,10 @@ static void begin_next(void *arg);
 static void on_runner_ready(void *user)
 {
     struct runner *runner = user;
-    struct race *r = runner->race;
 
-    r->result.reason = runner->why = REASON_NONE;
+    runner->why = REASON_NONE;
     runner->took_ms = time_of(runner);
-    r->result.used = runner->to;
-    r->result.conn = TAKE(runner->conn);
-    note_tries(r, REASON_DIAL_OVERTAKEN);
-    finish(r);
+    finish(runner->race, runner, REASON_NONE, REASON_DIAL_OVERTAKEN);
 }
 
 /* All have failed. */
@@ -115,8 +116,7 @@ static void on_all_failed(void *arg)
 {
     struct race *r = arg;
 
-    note_tries(r, REASON_DIAL_TIMEOUT);
-    finish(r);
+    finish(r, NULL, r->why, REASON_DIAL_TIMEOUT);
 }
 
 static void go_on(struct race *r)
@@ -132,7 +132,7 @@ static void fail_runner(struct runner *runner, int error)
     struct race *r = runner->race;
 
     runner->took_ms = time_of(runner);
-    runner->why = r->result.reason = race_reason(error);
+    runner->why = r->why = race_reason(error);
     if (runner->conn)
         conn_free(TAKE(runner->conn));
     r->failed++;
@@ -167,11 +167,7 @@ static void begin_next(void *arg)
 
 static void on_deadline(void *arg)
 {
-    struct race *r = arg;
-
-    note_tries(r, REASON_DIAL_TIMEOUT);
-    r->result.reason = REASON_DIAL_TIMEOUT;
-    finish(r);
+    finish(arg, NULL, REASON_DIAL_TIMEOUT, REASON_DIAL_TIMEOUT);
 }
 
 int race_start(struct loop *l, const struct endpoint *to, size_t count, bool is_open, uint32_t deadline_ms,
@@ -182,7 +178,7 @@ int race_start(struct loop *l, const struct endpoint *to, size_t count, bool is_
     if (count == 0 || count > RACE_ADDRS_MAX)
         return -EINVAL;
 
-    r = calloc(1, sizeof(*r));
+    r = calloc(1, sizeof(*r) + (is_open ? RACE_ADDRS_MAX : count) * sizeof(r->runners[0]));
     if (!r)
         return -ENOMEM;
 
@@ -196,8 +192,8 @@ int race_start(struct loop *l, const struct endpoint *to, size_t count, bool is_
         r->runners[i].race = r;
         r->runners[i].to = to[i];
     }
-    timer_start(l, &r->next, 0, begin_next, r);
     timer_start(l, &r->deadline, deadline_ms, on_deadline, r);
+    begin_next(r);                  /* what fails at once is told on a later turn */
     *ret_race = r;
     return 0;
 }

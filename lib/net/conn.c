@@ -126,9 +126,9 @@ static int connect_error(const struct conn *c)
     return getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) ? -errno : -error;
 }
 
-static void on_connected(struct conn *c)
+static void on_connected(struct conn *c, bool may_have_failed)
 {
-    int error = c->is_accepted ? 0 : connect_error(c);
+    int error = may_have_failed ? connect_error(c) : 0;
 
     if (error) {
         fail(c, error);
@@ -207,7 +207,7 @@ static void on_event(void *arg, unsigned events)
 
     switch (c->state) {
     case CONN_CONNECTING:
-        on_connected(c);
+        on_connected(c, events & WATCH_FAULT);
         return;
     case CONN_HANDSHAKE:
         shake_hands(c);
@@ -249,7 +249,7 @@ static void on_begin(void *arg)
     if (c->error)
         fail(c, c->error);
     else
-        on_connected(c);
+        on_connected(c, !c->is_accepted);
 }
 
 static int make(struct loop *l, int fd, const struct conn_options *options,

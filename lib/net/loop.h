@@ -86,7 +86,11 @@ MUST_CHECK int loop_on_signal(struct loop *l, int signo, void (*fn)(void *arg, i
                               void *arg);
 
 /* --- descriptors that are no conn (UDP, eventfd, another library's) ------------------ */
-enum { WATCH_READ = 1, WATCH_WRITE = 2 };
+enum {
+    WATCH_READ = 1,
+    WATCH_WRITE = 2,
+    WATCH_FAULT = 4,            /* told along with the others: an error, or nobody is there any more */
+};
 struct watch;
 /* The descriptor stays the caller's and has to outlive the watch. */
 MUST_CHECK int watch_new(struct loop *l, int fd, void (*fn)(void *arg, unsigned events), void *arg,

@@ -62,7 +62,7 @@ static void on_event(struct watch *w, uint32_t events)
     if (w->armed & ~w->wanted && (seen & ~w->wanted || !w->wanted))
         (void)arm(w, w->wanted);        /* refused: it is seen again */
     if (seen & w->wanted)
-        w->fn(w->arg, seen & w->wanted);
+        w->fn(w->arg, (seen & w->wanted) | (events & (EPOLLERR | EPOLLHUP) ? WATCH_FAULT : 0));
 }
 
 static void on_reap(struct loop_reap *reap)

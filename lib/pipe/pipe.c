@@ -7,14 +7,39 @@
 
 #define SPANS 32            /* of one writev: two full first windows in chunks of 16 KiB */
 
+struct pipe_idle {
+    struct pipe *pipe;
+    struct loop_timer timer;
+    uint64_t active_ms;
+    uint32_t limit_ms;
+};
+
+struct pipe_early {
+    size_t n, at;
+    unsigned char bytes[];
+};
+
 static void drop_early(struct pipe *p)
 {
     free(TAKE(p->early));
 }
 
+static void drop_idle(struct pipe *p)
+{
+    if (p->idle)
+        timer_stop(&p->idle->timer);
+    free(TAKE(p->idle));
+}
+
+static void note_active(struct pipe *p)
+{
+    if (p->idle)
+        p->idle->active_ms = loop_now_ms(conn_loop(p->conn));
+}
+
 static void drop_conn(struct pipe *p)
 {
-    timer_stop(&p->idle);
+    drop_idle(p);
     loop_defer_cancel(&p->out);
     drop_early(p);
     if (p->conn)
@@ -30,13 +55,30 @@ static void lose_conn(struct pipe *p)
 
 static void on_idle(void *arg)
 {
-    struct pipe *p = arg;
-    uint64_t quiet_ms = loop_now_ms(conn_loop(p->conn)) - p->active_ms;
+    struct pipe_idle *i = arg;
+    struct loop *l = conn_loop(i->pipe->conn);
+    uint64_t quiet_ms = loop_now_ms(l) - i->active_ms;
 
-    if (quiet_ms >= p->idle_ms)
-        pipe_cut(p, REASON_IDLE_TIMEOUT, SPAN_NONE);
+    if (quiet_ms >= i->limit_ms)
+        pipe_cut(i->pipe, REASON_IDLE_TIMEOUT, SPAN_NONE);
     else
-        timer_start(conn_loop(p->conn), &p->idle, p->idle_ms - quiet_ms, on_idle, p);
+        timer_start(l, &i->timer, i->limit_ms - quiet_ms, on_idle, i);
+}
+
+static bool watch_idle(struct pipe *p, uint32_t limit_ms)
+{
+    struct loop *l = conn_loop(p->conn);
+
+    if (!limit_ms)
+        return true;
+    p->idle = calloc(1, sizeof(*p->idle));
+    if (!p->idle)
+        return false;
+    p->idle->pipe = p;
+    p->idle->limit_ms = limit_ms;
+    p->idle->active_ms = loop_now_ms(l);
+    timer_start(l, &p->idle->timer, limit_ms, on_idle, p->idle);
+    return true;
 }
 
 static void set_want(struct pipe *p, unsigned event, bool is_on)
@@ -52,17 +94,17 @@ static void set_want(struct pipe *p, unsigned event, bool is_on)
 static bool push_early(struct pipe *p)
 {
     while (p->early) {
-        size_t room, left = p->early_n - p->early_at;
+        size_t room, left = p->early->n - p->early->at;
         unsigned char *dst = mux_stream_reserve(p->stream, &room);
 
         if (!dst)
             return false;
         if (room > left)
             room = left;
-        memcpy(dst, p->early + p->early_at, room);
+        memcpy(dst, p->early->bytes + p->early->at, room);
         mux_stream_commit(p->stream, room);
-        p->early_at += room;
-        if (p->early_at == p->early_n)
+        p->early->at += room;
+        if (p->early->at == p->early->n)
             drop_early(p);
     }
     return true;
@@ -101,7 +143,7 @@ static void on_conn_readable(void *user)
     struct pipe *p = user;
     size_t turn = 0;
 
-    p->active_ms = loop_now_ms(conn_loop(p->conn));
+    note_active(p);
     while (p->conn && turn < PIPE_TURN) {
         size_t n = fill_once(p);
 
@@ -121,17 +163,28 @@ static void finish_out(struct pipe *p)
     conn_shutdown_write(p->conn);
 }
 
+/* A reader that has stalled would have the kernel take 4 MB. */
+static void bound_unsent(struct pipe *p)
+{
+    if (p->is_bounded || mux_stream_consumed(p->stream) < PIPE_UNSENT_FROM)
+        return;
+    p->is_bounded = true;
+    socket_bound_output(conn_fd(p->conn), PIPE_UNSENT_MAX);
+}
+
 static void write_out(struct pipe *p)
 {
     struct span spans[SPANS];
     size_t count;
 
-    p->active_ms = loop_now_ms(conn_loop(p->conn));
+    note_active(p);
     while ((count = mux_stream_peek(p->stream, spans, SPANS)) > 0) {
         ssize_t n = conn_writev(p->conn, spans, count);
 
-        if (n > 0)
+        if (n > 0) {
             mux_stream_consume(p->stream, (size_t)n);
+            bound_unsent(p);
+        }
         if (n == -EAGAIN || n == 0) {
             set_want(p, CONN_WRITE, true);
             return;
@@ -171,33 +224,25 @@ static bool keep_early(struct pipe *p, struct span early)
 {
     if (early.n == 0)
         return true;
-    p->early = malloc(early.n);
+    p->early = malloc(sizeof(*p->early) + early.n);
     if (!p->early)
         return false;
-    memcpy(p->early, early.p, early.n);
-    p->early_n = early.n;
+    p->early->n = early.n;
+    p->early->at = 0;
+    memcpy(p->early->bytes, early.p, early.n);
     return true;
 }
 
 void pipe_start(struct pipe *p, struct conn *conn, struct mux_stream *stream, enum reason conn_lost,
                 uint32_t idle_ms, struct span early)
 {
-    *p = (struct pipe){
-        .conn = conn,
-        .stream = stream,
-        .idle_ms = idle_ms,
-        .conn_lost = conn_lost,
-        .active_ms = loop_now_ms(conn_loop(conn)),
-    };
+    *p = (struct pipe){ .conn = conn, .stream = stream, .conn_lost = conn_lost };
     conn_set_handlers(conn, &handlers, p);
-    socket_bound_output(conn_fd(conn), PIPE_UNSENT_MAX);
-    if (!keep_early(p, early)) {
+    if (!keep_early(p, early) || !watch_idle(p, idle_ms)) {
         pipe_cut(p, REASON_OVERLOAD, SPAN_NONE);
         return;
     }
     conn_want(conn, push_early(p) ? CONN_READ : 0);
-    if (idle_ms)
-        timer_start(conn_loop(conn), &p->idle, idle_ms, on_idle, p);
     write_out(p);
 }
 
@@ -216,7 +261,7 @@ void pipe_on_reset(struct pipe *p)
 
 void pipe_on_ended(struct pipe *p, enum reason how)
 {
-    timer_stop(&p->idle);
+    drop_idle(p);
     loop_defer_cancel(&p->out);
     drop_early(p);
     if (!p->conn)
@@ -229,7 +274,8 @@ void pipe_on_ended(struct pipe *p, enum reason how)
 
 void pipe_detach(struct pipe *p)
 {
-    timer_stop(&p->idle);
+    if (p->idle)
+        timer_stop(&p->idle->timer);
     loop_defer_cancel(&p->out);
     if (p->conn)
         conn_detach(p->conn);
@@ -241,8 +287,8 @@ void pipe_attach(struct pipe *p, struct loop *l)
     if (!p->conn)
         return;
     conn_attach(p->conn, l);
-    if (p->idle_ms)
-        timer_start(l, &p->idle, p->idle_ms, on_idle, p);
+    if (p->idle)
+        timer_start(l, &p->idle->timer, p->idle->limit_ms, on_idle, p->idle);
     loop_defer(l, &p->out, on_turn_end, p);
 }
 

@@ -17,20 +17,23 @@
  * Threads    the loop's thread.
  */
 #define PIPE_TURN (128 * 1024)
-#define PIPE_UNSENT_MAX (128 * 1024)    /* of the kernel's, for a socket whose reader is slow */
+#define PIPE_UNSENT_MAX (128 * 1024)    /* of the kernel's, for a socket whose reader is slow, */
+#define PIPE_UNSENT_FROM (16 * 1024)    /* once so much went into it: most never take more */
+
+/* Streams are many and mostly idle: what few of them need is not in each. */
+struct pipe_idle;
+struct pipe_early;
 
 struct pipe {
     struct conn *conn;              /* NULL: over, or never started */
     struct mux_stream *stream;
-    struct loop_timer idle;
+    struct pipe_idle *idle;         /* NULL: silence has no limit */
+    struct pipe_early *early;       /* bytes that go before the socket's; freed when out */
     struct loop_task out;           /* the write at the end of this turn */
-    uint64_t active_ms;
-    uint32_t idle_ms;               /* 0: no limit */
     enum reason conn_lost;          /* what an error of the socket means: client-gone, target-reset */
-    unsigned char *early;           /* bytes that go before the socket's; freed when out */
-    size_t early_n, early_at;
     bool is_in_done;                /* the socket's end was passed to the stream */
     bool is_out_done;               /* the stream's end was passed to the socket */
+    bool is_bounded;                /* what the kernel holds unsent */
 };
 
 /* From here on bytes flow.  What the stream holds already is written at once; `early` is what
