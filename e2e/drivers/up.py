@@ -176,7 +176,8 @@ class Up:
                 if not entry.name.isdigit():
                     continue
                 parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                if parent == self.process.pid and os.readlink(entry / "exe").endswith("/" + program):
+                exe = os.readlink(entry / "exe").removesuffix(" (deleted)")     # it was built again meanwhile
+                if parent == self.process.pid and exe.endswith("/" + program):
                     return int(entry.name)
             except OSError:
                 continue

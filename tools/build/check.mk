@@ -1,6 +1,6 @@
 # What tells whether the house is in order.
 .PHONY: check archives check-layers check-size check-banned check-generated check-headers check-globals \
-  fuzz fuzzers fuzz-coverage
+  fuzz fuzzers fuzz-record fuzz-coverage
 ARCHIVES := $(foreach r,$(ROOMS),$(if $(call room_sources,$(r)),$(call archive,$(r))))
 archives: $(ARCHIVES)
 
@@ -23,6 +23,10 @@ fuzzers: $(FUZZERS)
 fuzz:
 	@$(MAKE) --no-print-directory BUILD=$(FUZZ_BUILD) CC=clang SANITIZE=address,undefined,fuzzer-no-link fuzzers
 	@FUZZ_SEED=$(FUZZ_SEED) tools/fuzz $(FUZZ_S) $(FUZZ_BUILD)/found $(patsubst fuzz/%.c,$(FUZZ_BUILD)/fuzz/%,$(wildcard fuzz/*_fuzz.c))
+
+# ARGS="doors/ api/": scenarios to record.
+fuzz-record:
+	@exec tools/fuzz-record --build $(BUILD) $(ARGS)
 
 # How much of each parser its corpus reaches; VERBOSE=-v shows what is left.
 fuzz-coverage:

@@ -10,6 +10,7 @@ help:
 #: make check      build, layers, lint, unit tests (4 minutes, no root)
 #: make long       soak, chaos, long fuzz
 #: make fuzz       each fuzzer for FUZZ_S seconds (20), from its corpus
+#: make fuzz-record  seeds for the fuzzers from what the parsers see in e2e scenarios (root)
 #: make fuzz-coverage  what its corpus reaches of each parser (90 % at the least)
 #: make bench      measurements of the tunnel beside its peers
 #: make bench-policy  decisions, changes and loads over 100 to 100,000 grants; make bench-mux: the mux alone

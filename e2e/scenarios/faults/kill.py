@@ -6,6 +6,7 @@ import random
 import signal
 import sqlite3
 import threading
+import time
 import urllib.error
 
 from harness import check, wait_until
@@ -51,17 +52,21 @@ with Up() as up:
     random.seed(1)
     plan = ["adit-controlplane", "adit-relay", "adit-agent"] * TIMES
     random.shuffle(plan)
+    slowest = {}                            # of each program: seconds until it ran, until the page came
     for program in plan:
-        victim = wait_until(lambda: up.pid(program), 10, f"{program} runs")
+        victim = wait_until(lambda: up.pid(program), 10, lambda: f"{program} runs\n{up.output}")
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: up.pid(program) not in (None, victim), 10, f"{program} is started again")
-        before = traffic.pages
+        began = time.monotonic()
+        wait_until(lambda: up.pid(program) not in (None, victim), 10, lambda: f"{program} is started again\n{up.output}")
+        started, before = time.monotonic() - began, traffic.pages
         wait_until(lambda: traffic.pages > before, 40, f"the page comes again after {program}")
+        slowest[program] = [max(pair) for pair in zip(slowest.get(program, (0, 0)), (started, time.monotonic() - began))]
     traffic.is_over = True
     traffic.join(60)
     check(len(traffic.made) > TIMES, "users were made meanwhile", len(traffic.made))
     lost = [name for name in traffic.made if up.api("GET", f"/users/{name}").status != 200]
     check(not lost, "acknowledged and lost:", lost)
+    print({program: f"runs after {a:.2f} s, page after {b:.2f} s" for program, (a, b) in slowest.items()})
     print(f"{len(plan)} kills, {traffic.pages} pages, {len(traffic.made)} acknowledged users")
     database = next((up.var / "controlplane").glob("*.db"))
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)

@@ -14,7 +14,7 @@ from harness import check, wait_until
 from raw_tunnel import RawTunnel
 from up import Process, Up
 
-RATE, CROWD, AGENTS = 20, 200, 3
+RATE, CROWD, AGENTS = 40, 240, 3
 IN, LATER, CLOSED = "in", "later", "closed"
 PAGE_S = 10                             # a page's most while the storm lasts, on a machine that is busy
 

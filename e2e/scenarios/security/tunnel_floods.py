@@ -1,8 +1,9 @@
 # it ends a tunnel that floods or breaks the rules, stays small meanwhile, and serves everybody else
-# timeout: 150
-import os
+# timeout: 240
 import pathlib
 import struct
+import threading
+import time
 
 from attack import metric, resident_kib
 from harness import check, wait_until
@@ -10,6 +11,7 @@ from raw_tunnel import (ATTACH, BINARY, CONTINUATION, CREDIT, DATA, DATAGRAM, EN
                         OPEN, OPEN_OK, PING, PONG, RESET, TEXT, RawTunnel, frame)
 from up import Agent, Up
 
+PATIENCE_S = 10
 URL = "http://hello.demo.internal/"
 TAGS = bytes([1, 0, 16]) + b"u" * 16 + bytes([2, 0, 16]) + b"s" * 16 + bytes([3, 0, 4, 0, 0, 0, 1, 4, 0, 1, 3])
 
@@ -23,6 +25,11 @@ FLOODS = {
     "GOAWAY": (frame(GOAWAY, bytes([1, 0, 2]) + b"ok"), 20000, True),
     "OPEN, each answered": (None, 20000, False),
     "message of no frame": (b"", 20000, True),
+}
+# The same in frames of the WebSocket: bytes, opcode, first bits.  libwebsockets answers PINGs by itself.
+WEBSOCKET_FLOODS = {
+    "WebSocket PING": (b"x", PING, 0x80, False), "WebSocket PONG": (b"x", 10, 0x80, False),
+    "parts without a byte": (b"", CONTINUATION, 0, True),
 }
 # What ends a link at once.
 BREAKS = {
@@ -53,13 +60,23 @@ HELLOS = {
 }
 
 
-def flood(tunnel, bytes_, times):
+def flood(tunnel, bytes_, times, *how):
     """Sends until the relay will not have it any more; reads nothing meanwhile."""
     try:
         for n in range(times):
-            tunnel.say(bytes_ if bytes_ is not None else frame(OPEN, TAGS, 2 * n + 1))
+            tunnel.say(bytes_ if bytes_ is not None else frame(OPEN, TAGS, 2 * n + 1), *how)
     except OSError:
         pass                                # it was ended: that is what is asked for
+
+
+def longest_page_s(up, is_over):
+    """The slowest page until then."""
+    took = [0]
+    while not is_over() or len(took) < 3:
+        began = time.monotonic()
+        check("Hello" in up.curl(URL).stdout, "no page meanwhile")
+        took.append(time.monotonic() - began)
+    return max(took)
 
 
 with Up() as up:
@@ -89,6 +106,18 @@ with Up() as up:
         t.say(bytes_)
         check(t.ends(), what, "was borne")
     still_serves("broken frames")
+    for what, (bytes_, opcode, first, must_end) in WEBSOCKET_FLOODS.items():
+        t = tunnel()
+        if opcode == CONTINUATION:
+            t.say(frame(LINK_PING, bytes(8)), BINARY, 0)        # the message that they are parts of
+        t.socket.settimeout(PATIENCE_S)
+        flooding = threading.Thread(target=flood, args=(t, bytes_, 50000, opcode, first))
+        flooding.start()
+        took = longest_page_s(up, lambda: not flooding.is_alive())
+        check(took < PATIENCE_S, what, "a page took", took)
+        check(not must_end or t.ends(), what, "was borne")
+        t.close()
+        still_serves(what)
     for what, (bytes_, opcode, first) in WEBSOCKET.items():
         t = tunnel()
         t.say(bytes_, opcode, first)
@@ -107,4 +136,4 @@ with Up() as up:
     check(t.ends(), "a stream's frame before HELLO was borne")
     still_serves("broken HELLOs")
     wait_until(lambda: metric("adit_relay_links") == 1, 20, "only the demo's link is left")
-    print(f"{len(FLOODS) + len(BREAKS) + len(WEBSOCKET) + len(HELLOS)} cases; the relay grew by {resident_kib(relay) - before} KiB")
+    print(f"{len(FLOODS) + len(WEBSOCKET_FLOODS) + len(BREAKS) + len(WEBSOCKET) + len(HELLOS)} cases; the relay grew by {resident_kib(relay) - before} KiB")

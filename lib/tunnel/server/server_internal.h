@@ -9,6 +9,7 @@
  */
 #define SERVER_MESSAGE_OUT_MAX 65536
 #define SERVER_MESSAGE_IN_MAX (1u << 20)
+#define SERVER_EMPTY_MAX 1024
 #define SERVER_PART_MAX 16448   /* received at a time: a TLS record; held for each connection */
 #define SERVER_TEXT_MAX 160
 
@@ -48,6 +49,7 @@ struct server_link {
     struct loop_reap reap;
     struct pace pace;
     uint64_t measured_ms, received, message_bytes;
+    unsigned empties;           /* parts without a byte, in a row */
     uint64_t records, received_before;  /* of TLS that began to come; when the last one did */
     bool is_bounded;            /* the peer is near: see pace.h */
     bool is_counted;            /* among the handshakes */

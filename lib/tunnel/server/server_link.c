@@ -355,9 +355,11 @@ bool server_link_received(struct server_link *k, struct span bytes, bool is_last
     if (k->is_gone || k->is_finishing || k->is_peer_closing)
         return true;
     k->message_bytes += bytes.n;
-    if (k->message_bytes > SERVER_MESSAGE_IN_MAX) {
+    k->empties = bytes.n ? 0 : k->empties + 1;
+    if (k->message_bytes > SERVER_MESSAGE_IN_MAX || k->empties > SERVER_EMPTY_MAX) {
         k->server->stats.bad_messages++;
-        tunnel_close(k->tunnel, REASON_PROTOCOL_ERROR, "a message is larger than the limit");
+        tunnel_close(k->tunnel, REASON_PROTOCOL_ERROR,
+                     k->empties ? "too many messages or parts are empty" : "a message is larger than the limit");
         return true;
     }
     if (is_last)
