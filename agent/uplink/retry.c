@@ -2,7 +2,8 @@
 
 uint64_t retry_ceiling_ms(uint32_t failures, uint64_t window_ms, bool has_streams)
 {
-    uint64_t max_ms = window_ms > RETRY_MAX_MS ? window_ms : RETRY_MAX_MS;
+    uint64_t most_ms = window_ms < RETRY_MANY_MS ? RETRY_FEW_MAX_MS : RETRY_MAX_MS;
+    uint64_t max_ms = window_ms > most_ms ? window_ms : most_ms;
     uint64_t ceiling_ms = failures && window_ms < RETRY_FIRST_MS ? RETRY_FIRST_MS : window_ms;
 
     if (has_streams)

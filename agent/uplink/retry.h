@@ -6,7 +6,8 @@
  *
  * The wait is drawn from 0 up to a ceiling, so that agents never come back in step.  The first
  * ceiling is the window that the relay named (by how many agents it holds); later ones double
- * from there, up to RETRY_MAX_MS, or the window where that is longer.  While streams wait for
+ * from there, up to RETRY_MAX_MS, or the window where that is longer; up to RETRY_FEW_MAX_MS where
+ * the window says that few come: all are back within 10 s of the end of what went wrong.  While streams wait for
  * the link it is RETRY_LIVING_MAX_MS at the most.  A relay that has too many at its door says how
  * long to stay away: then not sooner, and spread over as much again.
  *
@@ -14,6 +15,8 @@
  */
 #define RETRY_FIRST_MS 100
 #define RETRY_MAX_MS 30000
+#define RETRY_FEW_MAX_MS 8000
+#define RETRY_MANY_MS 1000              /* a window from which on they are many: a second's admissions */
 #define RETRY_LIVING_MAX_MS 2000
 #define RETRY_AFTER_MAX_MS 60000        /* what a relay, or a balancer before it, may ask for */
 

@@ -30,7 +30,7 @@ ROWS = [
     (CONTROL, "pwrite64,write", "EIO", "4+5"), (CONTROL, "rename,openat", "EIO", "1+2"),
     (CONTROL, "epoll_wait,epoll_pwait,poll,select", "EINTR", "1+3"), (CONTROL, "mmap,brk", "ENOMEM", "2+3"),
 ]
-# After these the agent may wait 30 s before it dials again.
+# After these the agent may wait 8 s before it dials again.
 LATER = [
     (AGENT, "sendmsg,writev,write", "EPIPE", "7+11"),
     (AGENT, "recvfrom,recvmsg,read,readv", "ECONNRESET", "9+13"), (AGENT, "mmap,brk", "ENOMEM", "2+3"),
