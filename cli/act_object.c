@@ -371,7 +371,71 @@ static int cut_one(struct ask *ask, const char *id)
     return print_written(ask, id, "cut", &answer);
 }
 
+/* ---- cut by filter: so many as somebody saw ---- */
+static int64_t count_of(const struct api_answer *answer)
+{
+    int64_t count = 0;
+
+    json_get_int(answer->body, "count", &count);
+    return count;
+}
+
+static int print_cut(const struct ask *ask, const struct api_answer *answer, bool is_dry)
+{
+    long long count = (long long)count_of(answer);
+
+    if (ask->output == OUTPUT_JSON)
+        session_print_json(answer->body);
+    else if (!is_dry)
+        printf("%lld streams cut\n", count);
+    else
+        printf("%lld streams would be cut; to cut them: --expect %lld\n", count, count);
+    return is_dry && !ask_has(ask, FLAG_DRY_RUN) ? EXIT_NOT : rest_done(answer);
+}
+
+static int cut_found(struct ask *ask)
+{
+    AUTO(api_answer_deinit) struct api_answer answer = { 0 };
+    const char *expect = ask_value(ask, FLAG_EXPECT);
+    bool is_dry = !expect || ask_has(ask, FLAG_DRY_RUN);
+    struct rest_path path;
+
+    rest_path_init(&path, "streams/cut");
+    for (size_t i = 0; i < ask->given_count; i++) {
+        if (ask->given[i].flag->id == FLAG_FILTER)
+            rest_path_query(&path, ask->given[i].flag->key, ask->given[i].value);
+    }
+    if (expect)
+        rest_path_query(&path, "expected", expect);
+    if (is_dry)
+        rest_path_query(&path, "dry_run", "true");
+    else
+        rest_path_modes(&path, ask);
+    if (!rest_send(ask, &(struct api_request){ .method = "POST", .path = buf_text(&path.text) }, &answer))
+        return EXIT_CANNOT;
+    if (!api_is_ok(&answer) || !answer.body)
+        return problem_show(&ask->flags, ask->resource->word, NULL, &answer);
+    return print_cut(ask, &answer, is_dry);
+}
+
+static bool has_filter(const struct ask *ask)
+{
+    for (size_t i = 0; i < ask->given_count; i++) {
+        if (ask->given[i].flag->id == FLAG_FILTER)
+            return true;
+    }
+    return false;
+}
+
 int act_cut(struct ask *ask)
 {
-    return each(ask, 0, cut_one);
+    if (ask->word_count && (has_filter(ask) || ask_has(ask, FLAG_EXPECT) || ask_has(ask, FLAG_DRY_RUN))) {
+        command_complain("either ids, or filters with --expect");
+        return EXIT_CANNOT;
+    }
+    if (!ask->word_count && !has_filter(ask)) {
+        command_complain("name streams, or a filter: adit stream cut --help");
+        return EXIT_CANNOT;
+    }
+    return ask->word_count ? each(ask, 0, cut_one) : cut_found(ask);
 }

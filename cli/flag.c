@@ -36,8 +36,10 @@ static const struct {
     { VERB_BIT(EDIT) | VERB_BIT(DELETE),
       { "if-match", FLAG_IF_MATCH, .metavar = "ETAG",
         .help = "only while it is this version; * overwrites whatever is there. Without it: the version read just before" } },
+    { VERB_BIT(CUT),
+      { "expect", FLAG_EXPECT, .metavar = "N", .help = "how many the filter finds; without it nothing is cut, and it is said" } },
     { VERB_BIT(DELETE), { "cascade", FLAG_CASCADE, .is_switch = true, .help = "and all that refers to it" } },
-    { VERB_BIT(CREATE) | VERB_BIT(EDIT) | VERB_BIT(DELETE) | VERB_BIT(ADD_MEMBER) | VERB_BIT(REMOVE_MEMBER),
+    { VERB_BIT(CREATE) | VERB_BIT(EDIT) | VERB_BIT(DELETE) | VERB_BIT(ADD_MEMBER) | VERB_BIT(REMOVE_MEMBER) | VERB_BIT(CUT),
       { "dry-run", FLAG_DRY_RUN, .is_switch = true, .help = "check everything, change nothing" } },
     { VERB_BIT(CREATE) | VERB_BIT(EDIT) | VERB_BIT(DELETE) | VERB_BIT(ADD_MEMBER) | VERB_BIT(REMOVE_MEMBER) | VERB_BIT(CUT),
       { "wait", FLAG_WAIT, .is_switch = true, .help = "until the connected relays run it, at most 30 s" } },
@@ -187,10 +189,10 @@ static void add_filter(struct flags *flags, const char *key, const struct field 
     add(flags, &flag);
 }
 
-static void add_filters(struct flags *flags, const struct resource *resource)
+static void add_filters(struct flags *flags, const struct resource *resource, const char *words)
 {
     const struct kind *kind = resource_kind(resource);
-    struct span rest = span_str(resource->filters), word;
+    struct span rest = span_str(words), word;
     const struct field *field;
 
     if (kind)
@@ -224,7 +226,9 @@ void flags_of(const struct resource *resource, enum verb_id verb, struct flags *
     if (verb == VERB_ADD_MEMBER)
         add_member_fields(ret_flags, kind);
     if (verb == VERB_LIST || verb == VERB_EXPORT)
-        add_filters(ret_flags, resource);
+        add_filters(ret_flags, resource, resource->filters);
+    if (verb == VERB_CUT)
+        add_filters(ret_flags, resource, "user agent destination_profile grant host");
     for (size_t i = 0; i < ARRAY_LEN(common); i++) {
         bool is_sort = strcmp(common[i].flag.name, "sort") == 0;
 

@@ -12,7 +12,7 @@ static const struct verb verbs[VERB_COUNT] = {
     [VERB_ADD_MEMBER] = { "add-member", "NAME MEMBER…", 2, ASK_WORDS_MAX, "adds members to %s" },
     [VERB_REMOVE_MEMBER] = { "remove-member", "NAME MEMBER…", 2, ASK_WORDS_MAX,
                              "removes members from %s" },
-    [VERB_CUT] = { "cut", "ID…", 1, ASK_WORDS_MAX, "cuts %s" },
+    [VERB_CUT] = { "cut", "[ID…]", 0, ASK_WORDS_MAX, "cuts %s" },
     [VERB_EXPORT] = { "export", "", 0, 0, "writes all %s as JSON, one to a line" },
     [VERB_VERIFY] = { "verify", "", 0, 0, "checks that nobody changed %s" },
 };
@@ -80,7 +80,7 @@ static const struct resource resources[] = {
         .help = "what flows through the relays, now and some minutes ago",
         .columns = "id state user_name host port agent_name opened_at bytes_in bytes_out reason",
         .filters = "user agent state", .verbs = VERB_BIT(CUT),
-        .examples = "adit stream list --state open --user alice\nadit stream cut 01J9Z6T8E2Q4W7R5Y3V1N0M8KD\n" },
+        .examples = "adit stream list --state open --user alice\nadit stream cut --user alice --expect 3 --wait\nadit stream cut 01J9Z6T8E2Q4W7R5Y3V1N0M8KD\n" },
     { .kind = KIND_COUNT, .word = "decision", .one = "a route decision", .many = "route decisions",
         .plural = "route-decisions", .help = "what relays decided lately",
         .columns = "at allowed reason user_name host port agent_name", .filters = "user reason",

@@ -84,6 +84,7 @@ static const struct right rights[] = {
     { "streams.list",                   AOM,     ALL },
     { "streams.get",                    AOM,     ALL },
     { "streams.delete",                 OM,      ALL },
+    { "streams.cut",                    OM,      NO },
     { "route-decisions.list",           AOM,     ALL },
     { "route-decisions.get",            AOM,     ALL },
     { "audit-events.list",              AOM,     NO },

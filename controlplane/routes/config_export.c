@@ -125,7 +125,8 @@ static bool may_list(const struct call *c, const struct kind *kind)
 
 static int put_kind(struct export *e, struct span owner)
 {
-    struct store_query query = { .source = STORE_OBJECTS, .kind = e->kind->name, .limit = STORE_LIMIT_MAX };
+    struct store_query query = { .source = STORE_OBJECTS, .kind = e->kind->name, .limit = STORE_LIMIT_MAX,
+                                 .sort = "name" };
     int r;
 
     if (owner.n)

@@ -17,6 +17,7 @@ HANDLER(on_member_delete);
 HANDLER(on_record_list);
 HANDLER(on_record_get);
 HANDLER(on_stream_cut);
+HANDLER(on_streams_cut);
 HANDLER(on_audit_verify);
 HANDLER(on_config_get);
 HANDLER(on_config_put);

@@ -4,9 +4,11 @@
 #include "controlplane/routes/record.h"
 #include "lib/state/record_codec.h"
 #include <errno.h>
+#include <string.h>
 
 #define CUT_KEPT_MS 3600000             /* longer than any relay is without its state */
 #define CUTS_MAX 1000                   /* in that time */
+#define CUT_SHOWN 20                    /* ids in the answer */
 
 /* ---- streams, route decisions, audit events: as they were reported ---- */
 static const struct asked_filter stream_filters[] = {
@@ -241,6 +243,129 @@ static int verify_audit(struct call *c)
 void on_audit_verify(const struct route *route, struct request *req, struct response *res)
 {
     call_run(route, req, res, STORE_READ, verify_audit);
+}
+
+/* ---- cutting what a filter finds ---- */
+static const struct asked_filter cut_filters[] = {
+    { "user", "user", KIND_USER, NULL },
+    { "agent", "agent", KIND_AGENT, NULL },
+    { "destination_profile", "profile", KIND_PROFILE, NULL },
+    { "grant", "grant", KIND_GRANT, NULL },
+    { "host", "host", KIND_COUNT, NULL },
+};
+
+struct found {
+    struct store_object **rows;
+    size_t count;
+};
+
+static int keep_found(void *ctx, const struct store_object *row)
+{
+    struct found *found = ctx;
+    struct store_object *kept;
+
+    if (found->count == CUTS_MAX)
+        return 0;
+    kept = calloc(1, sizeof(*kept) + row->doc.n + 1);
+    if (!kept)
+        return -ENOMEM;
+    *kept = *row;
+    memcpy(kept + 1, row->doc.p, row->doc.n);
+    kept->doc.p = (const char *)(kept + 1);
+    found->rows[found->count++] = kept;
+    return 0;
+}
+
+static void found_deinit(struct found *found)
+{
+    for (size_t i = 0; found->rows && i < found->count; i++)
+        free(found->rows[i]);
+    free(found->rows);
+}
+
+static int cut_found(struct call *c, const struct store_object *row)
+{
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    struct change change = call_change(c);
+    struct json_error error;
+    int r = json_parse(row->doc, &doc, &error);
+
+    if (!r)
+        r = put_cut(c, doc_text(doc, "stream"));
+    if (r)
+        return r;
+    change.event.object_kind = "stream";
+    change.event.object_id = ulid_span(&row->id);
+    change.event.before = row->doc;
+    change.event.outcome = "ok";
+    return store_audit_append(c->tx, &change.event, NULL);
+}
+
+/* How many the caller saw: what came or went since is looked at first. */
+static int check_expected(struct call *c, uint64_t count)
+{
+    struct span text;
+    uint64_t expected;
+
+    if (!request_query(c->req, "expected", &text))
+        return c->is_dry ? 0 : call_refuse_at(c, REASON_INVALID, "?expected", "is required");
+    if (!span_to_u64(text, CUTS_MAX, &expected))
+        return call_refuse_at(c, REASON_INVALID, "?expected", "must be a whole number of at most 1000");
+    if (count == expected || c->is_dry)
+        return 0;
+    return call_refuse(c, REASON_CONFLICT, "%llu open streams match, not %llu.", (unsigned long long)count,
+                       (unsigned long long)expected);
+}
+
+static int answer_cut(struct call *c, const struct found *found, uint64_t count)
+{
+    struct json_writer w;
+    int r;
+
+    json_begin(&w, &c->res->body);
+    json_open_object(&w, NULL);
+    json_put_bool(&w, "dry_run", c->is_dry);
+    json_put_int(&w, "count", (int64_t)count);
+    json_open_array(&w, "streams");
+    for (size_t i = 0; i < found->count && i < CUT_SHOWN; i++)
+        json_put_text(&w, NULL, found->rows[i]->id.text);
+    json_close_array(&w);
+    json_close_object(&w);
+    c->res->status = 200;
+    r = buf_error(&c->res->body);
+    if (!r)
+        r = call_commit(c);
+    if (!r && !c->is_dry)
+        call_wait(c);
+    return r;
+}
+
+static int cut_streams(struct call *c)
+{
+    AUTO(found_deinit) struct found found = { .rows = calloc(CUTS_MAX, sizeof(*found.rows)) };
+    struct asked asked;
+    uint64_t count = 0;
+    int r = found.rows ? 0 : -ENOMEM;
+
+    if (!r)
+        r = asked_read_records(c, STORE_STREAMS, cut_filters, ARRAY_LEN(cut_filters), &asked);
+    if (r)
+        return r;
+    asked.query.filters[asked.query.filter_count++] =
+        (struct store_filter){ .field = "state", .text = SPAN("open") };
+    r = store_count(c->tx, &asked.query, &count);
+    if (!r)
+        r = check_expected(c, count);
+    if (!r)
+        r = store_list_all(c->tx, &asked.query, keep_found, &found);
+    for (size_t i = 0; !r && !c->is_dry && i < found.count; i++)
+        r = cut_found(c, found.rows[i]);
+    return r ? r : answer_cut(c, &found, count);
+}
+
+void on_streams_cut(const struct route *route, struct request *req, struct response *res)
+{
+    call_run(route, req, res, STORE_WRITE, cut_streams);
 }
 
 void on_record_list(const struct route *route, struct request *req, struct response *res)

@@ -59,6 +59,8 @@ static const struct single {
 } singles[] = {
     { "streams.delete", "DELETE", "/api/v1/streams/{id}", "streams:write", WRITE, 0, "wait",
       on_stream_cut },
+    { "streams.cut", "POST", "/api/v1/streams/cut", "streams:write", WRITE, 0,
+      "user agent destination_profile grant host expected dry_run wait", on_streams_cut },
     { "audit-events.verify", "GET", "/api/v1/audit-events/verify", "audit-events:read", 0, 0, "",
       on_audit_verify },
     { "config.get", "GET", "/api/v1/config", "config:read", 0, 0, "owner", on_config_get },
