@@ -99,9 +99,9 @@ static bool ask_unseen(int tty, const char *prompt, char *text, size_t size)
     unseen = before;
     unseen.c_lflag &= ~(tcflag_t)ECHO;
     unseen.c_lflag |= ECHONL;
-    if (!write_all(tty, span_str(prompt)) || tcsetattr(tty, TCSAFLUSH, &unseen) < 0)
+    if (tcsetattr(tty, TCSAFLUSH, &unseen) < 0)
         return false;
-    ok = read_line(tty, text, size);
+    ok = write_all(tty, span_str(prompt)) && read_line(tty, text, size);
     tcsetattr(tty, TCSAFLUSH, &before);
     return ok;
 }

@@ -308,7 +308,7 @@ static int check_expected(struct call *c, uint64_t count)
     uint64_t expected;
 
     if (!request_query(c->req, "expected", &text))
-        return c->is_dry ? 0 : call_refuse_at(c, REASON_INVALID, "?expected", "is required");
+        return c->is_dry ? 0 : call_refuse_at(c, REASON_CONFLICT, "?expected", "is required of what is no dry run");
     if (!span_to_u64(text, CUTS_MAX, &expected))
         return call_refuse_at(c, REASON_INVALID, "?expected", "must be a whole number of at most 1000");
     if (count == expected || c->is_dry)
