@@ -136,17 +136,19 @@ int frame_notice_read(struct span payload, struct frame_notice *ret_notice)
     return 0;
 }
 
-static int attach_tags_read(struct span bytes, struct frame_attach *a)
+static int attach_tags_read(struct span bytes, struct frame_attach *a, bool may_skip)
 {
     const struct tag_rule rules[] = {
         { ATTACH_TAG_BOOT_ID, 1, BOOT_ID_MAX, false, tag_take_span, &a->boot_id },
         { ATTACH_TAG_TICKET, 1, TICKET_MAX, false, tag_take_span, &a->ticket },
     };
 
-    return tags_read(bytes, rules, ARRAY_LEN(rules)) ? FRAME_E_VALUE : 0;
+    if (may_skip ? tags_skim(bytes, rules, ARRAY_LEN(rules)) : tags_read(bytes, rules, ARRAY_LEN(rules)))
+        return FRAME_E_VALUE;
+    return 0;
 }
 
-int frame_attach_read(struct span payload, struct frame_attach *ret_attach)
+static int attach_read(struct span payload, struct frame_attach *ret_attach, bool may_skip)
 {
     struct frame_attach a = { 0 };
     struct reader r;
@@ -166,12 +168,22 @@ int frame_attach_read(struct span payload, struct frame_attach *ret_attach)
         return FRAME_E_VALUE;
 
     a.is_fin_seen = fin;
-    e = attach_tags_read(read_span(&r, r.n), &a);
+    e = attach_tags_read(read_span(&r, r.n), &a, may_skip);
     if (e)
         return e;
 
     *ret_attach = a;
     return 0;
+}
+
+int frame_attach_read(struct span payload, struct frame_attach *ret_attach)
+{
+    return attach_read(payload, ret_attach, false);
+}
+
+int frame_attach_skim(struct span payload, struct frame_attach *ret_attach)
+{
+    return attach_read(payload, ret_attach, true);
 }
 
 void frame_header_put(struct buf *out, uint8_t type, uint8_t flags, size_t payload_len,

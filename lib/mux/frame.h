@@ -100,6 +100,8 @@ MUST_CHECK int frame_fin_read(struct span payload, uint64_t *ret_final);
 MUST_CHECK int frame_end_read(struct span payload);
 MUST_CHECK int frame_notice_read(struct span payload, struct frame_notice *ret_notice);
 MUST_CHECK int frame_attach_read(struct span payload, struct frame_attach *ret_attach);
+/* For who passes it on: unknown tags of every kind are left to the end. */
+MUST_CHECK int frame_attach_skim(struct span payload, struct frame_attach *ret_attach);
 /* 8 bytes of PING or PONG. */
 MUST_CHECK int frame_echo_read(struct span payload, uint64_t *ret_value);
 

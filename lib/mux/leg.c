@@ -3,6 +3,7 @@
 
 const struct leg_class *const leg_classes[LEG_KIND_COUNT] = {
     [LEG_STREAM] = &stream_leg,
+    [LEG_HOP] = &hop_leg,
 };
 
 static struct span key_span(const uint64_t *key)

@@ -1,4 +1,4 @@
-#include "lib/mux/mux_internal.h"
+#include "lib/mux/hop.h"
 #include <errno.h>
 #include <string.h>
 
@@ -38,6 +38,7 @@ struct mux_link *mux_link_new_as(struct mux *m, bool is_accepting, void *user, u
     l->greet_until_ms = m->now_ms + m->config.hello_timeout_ms;
     l->idle_frames = (struct bucket){ MUX_IDLE_FRAMES_MAX, m->now_ms };
     l->pings = (struct bucket){ MUX_PINGS_MAX, m->now_ms };
+    l->strange = (struct bucket){ HOP_STRANGE_MAX, m->now_ms };
     map_init(&l->by_id, m->config.streams_max);
     map_init(&l->owners, m->config.streams_max);
     buf_init_heap(&l->notice, FRAME_NOTICE_TOTAL_MAX);
@@ -256,6 +257,14 @@ void link_idle_frame(struct mux_link *l)
         link_fail(l, REASON_PROTOCOL_ERROR, "flood of frames that move nothing");
 }
 
+/* What may still be under way for an id that is over. */
+void link_idle_allow(struct mux_link *l)
+{
+    l->idle_frames.left += MUX_IDLE_FRAMES_PER_END;
+    if (l->idle_frames.left > MUX_IDLE_FRAMES_MAX)
+        l->idle_frames.left = MUX_IDLE_FRAMES_MAX;
+}
+
 void link_refuse(struct mux_link *l, uint8_t type, uint32_t id, enum reason why,
                  uint32_t retry_ms)
 {
@@ -376,6 +385,8 @@ static void tick_open(struct mux_link *l, uint64_t now)
         credit_tick(l);
     probe_tick(l);
     forget_resets(l);
+    if (l->mux->config.holder)
+        holder_tick(l->mux->config.holder, now);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -398,6 +409,8 @@ static uint64_t next_due(const struct mux_link *l)
         due = earlier(due, l->credit_due_ms);
     if (l->probe_until_ms)
         due = earlier(due, l->probe_until_ms);
+    if (l->mux->config.holder)
+        due = earlier(due, holder_due(l->mux->config.holder));
     return earlier(due, settle_due(l));
 }
 

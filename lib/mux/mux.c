@@ -162,8 +162,11 @@ static void bury_links(struct mux *m)
 
 void mux_leave(struct mux *m)
 {
-    if (m->depth == 1)
+    if (m->depth == 1) {
         tell_all(m);
+        if (m->config.holder)
+            holder_tell(m->config.holder);
+    }
     m->depth--;
     if (m->depth == 0)
         bury_links(m);

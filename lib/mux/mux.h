@@ -35,6 +35,10 @@
 struct mux;
 struct mux_link;
 struct mux_stream;
+struct mux_holder;              /* holder.h */
+struct mux_hop;
+struct mux_asked;
+struct mux_route;
 
 enum mux_kind { MUX_KIND_TCP = 1, MUX_KIND_UDP = 2, MUX_KIND_PROBE = 3 };
 
@@ -87,6 +91,7 @@ struct mux_config {
      * its link here. */
     void (*mac)(const unsigned char secret[MUX_SECRET_LEN], struct span message,
                 unsigned char ret_mac[32]);
+    struct mux_holder *holder;      /* passes streams on; NULL: this mux only is an end */
     const char *boot_id;            /* our own, outlives the mux; the target side needs it */
 };
 
@@ -124,6 +129,11 @@ struct mux_handlers {
     void (*on_moved)(void *user, struct mux_stream *s);         /* it has a path again */
     void (*on_ended)(void *user, struct mux_stream *s, enum reason how);
                                     /* REASON_NONE: complete.  The last call for this stream */
+    /* holder: where an OPEN or ATTACH goes on.  Not REASON_NONE: refused with that */
+    enum reason (*on_route)(void *link_user, struct mux_link *from, const struct mux_asked *asked,
+                            struct mux_route *route);
+    void (*on_hop_ended)(void *user, struct mux_hop *hop, enum reason why);
+                                    /* REASON_NONE: its ends said so */
 };
 
 struct mux_stats {                  /* since the mux was made; gauges are of now */

@@ -20,6 +20,7 @@
  * stream_in.c frames that arrive, those of a stream
  * stream_out.c what a stream owes and sends
  * move.c      paths: lost, attached, given up
+ * hop*.c      streams between two other ends: hop.h
  * handover.c  from one mux to another
  * probe.c     bytes that nobody acknowledges
  * credit.c    windows, limits, when CREDIT goes out
@@ -131,7 +132,7 @@ struct owner {                  /* streams that share one turn */
 
 /* What a link carries under one id, as far as the id table and the scheduler know it: an end of a
  * stream, or one side of a hop.  The first member of both. */
-enum leg_kind { LEG_STREAM, LEG_KIND_COUNT };
+enum leg_kind { LEG_STREAM, LEG_HOP, LEG_KIND_COUNT };
 
 struct leg {
     struct owner *owner;        /* NULL: not on a link */
@@ -187,7 +188,7 @@ struct mux_link {
     uint32_t cut_len;
     struct buf notice;
     struct frame_notice notice_head;
-    struct bucket idle_frames, pings, datagrams;
+    struct bucket idle_frames, pings, datagrams, strange;   /* strange: out, unknown ones of hops */
     uint32_t stream_faults;
     /* time */
     uint64_t greet_until_ms, ping_sent_ms, credit_due_ms, tick_due_ms;
@@ -313,6 +314,7 @@ bool bucket_take(struct bucket *b, uint32_t max, uint32_t per_s, uint64_t now_ms
 void link_idle_frame(struct mux_link *l);   /* counts a frame that moved nothing */
 void link_refuse(struct mux_link *l, uint8_t type, uint32_t id, enum reason why,
                  uint32_t retry_ms);
+void link_idle_allow(struct mux_link *l);
 void link_arm_credit(struct mux_link *l);
 
 /* --- link_in.c ------------------------------------------------------------------------ */
@@ -369,6 +371,16 @@ void stream_frame(struct mux_link *l, const struct frame *f);
 /* --- probe.c -------------------------------------------------------------------------- */
 void probe_tick(struct mux_link *l);
 void probe_answered(struct mux_stream *s);
+
+/* --- hop.c ---------------------------------------------------------------------------- */
+extern const struct leg_class hop_leg;
+void hop_lost(struct leg *g);
+void holder_tell(struct mux_holder *h);     /* the program hears of hops that ended */
+void holder_tick(struct mux_holder *h, uint64_t now_ms);
+uint64_t holder_due(const struct mux_holder *h);
+/* An OPEN or ATTACH that goes on elsewhere, or that the program does not let through.  False: it
+ * is for us, as an end. */
+bool hop_begin(struct mux_link *l, const struct frame *f);
 
 /* --- move.c --------------------------------------------------------------------------- */
 bool stream_may_move(const struct mux_stream *s);

@@ -43,14 +43,15 @@ static void on_hello(void *user, struct mux_link *l, struct span body)
 {
     struct lane *lane = user;
 
-    if (l == lane->link[ENTRY]) {
+    if (l == lane->link[lane->acceptor]) {
         mux_link_accept(l, sim.now_ms);
         return;
     }
-    meet_entry(body);
-    if (mux_link_hello(l, span_str(lane->boot_id))) {
+    if (!lane->group)
+        meet_entry(body);
+    if (mux_link_hello(l, span_str(sim.boot_id[node_of(lane, !lane->acceptor)]))) {
         assert_true(sim.is_starved);
-        lane->has_failed[TARGET] = true;
+        lane->has_failed[!lane->acceptor] = true;
     }
 }
 
@@ -95,10 +96,10 @@ static void on_open(void *user, struct mux_stream *s, const struct mux_open *ope
         return;
     }
     prog = &progs[open->uid[1]][TARGET];
-    if (prog->was_opened && (!(prog->is_gone || is_out_of_memory(prog)) || prog->peer->is_open))
+    if (prog->was_opened && !prog->is_harmed && (!(prog->is_gone || is_out_of_memory(prog)) || prog->peer->is_open))
         fail_msg("seed %lu: stream %u is dialled twice", sim.seed, prog->key);
     *prog = (struct prog){ .key = prog->key, .end = TARGET, .to_send = prog->to_send,
-                           .peer = prog->peer, .s = s };
+                           .peer = prog->peer, .s = s, .is_harmed = prog->is_harmed };
     mux_stream_set_user(s, prog);
     if (one_in(3)) {
         faults[FAULT_LATE_ANSWER]++;
@@ -184,7 +185,7 @@ static void on_want_path(void *user, struct mux_stream *s)
         prog->wants_other = true;
         return;
     }
-    is_other = prog->is_open && strcmp(lane->boot_id, prog->boot_id) != 0;
+    is_other = prog->is_open && lane_boot(lane) && strcmp(lane_boot(lane), prog->boot_id) != 0;
     if (is_other && one_in(2)) {
         mux_stream_abandon(s, REASON_AGENT_RESTARTED);
         return;
@@ -200,6 +201,10 @@ static void on_want_path(void *user, struct mux_stream *s)
     }
     assert_true(r == 0 || mux_link_state(lane->link[ENTRY]) == MUX_LINK_DRAINING || (r == -ENOMEM && sim.is_starved));
 }
+
+static const struct mux_handlers switch_handlers = {
+    .on_hello = on_hello, .on_failed = on_failed, .on_route = on_route, .on_hop_ended = on_hop_ended,
+};
 
 static const struct mux_handlers handlers = {
     .on_hello = on_hello, .on_failed = on_failed, .on_open = on_open, .on_opened = on_opened,
@@ -315,7 +320,7 @@ static void maybe_move(struct prog *prog)
     if (prog->end != ENTRY || !prog->s || !prog->is_open || !one_in(200))
         return;
     lane = lane_random_open();
-    if (!lane || strcmp(lane->boot_id, prog->boot_id) != 0)
+    if (!lane || !lane_boot(lane) || strcmp(lane_boot(lane), prog->boot_id) != 0)
         return;
     if (mux_of(lane, ENTRY) != prog->s->mux) {
         hand_over(prog);
@@ -379,6 +384,7 @@ static void step(void)
     }
     lanes_step();
     check_memory();
+    check_holders();
     if (!sim.has_moved)
         sim.now_ms += 5 + below(sim.is_calm ? 200 : 40);
     else
@@ -393,7 +399,7 @@ static bool all_ended(void)
             return false;
     }
     return mux_stats(sim.mux[0])->streams == 0 && mux_stats(sim.mux[1])->streams == 0 &&
-           (!sim.twin || mux_stats(sim.twin)->streams == 0);
+           (!sim.twin || mux_stats(sim.twin)->streams == 0) && holders_are_empty();
 }
 
 /* Whose ends both take what comes. */
@@ -427,7 +433,7 @@ static void outlast_the_stubborn(void)
 
 static void sim_init(uint64_t seed, bool is_starved)
 {
-    sim = (struct sim){ .now_ms = 1000, .seed = seed, .on = handlers,
+    sim = (struct sim){ .now_ms = 1000, .seed = seed, .on = handlers, .switch_on = switch_handlers, .watch = watch,
                         .rng = seed * 2654435761u + 88172645463325252u };
     memset(progs, 0, sizeof(progs));
     opened = 0;
@@ -437,8 +443,8 @@ static void sim_init(uint64_t seed, bool is_starved)
         list_init(&sim.lanes[i].in[0]);
         list_init(&sim.lanes[i].in[1]);
     }
-    sim.lanes_wanted = 1 + below(3);
     sim.is_starved = is_starved;
+    choose_lanes();
     sim.is_harsh = one_in(5) || is_starved;
     sim.is_hostile = one_in(3) && !is_starved;
     sim.has_twin = one_in(3) && !is_starved;
@@ -452,6 +458,8 @@ static void sim_init(uint64_t seed, bool is_starved)
         };
         end_start(end);
     }
+    for (unsigned i = 0; i < sim.holders; i++)
+        holder_start(i);
 }
 
 /* The stream that was broken is no longer one whose ends must agree. */
@@ -460,6 +468,11 @@ static void harm(struct mux_stream *s)
     struct prog *prog = s->user;
 
     prog->is_harmed = prog->peer->is_harmed = true;
+}
+
+static void harm_key(unsigned key)
+{
+    progs[key][ENTRY].is_harmed = progs[key][TARGET].is_harmed = true;
 }
 
 static void chaos(void)
@@ -475,6 +488,7 @@ static void chaos(void)
             restart((int)below(2));
         if (sim.is_hostile && one_in(6))
             hostile_step(harm);
+        chaos_at_holders(harm_key);
         starve();
         step();
     }
@@ -503,6 +517,8 @@ static void run_seed(uint64_t seed, bool is_starved)
     }
     for (unsigned i = 0; i < opened; i++)
         check_stream(&progs[i][ENTRY], &progs[i][TARGET]);
+    for (unsigned i = 0; i < sim.holders; i++)
+        holder_stop(i);
     for (int end = 0; end < 2; end++) {
         assert_int_equal(mux_stats(sim.mux[end])->held_bytes, 0);
         assert_int_equal(mux_stats(sim.mux[end])->promised_bytes, 0);

@@ -11,6 +11,20 @@
  */
 #define OPEN_TEXT_MAX 255       /* any text in a frame */
 
+/* Read by a holder too, which only skims. */
+enum open_tag {
+    OPEN_TAG_UID = 0x01, OPEN_TAG_SECRET, OPEN_TAG_PATH, OPEN_TAG_KIND, OPEN_TAG_HOST,
+    OPEN_TAG_PORT, OPEN_TAG_RESOLVE_TO, OPEN_TAG_RANGES, OPEN_TAG_LIMIT, OPEN_TAG_ANSWER_MS,
+    OPEN_TAG_GRACE_MS, OPEN_TAG_FEATURES, OPEN_TAG_TRACE, OPEN_TAG_PRINCIPAL, OPEN_TAG_GRANT,
+    OPEN_TAG_PROFILE, OPEN_TAG_ENTRY, OPEN_TAG_BOOT_ID, OPEN_TAG_SPECIAL,
+    OPEN_TAG_TICKET, OPEN_TAG_HOPS,    /* through another relay */
+};
+
+enum opened_tag {               /* OPEN_OK and OPEN_ERR */
+    OPENED_TAG_REASON = 0x01, OPENED_TAG_TEXT, OPENED_TAG_BOOT_ID, OPENED_TAG_LIMIT,
+    OPENED_TAG_FEATURES, OPENED_TAG_USED, OPENED_TAG_RESOLVED_BY, OPENED_TAG_TRY,
+};
+
 struct why {                    /* RESET, OPEN_ERR, ATTACH_ERR, DETACH, GOAWAY */
     enum reason reason;
     struct span text;

@@ -483,12 +483,12 @@ static inline struct mux_stream *victim(struct mux_link *l)
 
     while ((node = map_next(&l->by_id, &cursor))) {
         struct mux_stream *s = stream_of(container_of(node, struct leg, by_id));
-        bool is_living = s->state == STREAM_OPEN || s->state == STREAM_FIN_IN ||
-                         s->state == STREAM_FIN_OUT ||
-                         (s->state == STREAM_FIN_BOTH && !s->fin_acked);
-        bool is_waiting = s->is_attaching && !(s->owed & OWE_ATTACH);
+        bool is_living = s && (s->state == STREAM_OPEN || s->state == STREAM_FIN_IN ||
+                               s->state == STREAM_FIN_OUT ||
+                               (s->state == STREAM_FIN_BOTH && !s->fin_acked));
+        bool is_waiting = s && s->is_attaching && !(s->owed & OWE_ATTACH);
 
-        if (!s->is_entry && s->frame)
+        if (!s || (!s->is_entry && s->frame))
             continue;               /* the entry does not know yet that it may speak */
         if (!is_living || s->is_probe || (is_trick_on_attaching ? !is_waiting : s->is_lost))
             continue;
@@ -542,7 +542,7 @@ static inline bool play(const struct trick *trick, struct lane *lane, struct mux
 /* Plays one trick somewhere; `harm` hears of the stream that it will break. */
 static inline void hostile_step(void (*harm)(struct mux_stream *))
 {
-    struct lane *lane = lane_random_open();
+    struct lane *lane = lane_random(true);
     int end = (int)below(2);
     struct mux_stream *s;
     size_t i;

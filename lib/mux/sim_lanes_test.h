@@ -1,18 +1,24 @@
 #pragma once
 #include "lib/check/alloc.h"
 #include "lib/check/check.h"
-#include "lib/mux/mux_internal.h"
+#include "lib/mux/hop.h"
 #include <stdio.h>
 #include <stdlib.h>
 /*
- * sim_lanes_test.h - an entry and a target side in one process, with lanes between them that
- * are dialled, cut at a random byte, go silent, stall, delay and come back, in fake time.
+ * sim_lanes_test.h - an entry, a target side and holders in one process, with lanes between them
+ * that are dialled, cut at a random byte, go silent, stall, delay and come back, in fake time.
  *
- * End 0 is the entry (accepts links, opens streams), end 1 the target side (dials links).
+ * End 0 of a lane is that towards the entry (which opens streams), end 1 that towards the target
+ * side (which dials its links).  Lanes of group 0 join the two; of each holder the upper ones go
+ * to the entry, the lower ones to the target side.
  */
-#define LANES_MAX 12
+#define LANES_MAX 24
+#define HOLDERS_MAX 2
+#define GROUPS (1 + 2 * HOLDERS_MAX)
 #define ENTRY 0
 #define TARGET 1
+#define HOLDER 2                    /* and 3: nodes beside the two ends */
+#define NODES (2 + HOLDERS_MAX)
 
 enum fault {
     FAULT_RESET,        /* link cut, both ends hear of it */
@@ -23,7 +29,7 @@ enum fault {
     FAULT_DRAIN,        /* GOAWAY, then the link ends */
     FAULT_MOVE,         /* a stream is moved from a living path */
     FAULT_HANDOVER,     /* to the entry's other mux */
-    FAULT_ENTRY_RESTART, FAULT_TARGET_RESTART,
+    FAULT_ENTRY_RESTART, FAULT_TARGET_RESTART, FAULT_HOLDER_RESTART,
     FAULT_STALLED_END, FAULT_RESET_BY_ENTRY, FAULT_RESET_BY_TARGET, FAULT_LATE_ANSWER,
     FAULT_OUTAGE,       /* no lane comes back before the graces are over */
     FAULT_IDS_END,      /* a link whose ids come to their end */
@@ -48,7 +54,12 @@ struct lane {
     bool is_silent, is_tricked;     /* tricked: a hostile frame ends the link */
     bool has_failed[2];
     char boot_id[8];                /* of the target side that dialled it */
-    int index;
+    int index, group, acceptor;
+    uint64_t delay_ms;
+    struct seen {                   /* of what the holder at one of its ends has said, by id */
+        uint32_t id;
+        uint64_t data_end, strange, limit;
+    } seen[64];
 };
 
 static struct sim {
@@ -58,11 +69,17 @@ static struct sim {
     struct mux_handlers on;
     struct mux_config config[2];
     struct lane lanes[LANES_MAX];
-    unsigned lanes_wanted;
-    uint64_t now_ms, rng, seed, dial_ms;
+    unsigned lanes_wanted[GROUPS];
+    uint64_t now_ms, rng, seed, dial_ms[GROUPS];
     uint64_t delay_ms;
-    unsigned boots[2], entry_seen;  /* seen: by this start of the target side */
-    char boot_id[2][8];
+    unsigned boots[NODES], entry_seen;  /* seen: by this start of the target side */
+    char boot_id[NODES][8];
+    unsigned holders;
+    struct mux *switch_mux[HOLDERS_MAX];
+    struct mux_holder *holder[HOLDERS_MAX];
+    struct mux_handlers switch_on;
+    void (*watch)(struct lane *lane, int from, unsigned char *bytes, size_t n);  /* what is said */
+    struct mux_holder_config holder_config;
     bool is_harsh;                  /* what streams need not survive happens too */
     bool is_hostile, is_playing;    /* somebody puts frames in between; just now */
     bool is_starved;                /* allocations fail: whoever needs them may end, with a reason */
@@ -178,11 +195,22 @@ static inline void lane_reset(struct lane *lane, bool is_late)
     faults[is_late ? FAULT_RESET_LATE : FAULT_RESET]++;
 }
 
+static inline bool lane_is_lower(const struct lane *lane)
+{
+    return lane->group && lane->group % 2 == 0;
+}
+
+static inline int node_of(const struct lane *lane, int end)
+{
+    return lane->group && end == (lane_is_lower(lane) ? 0 : 1) ? HOLDER + (lane->group - 1) / 2 : end;
+}
+
 /* Without memory there is no lane. */
 static inline void lane_greet(struct lane *lane)
 {
     bool is_whole = lane->link[ENTRY] && lane->link[TARGET];
-    int r = is_whole ? mux_link_hello(lane->link[ENTRY], span_str(sim.boot_id[ENTRY])) : -ENOMEM;
+    const char *boot_id = sim.boot_id[node_of(lane, lane->acceptor)];
+    int r = is_whole ? mux_link_hello(lane->link[lane->acceptor], span_str(boot_id)) : -ENOMEM;
 
     if (r == 0)
         return;
@@ -196,38 +224,44 @@ static inline void lane_greet(struct lane *lane)
 
 static inline struct mux *mux_of(const struct lane *lane, int end)
 {
+    if (node_of(lane, end) >= HOLDER)
+        return sim.switch_mux[node_of(lane, end) - HOLDER];
     return end == ENTRY && sim.twin && lane->index % 2 ? sim.twin : sim.mux[end];
 }
 
-static inline void lane_dial(void)
+static inline void lane_dial(int group)
 {
     for (int i = 0; i < LANES_MAX; i++) {
         struct lane *lane = &sim.lanes[i];
 
         if (!lane_is_free(lane))
             continue;
-        *lane = (struct lane){ .index = i };
+        *lane = (struct lane){ .index = i, .group = group, .acceptor = group % 2 ? (int)below(2) : 0,
+                               .delay_ms = group && one_in(2) ? below(60) : sim.delay_ms };
         memcpy(lane->boot_id, sim.boot_id[TARGET], sizeof(lane->boot_id));
         for (int end = 0; end < 2; end++) {
             list_init(&lane->in[end]);
-            lane->link[end] = mux_link_new(mux_of(lane, end), lane, sim.now_ms);
+            lane->link[end] = mux_link_new_as(mux_of(lane, end), end == lane->acceptor, lane,
+                                              sim.now_ms);
             assert_true(lane->link[end] || sim.is_starved);
+            if (lane->link[end] && group && one_in(3))
+                mux_link_set_rate(lane->link[end], 100000 + below(1000000));
         }
         lane_greet(lane);
         if (lane->link[ENTRY] && one_in(8))
-            lane->link[ENTRY]->next_id = 0xfffffffeu - 2 * (MUX_IDS_LEFT + below(4));
+            lane->link[ENTRY]->next_id = 0xfffffffeu - 2 * (MUX_IDS_LEFT + below(4)) + (uint32_t)lane->acceptor;
         return;
     }
 }
 
-static inline unsigned lanes_dialled(void)
+static inline unsigned lanes_dialled(int group)
 {
     unsigned n = 0;
 
     for (int i = 0; i < LANES_MAX; i++) {
         struct lane *lane = &sim.lanes[i];
 
-        n += lane->link[TARGET] && !lane->dies_ms[TARGET] && !lane->drain_until_ms &&
+        n += lane->group == group && lane->link[TARGET] && !lane->dies_ms[TARGET] && !lane->drain_until_ms &&
              mux_link_state(lane->link[TARGET]) != MUX_LINK_CLOSED;
     }
     return n;
@@ -243,11 +277,13 @@ static inline void lane_send(struct lane *lane, int from)
     if (n == 0)
         return;
     sim.has_moved = true;
+    if (lane->group)
+        sim.watch(lane, from, bytes, n);
     if (lane->is_silent || lane_is_dying(lane) || !lane->link[!from])
         return;
     m = check_alloc_own(sizeof(*m) + n);
     assert_non_null(m);
-    *m = (struct message){ .len = n, .due_ms = sim.now_ms + sim.delay_ms };
+    *m = (struct message){ .len = n, .due_ms = sim.now_ms + lane->delay_ms };
     memcpy(m->bytes, bytes, n);
     list_append(&lane->in[!from], &m->node);
 }
@@ -295,7 +331,7 @@ static inline void lane_end_step(struct lane *lane, int end)
             lane_send(lane, end);
         lane_leave(lane, end);
         if (!lane->is_silent && !lane->dies_ms[!end])
-            lane->dies_ms[!end] = sim.now_ms + sim.delay_ms + 1;
+            lane->dies_ms[!end] = sim.now_ms + lane->delay_ms + 1;
     } else if (lane->dies_ms[end] && lane->dies_ms[end] <= sim.now_ms) {
         lane_leave(lane, end);
     }
@@ -309,8 +345,21 @@ static inline void lane_renew(struct lane *lane)
     if (!is_worn || lane->drain_until_ms || mux_link_state(lane->link[ENTRY]) != MUX_LINK_DRAINING)
         return;
     faults[FAULT_IDS_END]++;
-    sim.dial_ms = sim.now_ms;
+    sim.dial_ms[lane->group] = sim.now_ms;
     lane->drain_until_ms = sim.now_ms + 50 + below(500);
+}
+
+static inline void lanes_dial(int group)
+{
+    if (lanes_dialled(group) >= sim.lanes_wanted[group] || sim.now_ms < sim.dial_ms[group])
+        return;
+    lane_dial(group);
+    sim.dial_ms[group] = sim.now_ms + below(one_in(6) ? 8000 : 300);
+    if (!sim.is_harsh || sim.is_calm || !one_in(20))
+        return;
+    for (int i = 0; i < GROUPS; i++)
+        sim.dial_ms[i] = sim.now_ms + 70000;
+    faults[FAULT_OUTAGE]++;
 }
 
 static inline void lanes_step(void)
@@ -325,29 +374,44 @@ static inline void lanes_step(void)
         lane_end_step(lane, 0);
         lane_end_step(lane, 1);
     }
-    if (lanes_dialled() < sim.lanes_wanted && sim.now_ms >= sim.dial_ms) {
-        lane_dial();
-        sim.dial_ms = sim.now_ms + below(one_in(6) ? 8000 : 300);
-        if (sim.is_harsh && !sim.is_calm && one_in(20)) {
-            sim.dial_ms = sim.now_ms + 70000;
-            faults[FAULT_OUTAGE]++;
-        }
-    }
+    for (int group = 0; group < GROUPS; group++)
+        lanes_dial(group);
+    for (unsigned i = 0; i < sim.holders; i++)
+        (void)mux_tick(sim.switch_mux[i], sim.now_ms);
     (void)mux_tick(sim.mux[0], sim.now_ms);
     (void)mux_tick(sim.mux[1], sim.now_ms);
     if (sim.twin)
         (void)mux_tick(sim.twin, sim.now_ms);
 }
 
-static inline struct lane *lane_random_open(void)
+static inline struct lane *lane_random(bool is_any)
 {
     for (int i = 0, start = (int)below(LANES_MAX); i < LANES_MAX; i++) {
         struct lane *lane = &sim.lanes[(start + i) % LANES_MAX];
 
-        if (lane->link[ENTRY] && mux_link_state(lane->link[ENTRY]) == MUX_LINK_OPEN)
+        if (lane->link[ENTRY] && mux_link_state(lane->link[ENTRY]) == MUX_LINK_OPEN &&
+            (is_any || node_of(lane, ENTRY) == ENTRY))
             return lane;
     }
     return NULL;
+}
+
+static inline struct lane *lane_random_open(void)
+{
+    return lane_random(false);
+}
+
+/* Of the target side that is reached over it; NULL: nobody is, just now. */
+static inline const char *lane_boot(const struct lane *lane)
+{
+    for (int i = 0; i < LANES_MAX && lane->group; i++) {
+        const struct lane *lower = &sim.lanes[i];
+
+        if (lower->group == lane->group + 1 && lower->link[ENTRY] &&
+            mux_link_state(lower->link[ENTRY]) == MUX_LINK_OPEN)
+            return lower->boot_id;
+    }
+    return lane->group ? NULL : lane->boot_id;
 }
 
 static inline void lane_fault(void)
@@ -420,16 +484,13 @@ static inline void end_start(int end)
         sim.twin = mux_new(&sim.config[end], &sim.on);
 }
 
-/* The process dies: its links are cut, its streams are nobody's. */
-static inline void end_stop(int end)
+static inline void node_cut(int node)
 {
-    add_stats(sim.mux[end], end);
-    if (end == ENTRY && sim.twin)
-        add_stats(sim.twin, end);
-    for (int i = 0; i < LANES_MAX; i++) {
-        struct lane *lane = &sim.lanes[i];
+    for (int i = 0; i < 2 * LANES_MAX; i++) {
+        struct lane *lane = &sim.lanes[i / 2];
+        int end = i % 2;
 
-        if (!lane->link[end])
+        if (!lane->link[end] || node_of(lane, end) != node)
             continue;
         cut_way(lane, !end);
         lane->link[end] = NULL;             /* mux_free() frees it */
@@ -437,6 +498,15 @@ static inline void end_stop(int end)
         if (!lane->is_silent && !lane->dies_ms[!end])
             lane->dies_ms[!end] = sim.now_ms + 1 + below(50);
     }
+}
+
+/* The process dies: its links are cut, its streams are nobody's. */
+static inline void end_stop(int end)
+{
+    add_stats(sim.mux[end], end);
+    if (end == ENTRY && sim.twin)
+        add_stats(sim.twin, end);
+    node_cut(end);
     mux_free(sim.mux[end]);
     sim.mux[end] = NULL;
     if (end == TARGET)

@@ -1,5 +1,5 @@
 #pragma once
-#include "lib/mux/sim_hostile_test.h"
+#include "lib/mux/sim_holder_test.h"
 /*
  * sim_tally_test.h - how often the simulation met what; it fails where that is never.
  */
@@ -40,7 +40,7 @@ static inline void check_faults(void)
 {
     static const char *const names[FAULT_COUNT] = {
         "link reset", "link reset, told late", "link silent", "link stalled", "cut mid-frame",
-        "link drained", "moved while alive", "handed over", "entry restarted", "target restarted",
+        "link drained", "moved while alive", "handed over", "entry restarted", "target restarted", "holder restarted",
         "end stalled", "reset by entry", "reset by target", "late answer", "long outage",
         "ids used up", "refused",
         "attach to an old boot", "forged proof", "memory nearly full",
@@ -114,8 +114,32 @@ static inline void check_tricks(void)
         must_have(answer_tricks[i].it, answer_played[i]);
 }
 
+static inline void check_held(void)
+{
+    const struct mux_holder_stats *s = &held_total;
+    const struct { const char *it; uint64_t count; } rows[] = {
+        { "hops that ended", hop_tally.ended }, { "hops refused", s->hops_refused },
+        { "bytes through holders, down", s->bytes[MUX_TO_TARGET] },
+        { "bytes through holders, up", s->bytes[MUX_TO_ENTRY] },
+        { "DATA split", s->split }, { "CREDIT of a holder's own", s->credits },
+        { "limits held back", s->limits_held }, { "limits under pressure", s->limits_pressed },
+        { "DETACH by a holder", s->detaches }, { "RESET by a holder", s->resets },
+        { "gaps at a holder", s->gaps }, { "faults at a holder", s->faults },
+        { "no memory at a holder", s->overloads }, { "late at a holder", s->late_frames },
+        { "unknown frames passed", s->unknown_frames }, { "unknown frames met", hop_tally.strange_met },
+        { "unknown frames in floods", hop_tally.floods },
+        { "DATA with unknown flags", hop_tally.flags_met },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        must_have(rows[i].it, rows[i].count);
+    for (size_t i = 0; i < ARRAY_LEN(hop_tricks); i++)
+        must_have(hop_tricks[i].it, hop_played[i]);
+}
+
 static inline void check_tally(void)
 {
+    check_held();
     check_frames();
     check_faults();
     check_steps();

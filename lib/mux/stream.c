@@ -100,9 +100,7 @@ void stream_unlink(struct mux_stream *s)
         l->probe = NULL;
         l->probe_until_ms = 0;
     }
-    l->idle_frames.left += MUX_IDLE_FRAMES_PER_END;
-    if (l->idle_frames.left > MUX_IDLE_FRAMES_MAX)
-        l->idle_frames.left = MUX_IDLE_FRAMES_MAX;
+    link_idle_allow(l);
 }
 
 static void die(struct mux_stream *s)

@@ -497,6 +497,8 @@ static void begin_stream(struct mux_link *l, const struct frame *f)
         return;
     }
     peer_used(l, f->stream);
+    if (hop_begin(l, f))
+        return;
     if (f->type == FRAME_OPEN)
         on_open(l, f);
     else

@@ -20,9 +20,9 @@ static int rule_apply(const struct tag_rule *rule, struct span value, bool is_ag
     return rule->take(rule->into, value) ? 0 : TAG_E_VALUE;
 }
 
-int tags_read(struct span bytes, const struct tag_rule *rules, size_t count)
+static int each_tag(struct span bytes, const struct tag_rule *rules, size_t count, bool may_skip)
 {
-    bool seen[TAG_CRITICAL] = { false };
+    bool seen[256] = { false };
     struct reader r;
     int e = 0;
 
@@ -34,13 +34,23 @@ int tags_read(struct span bytes, const struct tag_rule *rules, size_t count)
 
         if (r.error)
             return TAG_E_CUT;
-        if (tag >= TAG_CRITICAL && !rule)
+        if (tag >= TAG_CRITICAL && !rule && !may_skip)
             return TAG_E_CRITICAL;
         if (rule)
-            e = rule_apply(rule, value, seen[tag % TAG_CRITICAL]);
-        seen[tag % TAG_CRITICAL] = true;
+            e = rule_apply(rule, value, seen[tag]);
+        seen[tag] = true;
     }
     return e;
+}
+
+int tags_read(struct span bytes, const struct tag_rule *rules, size_t count)
+{
+    return each_tag(bytes, rules, count, false);
+}
+
+int tags_skim(struct span bytes, const struct tag_rule *rules, size_t count)
+{
+    return each_tag(bytes, rules, count, true);
 }
 
 static uint64_t value_be(struct span value)

@@ -30,6 +30,8 @@ struct tag_rule {
 };
 
 MUST_CHECK int tags_read(struct span bytes, const struct tag_rule *rules, size_t count);
+/* For who passes the bytes on: unknown tags of every kind are left to those who read them all. */
+MUST_CHECK int tags_skim(struct span bytes, const struct tag_rule *rules, size_t count);
 
 /* Takers for tag_rule: the rule's min and max say how long the value is. */
 bool tag_take_span(void *into_span, struct span value);
