@@ -1,9 +1,11 @@
+#include "agent/uplink/retry.h"
 #include "agent/uplink/uplink_internal.h"
+#include "lib/crypto/random.h"
 #include "lib/log/log.h"
 #include <string.h>
 
 #define LANE_TRIES 8                /* in a row, to find a worker without a link of ours */
-#define LANE_WAIT_MS 1000           /* then, or after a failure; twice as long each time, up to this: */
+#define LANE_WAIT_MS 1000           /* then, or after a failure, at most; doubled each time, up to this: */
 #define LANE_WAIT_MAX_MS 160000
 #define LANE_MOVE_MS 30000          /* for the streams of a lane that is closed */
 
@@ -32,12 +34,14 @@ unsigned lanes_up(const struct path *p)
 
 /* --- dialling ------------------------------------------------------------------------------ */
 
-static void wait_longer(struct path *p)
+/* after_ms: what the relay asked for, 0: nothing. */
+static void wait_longer(struct path *p, uint32_t after_ms)
 {
     p->lane_wait_ms = p->lane_wait_ms ? 2 * p->lane_wait_ms : LANE_WAIT_MS;
     if (p->lane_wait_ms > LANE_WAIT_MAX_MS)
         p->lane_wait_ms = LANE_WAIT_MAX_MS;
-    p->lane_again_ms = loop_now_ms(p->uplink->config.loop) + p->lane_wait_ms;
+    p->lane_again_ms = loop_now_ms(p->uplink->config.loop) +
+                       retry_wait_ms(p->lane_wait_ms, after_ms, false, random_u64());
     p->lane_tries = 0;
 }
 
@@ -56,7 +60,7 @@ static void lane_dial(struct path *p, struct lane *lane)
     p->uplink->stats.lane_dials++;
     if (tunnel_connect(p, &login, &lane->tunnel)) {
         lane->tunnel = NULL;
-        wait_longer(p);
+        wait_longer(p, 0);
     }
     secret_wipe(&login.session, sizeof(login.session));
 }
@@ -124,14 +128,15 @@ static void lane_missed(struct path *p, struct lane *lane)
 {
     p->uplink->stats.lane_misses++;
     if (p->lane_tries >= LANE_TRIES)
-        wait_longer(p);
+        wait_longer(p, 0);
     else if (p->tunnel && tunnel_is_up(p->tunnel) && !p->uplink->drain_until_ms)
         lane_dial(p, lane);
 }
 
 /* Who does not know the session any more has lost the first link, too, or forgets too soon: a
  * certificate will do. */
-static void lane_failed(struct path *p, struct lane *lane, enum reason why, const char *text)
+static void lane_failed(struct path *p, struct lane *lane, const struct tunnel *t, enum reason why,
+                        const char *text)
 {
     bool is_news = why == REASON_BAD_PROOF && !p->is_session_over;
 
@@ -141,7 +146,7 @@ static void lane_failed(struct path *p, struct lane *lane, enum reason why, cons
     if (is_news && p->tunnel && tunnel_is_up(p->tunnel) && !p->uplink->drain_until_ms)
         lane_dial(p, lane);
     else
-        wait_longer(p);
+        wait_longer(p, tunnel_retry_after_ms(t));
 }
 
 void lane_down(struct path *p, struct lane *lane, enum reason why, const char *text)
@@ -157,7 +162,7 @@ void lane_down(struct path *p, struct lane *lane, enum reason why, const char *t
     } else if (gone.left.text[0]) {
         lane_lost(p, &gone, why, text);
     } else {
-        lane_failed(p, lane, why, text);
+        lane_failed(p, lane, gone.tunnel, why, text);
     }
 }
 

@@ -309,6 +309,7 @@ static void hand_over(struct prog *prog)
     prog->wants_other = false;
     if (!other || sim.is_starved || !mux_stream_take_out(prog->s))
         return;
+    assert_null(mux_stream_link(prog->s));      /* the old mux and its links may be another thread's */
     assert_int_equal(mux_stream_put_in(other, prog->s, sim.now_ms), 0);
     faults[FAULT_HANDOVER]++;
 }
