@@ -24,6 +24,8 @@
       "Refusals that the audit tells by their code alone: too many callers or operations.")        \
     X(REFUSALS_WAITING, "adit_controlplane_refusals_waiting", GAUGE, NULL, NULL,                    \
       "Refusals that are not in the audit yet.")                                                   \
+    X(LEADS, "adit_controlplane_leads", GAUGE, NULL, NULL,                                          \
+      "1 while this control plane is the one that publishes.")                                     \
     X(STORE_AWAY, "adit_controlplane_store_away", GAUGE, NULL, NULL,                                \
       "1 while the database server cannot be reached.")                                            \
     X(STORE_LOST, "adit_controlplane_store_lost_total", COUNTER, NULL, NULL,                        \

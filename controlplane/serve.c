@@ -17,6 +17,7 @@
 #include <time.h>
 
 #define HOUSEKEEPING_MS 60000
+#define LOOK_AGAIN_MS 250       /* on a database of several control planes */
 #define ANSWERS_KEPT_MS (24LL * 3600 * 1000)
 #define PENALTIES_MAX 100000
 
@@ -55,7 +56,7 @@ struct daemon {
     struct admin *admin;
     struct metrics *metrics;
     struct refusals *refusals;
-    struct chore housekeeping, telling;
+    struct chore housekeeping, telling, looking;
     char api_addr[300], *relay_addrs, *api_addrs, *root_pem;
     bool is_draining;
 };
@@ -109,6 +110,7 @@ static void fill_metrics(struct daemon *d)
     struct store_stats store;
 
     store_get_stats(d->place->store, &store);
+    metric_set(slot, M_LEADS, publisher_leads(d->publisher));
     metric_set(slot, M_STORE_AWAY, store.is_away);
     metric_set(slot, M_STORE_LOST, (int64_t)store.lost);
     metric_set(slot, M_STORE_RECONNECTED, (int64_t)store.reconnected);
@@ -198,6 +200,12 @@ static void tell(void *arg)
     tell_refusals(((const struct chore *)arg)->ctx, false);
 }
 
+/* A relay may have told another control plane what it runs: who waits for that looks again. */
+static void look_again(void *arg)
+{
+    on_applied(((const struct chore *)arg)->ctx);
+}
+
 static void chore_due(void *arg);
 
 static void chore_done(void *arg)
@@ -220,8 +228,11 @@ static void start_chores(struct daemon *d)
     d->housekeeping = (struct chore){ .loop = d->loop, .every_ms = HOUSEKEEPING_MS, .work = keep_house, .ctx = d };
     d->telling = (struct chore){ .loop = d->loop, .every_ms = (uint64_t)d->config->audit_refusals_ms,
                                  .work = tell, .ctx = d };
+    d->looking = (struct chore){ .loop = d->loop, .every_ms = LOOK_AGAIN_MS, .work = look_again, .ctx = d };
     chore_done(&d->housekeeping);
     chore_done(&d->telling);
+    if (store_is_shared(d->place->store))
+        chore_done(&d->looking);
 }
 
 /* ---- signals ---- */
@@ -408,6 +419,7 @@ static void daemon_deinit(struct daemon *d)
         publisher_free(d->publisher);
     timer_stop(&d->housekeeping.timer);
     timer_stop(&d->telling.timer);
+    timer_stop(&d->looking.timer);
     if (d->admin)
         admin_free(d->admin);
     if (d->metrics)

@@ -37,20 +37,38 @@ static bool wait_for_work(struct publisher *p, uint64_t beat_at_ms)
     return !p->is_stopping;
 }
 
-static void one_turn(struct publisher *p)
+/* One that leads looks for what was written elsewhere; the others look for what was published. */
+static int turn(struct publisher *p, bool is_due, bool *ret_is_news)
+{
+    bool has_work = is_due, is_waiting;
+    int r = 0;
+
+    if (store_is_shared(p->options.store) && !p->leads)
+        r = publish_errno(p, publish_follow(p, ret_is_news, &has_work));
+    else if (!is_due)
+        r = publish_peek(p, &has_work);
+    is_waiting = r == -EAGAIN;          /* perhaps there is nobody to wait for */
+    if (is_waiting || (!r && (has_work || is_due)))
+        r = publish_step(p, ret_is_news);
+    if (!r && is_waiting && !p->leads)
+        r = -EAGAIN;
+    if (!r && !*ret_is_news && is_due)
+        r = publish_head(p);            /* a new beat */
+    return r;
+}
+
+static void one_turn(struct publisher *p, bool is_due)
 {
     bool is_news = false;
-    int r;
+    int r = turn(p, is_due, &is_news);
 
-    r = publish_step(p, &is_news);
-    if (!r && !is_news)
-        r = publish_head(p);    /* a new beat */
-    if (r)
+    if (r && r != p->trouble)
         LOG(ERROR, "publish.failed", E(r), S("detail", p->trouble_text));
     if (is_news && p->options.ring)
         p->options.ring(p->options.ring_ctx);
     pthread_mutex_lock(&p->lock);
     p->trouble = r;
+    p->is_leader = p->leads;
     p->published_ms = monotonic_ms();
     pthread_mutex_unlock(&p->lock);
 }
@@ -58,17 +76,24 @@ static void one_turn(struct publisher *p)
 static void *publisher_main(void *arg)
 {
     struct publisher *p = arg;
-    uint64_t next_ms;
+    bool is_shared = store_is_shared(p->options.store);
+    uint64_t beat_ms = 0, next_ms;
 
     for (;;) {
-        next_ms = monotonic_ms() + (p->trouble ? RETRY_MS : p->options.beat_ms);
+        if (!beat_ms || p->trouble)
+            beat_ms = monotonic_ms() + (p->trouble ? RETRY_MS : p->options.beat_ms);
+        next_ms = monotonic_ms() + PUBLISH_POLL_MS;
+        if (!is_shared || p->trouble || next_ms > beat_ms)
+            next_ms = beat_ms;
         pthread_mutex_lock(&p->lock);
         if (!wait_for_work(p, next_ms)) {
             pthread_mutex_unlock(&p->lock);
             return NULL;
         }
         pthread_mutex_unlock(&p->lock);
-        one_turn(p);
+        if (!is_shared || p->trouble || monotonic_ms() >= beat_ms)
+            beat_ms = 0;
+        one_turn(p, !beat_ms);
     }
 }
 
@@ -114,6 +139,11 @@ int publisher_start(const struct publisher_options *options, struct publisher **
     if (!p)
         return -ENOMEM;
     r = publish_load(p);
+    p->is_leader = p->leads;
+    if (r == -EAGAIN) {                 /* the leader is about to publish */
+        p->trouble = r;
+        r = 0;
+    }
     if (!r)
         r = -pthread_create(&p->thread, NULL, publisher_main, p);
     if (r) {
@@ -178,12 +208,26 @@ int publisher_answer(struct publisher *p, struct store_position at, struct buf *
                      bool *ret_is_news)
 {
     pthread_mutex_lock(&p->lock);
+    if (!p->head.len) {
+        pthread_mutex_unlock(&p->lock);
+        return -EAGAIN;
+    }
     buf_put_span(out, buf_span(&p->head));
     *ret_is_news = at.epoch != p->at.epoch || at.revision != p->at.revision;
     if (*ret_is_news)
         put_news(p, at, out);
     pthread_mutex_unlock(&p->lock);
     return buf_error(out);
+}
+
+bool publisher_leads(struct publisher *p)
+{
+    bool leads;
+
+    pthread_mutex_lock(&p->lock);
+    leads = p->is_leader;
+    pthread_mutex_unlock(&p->lock);
+    return leads;
 }
 
 bool publisher_is_well(struct publisher *p, struct buf *ret_why)

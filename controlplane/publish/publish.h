@@ -21,6 +21,8 @@
 #define PUBLISH_ANSWER_MAX ((size_t)16 << 20)   /* of deltas in one answer */
 #define PUBLISH_SNAPSHOT_MS 60000
 #define PUBLISH_EXPIRY_MS 60000                 /* grants that ended leave the agents' policies */
+#define PUBLISH_POLL_MS 100                     /* of a database that others write too */
+#define PUBLISH_IDLE_BEATS 4                    /* without a head: who leads is put off */
 #define PUBLISH_GATHER_MS 20                    /* commits that come closer share a delta */
 
 struct publisher_options {
@@ -48,4 +50,5 @@ struct store_position publisher_position(struct publisher *publisher);
 MUST_CHECK int publisher_answer(struct publisher *publisher, struct store_position at,
                                 struct buf *out, bool *ret_is_news);
 /* Whether publication works; a line for a person otherwise. */
+bool publisher_leads(struct publisher *publisher);
 bool publisher_is_well(struct publisher *publisher, struct buf *ret_why);

@@ -33,12 +33,36 @@ MUST_CHECK int deltas_prepend(struct chain_of_deltas *c, uint64_t epoch, uint64_
 bool deltas_from(const struct chain_of_deltas *c, uint64_t epoch, uint64_t revision, size_t max,
                  struct buf *out);
 
+/* Records on their way into a delta or snapshot: as lines, and as changes of a policy. */
+struct batch {
+    struct buf lines;
+    struct policy_change *changes;
+    size_t count, room;
+    struct ids {
+        char text[RECORD_ID_MAX + 1];
+    } *ids;                     /* of removed ones: the changes point here */
+    bool is_full;               /* a snapshot: nothing is removed */
+};
+
+void batch_init(struct batch *b, bool is_full);
+void batch_deinit(struct batch *b);
+MUST_CHECK int batch_add(void *batch, const struct store_change *change);
+MUST_CHECK int batch_apply(struct batch *b, const struct policy *base, struct policy **ret_policy);
+
+struct next_head {              /* as the store has it */
+    uint64_t beat;
+    struct store_position of;
+    char text[4096];
+    size_t len;
+};
+
 struct publisher {
     struct publisher_options options;
     pthread_t thread;
     pthread_mutex_t lock;       /* all below */
     pthread_cond_t has_work;
     bool has_thread, is_stopping, is_rung;
+    bool is_leader;             /* as `leads`, for other threads */
     int trouble;                /* of the last step: 0 or -errno */
     char trouble_text[256];
     struct chain_of_deltas deltas;
@@ -51,10 +75,32 @@ struct publisher {
     struct reach_cache reach;   /* of `policy`, when has_reach; the publisher's thread only */
     bool has_reach;
     int64_t expired_ms;         /* when grants that ended were last looked for */
+    bool leads;                 /* follow.c; the publisher's thread only */
+    bool is_term_kept;          /* the term is in the store */
+    uint64_t term;
+    struct next_head next;
+    int64_t headed_ms;          /* when the leader's head was last seen to change */
 };
 
 /* step.c: the publisher's thread only; 0 with `ret_is_news`, or -errno with a text in
  * trouble_text. */
 MUST_CHECK int publish_step(struct publisher *p, bool *ret_is_news);
+MUST_CHECK int publish_first_step(struct publisher *p, bool is_first, bool *ret_is_news);
 MUST_CHECK int publish_load(struct publisher *p);
+int publish_errno(struct publisher *p, int r);
+bool publish_is_at(const struct publisher *p, const struct store_position *position);
+bool publish_needs_snapshot(const struct publisher *p, const struct state_position *at);
+MUST_CHECK int publish_snapshot(const struct publisher *p, struct store_tx *tx,
+                                const struct state_position *at, struct buf *out);
+
+/* follow.c: on a database of several control planes.  In a write transaction: takes the lead when
+ * nobody has it (p->leads), and takes over what others published. */
+MUST_CHECK int publish_lead(struct publisher *p, struct store_tx *tx, bool *ret_is_news);
+MUST_CHECK int publish_adopt(struct publisher *p, struct store_tx *tx, bool *ret_is_news);
+MUST_CHECK int publish_keep_head(struct publisher *p, struct store_tx *tx, const struct state_position *at,
+                                 uint64_t beat, const struct buf *head);
+/* A turn of one that does not lead; -EAGAIN: it has nothing to serve yet.  `ret_wants_lead`: there
+ * is something that nobody has published. */
+MUST_CHECK int publish_follow(struct publisher *p, bool *ret_is_news, bool *ret_wants_lead);
+MUST_CHECK int publish_peek(struct publisher *p, bool *ret_has_work);
 MUST_CHECK int publish_head(struct publisher *p);

@@ -380,6 +380,103 @@ static void test_foreign_keys(void **state)
     keyring_free(keys);
 }
 
+/* ---- several on one database: PostgreSQL ---- */
+
+static bool leads(const struct fixture *f)
+{
+    return publisher_leads(f->publisher);
+}
+
+static void wait_for(bool (*is_so)(const struct fixture *f), const struct fixture *f)
+{
+    for (int ms = 0; !is_so(f); ms++) {
+        assert_true(ms < 30000);
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    }
+}
+
+static bool is_published(const struct fixture *f)
+{
+    struct store_position at = publisher_position(f->publisher), want;
+    struct store_tx *tx = NULL;
+
+    assert_int_equal(store_begin(f->store, STORE_READ, &tx), 0);
+    assert_int_equal(store_position(tx, &want), 0);
+    store_rollback(tx);
+    return at.epoch == want.epoch && at.revision == want.revision;
+}
+
+/* A relay that asks now the one, now the other sees one chain, and heads that only rise. */
+static void test_two(void **state)
+{
+    struct fixture *first = *state, second = *first, third = *first;
+    AUTO(relay_deinit) struct relay relay = { .keys = NULL };
+    static const struct put more[] = { { "user", USER, "{\"name\":\"ann\",\"active\":false}" },
+                                       { "user", USER, "{\"name\":\"ann\",\"active\":true}" } };
+    uint64_t term;
+
+    if (!where_is_postgres())
+        skip();
+    open_all(&second);
+    assert_true(leads(first));
+    assert_false(leads(&second));
+    commit(first, world, ARRAY_LEN(world));
+    relay_pull(first, &relay);
+    wait_for(is_published, &second);
+    for (int i = 0; i < 10; i++) {
+        struct fixture *writer = i % 3 ? &second : first;
+
+        commit(writer, &more[i % 2], 1);        /* waits until it is in force there */
+        wait_for(is_published, first);
+        wait_for(is_published, &second);
+        relay_pull(i % 2 ? &second : first, &relay);
+    }
+    assert_int_equal(relay.snapshots, 1);
+    term = relay.head.term;
+
+    /* The one that leads goes; what is written then is published by the other. */
+    close_all(first);
+    commit(&second, &more[0], 1);
+    assert_true(leads(&second));
+    relay_pull(&second, &relay);
+    assert_true(relay.head.term > term);
+    assert_int_equal(relay.snapshots, 1);
+
+    /* One that starts anew follows, and has a snapshot for relays that are new too. */
+    open_all(&third);
+    wait_for(is_published, &third);
+    relay_deinit(&relay);
+    relay = (struct relay){ .keys = NULL };
+    relay_pull(&third, &relay);
+    assert_int_equal(relay.snapshots, 1);
+    assert_false(leads(&third));
+    close_all(&third);
+    close_all(&second);
+    open_all(first);                    /* for teardown */
+}
+
+/* A raised epoch is followed too. */
+static void test_two_epochs(void **state)
+{
+    struct fixture *first = *state, second = *first;
+    AUTO(relay_deinit) struct relay relay = { .keys = NULL };
+    struct store_tx *tx = NULL;
+
+    if (!where_is_postgres())
+        skip();
+    open_all(&second);
+    wait_for(is_published, &second);
+    relay_pull(&second, &relay);
+    assert_int_equal(store_begin(second.store, STORE_WRITE, &tx), 0);
+    assert_int_equal(store_epoch_raise(tx), 0);
+    assert_int_equal(store_commit(&tx, NULL), 0);
+    wait_for(is_published, first);
+    wait_for(is_published, &second);
+    relay_pull(&second, &relay);
+    assert_int_equal(relay.at.epoch, 2);
+    close_all(&second);
+}
+
 #define PUBLISH_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -387,7 +484,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PUBLISH_TEST(test_follow), PUBLISH_TEST(test_agent_policies), PUBLISH_TEST(test_restart),
         PUBLISH_TEST(test_epoch),  PUBLISH_TEST(test_withheld),       PUBLISH_TEST(test_foreign_keys),
-        PUBLISH_TEST(test_expiry),
+        PUBLISH_TEST(test_expiry),      PUBLISH_TEST(test_two),       PUBLISH_TEST(test_two_epochs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,103 +10,6 @@
 
 #define CHANGES_KEPT 10000      /* revisions whose changes stay in the store */
 
-/* Records on their way into a delta or snapshot: as lines, and as changes of a policy. */
-struct batch {
-    struct buf lines;
-    struct policy_change *changes;
-    size_t count, room;
-    struct ids {
-        char text[RECORD_ID_MAX + 1];
-    } *ids;                     /* of removed ones: the changes point here */
-    bool is_full;               /* a snapshot: nothing is removed */
-};
-
-static void batch_init(struct batch *b, bool is_full)
-{
-    *b = (struct batch){ .is_full = is_full };
-    buf_init_heap(&b->lines, DOCUMENT_SIZE_MAX);
-}
-
-static void batch_deinit(struct batch *b)
-{
-    for (size_t i = 0; i < b->count; i++)
-        record_unref(b->changes[i].put);
-    free(b->changes);
-    free(b->ids);
-    buf_deinit(&b->lines);
-}
-
-static int batch_grow(struct batch *b)
-{
-    size_t room = b->room ? 2 * b->room : 64;
-    struct policy_change *changes;
-    struct ids *ids;
-
-    if (b->count < b->room)
-        return 0;
-    changes = realloc(b->changes, room * sizeof(*changes));
-    if (!changes)
-        return -ENOMEM;
-    b->changes = changes;
-    ids = realloc(b->ids, room * sizeof(*ids));
-    if (!ids)
-        return -ENOMEM;
-    b->ids = ids;
-    b->room = room;
-    return 0;
-}
-
-/* What a relay could not read is withheld, so that it grants nothing. */
-static int decode(const struct store_change *c, enum record_kind kind, struct record **ret_record)
-{
-    struct state_error error = { "" };
-    int r;
-
-    r = record_decode(kind, c->id, c->json, ret_record, &error);
-    if (r == DOCUMENT_E_REJECTED) {
-        LOG(ERROR, "publish.record-withheld", S("kind", c->kind), SP("id", c->id),
-            S("detail", error.text));
-        return 0;
-    }
-    return r;
-}
-
-static int batch_add(void *ctx, const struct store_change *c)
-{
-    struct batch *b = ctx;
-    struct policy_change *change;
-    enum record_kind kind;
-    int r;
-
-    if (!record_kind_parse(span_str(c->kind), &kind))
-        return -EINVAL;
-    r = batch_grow(b);
-    if (r)
-        return r;
-    change = &b->changes[b->count];
-    *change = (struct policy_change){ .kind = kind };
-    if (!span_copy(c->id, b->ids[b->count].text, sizeof(b->ids[0].text)))
-        return -EINVAL;
-    if (c->json.p)
-        r = decode(c, kind, &change->put);
-    if (r || (!change->put && b->is_full))
-        return r;
-    if (change->put)
-        buf_printf(&b->lines, "+%s " SPAN_FMT " " SPAN_FMT "\n", c->kind, SPAN_ARG(c->id), SPAN_ARG(c->json));
-    else
-        buf_printf(&b->lines, "-%s " SPAN_FMT "\n", c->kind, SPAN_ARG(c->id));
-    b->count++;
-    return buf_error(&b->lines);
-}
-
-/* The ids moved while the batch grew: they are pointed at last. */
-static int batch_apply(struct batch *b, const struct policy *base, struct policy **ret_policy)
-{
-    for (size_t i = 0; i < b->count; i++)
-        b->changes[i].id = span_str(b->ids[i].text);
-    return policy_apply(base, b->changes, b->count, ret_policy);
-}
-
 static int all_touched(const struct policy *policy, struct touched *t)
 {
     struct policy_cursor cursor = { 0 };
@@ -299,29 +202,28 @@ static int make_epoch(struct step *s, struct outcome *o)
     return store_publication_put(s->tx, &row);
 }
 
-static int make_snapshot(struct step *s, struct outcome *o)
+int publish_snapshot(const struct publisher *p, struct store_tx *tx, const struct state_position *at,
+                     struct buf *out)
 {
     AUTO(batch_deinit) struct batch b;
-    struct state_change change = { .epoch = o->at.epoch, .revision = o->at.revision };
+    struct state_change change = { .epoch = at->epoch, .revision = at->revision };
     int r;
 
     batch_init(&b, true);
-    r = store_state_each(s->tx, batch_add, &b);
+    r = store_state_each(tx, batch_add, &b);
     if (r)
         return r;
-    memcpy(change.digest, o->at.digest, sizeof(change.digest));
+    memcpy(change.digest, at->digest, sizeof(change.digest));
     change.lines = buf_span(&b.lines);
     change.count = b.count;
-    o->has_snapshot = true;
-    return state_snapshot_sign(keyring_cluster(s->p->options.keys), &change,
-                               keyring_state_key(s->p->options.keys), &o->snapshot);
+    return state_snapshot_sign(keyring_cluster(p->options.keys), &change, keyring_state_key(p->options.keys), out);
 }
 
-static bool needs_snapshot(const struct publisher *p, const struct outcome *o)
+bool publish_needs_snapshot(const struct publisher *p, const struct state_position *at)
 {
     uint64_t first = 0;
 
-    if (!p->snapshot.len || p->snapshot_at.epoch != o->at.epoch)
+    if (!p->snapshot.len || p->snapshot_at.epoch != at->epoch)
         return true;
     if (!list_is_empty(&p->deltas.deltas))
         first = container_of(list_first(&p->deltas.deltas), struct delta, node)->after;
@@ -330,7 +232,7 @@ static bool needs_snapshot(const struct publisher *p, const struct outcome *o)
            store_now_ms(p->options.store) - p->snapshot_ms >= PUBLISH_SNAPSHOT_MS;
 }
 
-static bool is_at(const struct publisher *p, const struct store_position *position)
+bool publish_is_at(const struct publisher *p, const struct store_position *position)
 {
     return position->epoch == p->at.epoch && position->revision == p->at.revision;
 }
@@ -352,7 +254,7 @@ static int publish_changes(struct step *s, struct outcome *o)
         r = store_position(s->tx, &s->position);
     if (r)
         return r;
-    if (is_at(p, &s->position)) {
+    if (publish_is_at(p, &s->position)) {
         o->at = p->at;
         o->policy = policy_ref(p->policy);
         return 0;
@@ -375,7 +277,7 @@ static int sign_head(const struct publisher *p, const struct state_position *at,
                      uint64_t *ret_beat)
 {
     uint64_t now_ms = store_now_ms(p->options.store);
-    struct state_head head = { .epoch = at->epoch, .revision = at->revision, .term = 1,
+    struct state_head head = { .epoch = at->epoch, .revision = at->revision, .term = p->term,
                                .time_ms = (int64_t)now_ms };
 
     /* By the clock, so that it goes on rising over a restart. */
@@ -426,7 +328,7 @@ static int make_first(struct step *s)
     return store_state_put(s->tx, "setting", SPAN("cluster"), buf_span(&json));
 }
 
-static int step(struct publisher *p, bool is_first, bool *ret_is_news)
+int publish_first_step(struct publisher *p, bool is_first, bool *ret_is_news)
 {
     AUTO(store_rollbackp) struct store_tx *tx = NULL;
     AUTO(outcome_deinit) struct outcome o;
@@ -437,22 +339,29 @@ static int step(struct publisher *p, bool is_first, bool *ret_is_news)
     r = store_begin(p->options.store, STORE_WRITE, &s.tx);
     tx = s.tx;
     if (!r)
+        r = publish_lead(p, tx, ret_is_news);
+    if (!r && p->leads)
         r = store_position(tx, &s.position);
-    if (r || (!is_first && is_at(p, &s.position) && !is_expiry_due(&s)))
+    is_first |= !p->is_term_kept;       /* who begins to lead says so in a head */
+    if (r || !p->leads || (!is_first && publish_is_at(p, &s.position) && !is_expiry_due(&s)))
         return r;
     r = make_first(&s);
     if (!r)
         r = publish_changes(&s, &o);
-    if (!r && !is_first && is_at(p, &s.position)) {
+    if (!r && !is_first && publish_is_at(p, &s.position)) {
         p->has_reach = true;            /* nothing came of it */
         return 0;
     }
-    if (!r && needs_snapshot(p, &o))
-        r = make_snapshot(&s, &o);
+    if (!r && publish_needs_snapshot(p, &o.at)) {
+        r = publish_snapshot(p, tx, &o.at, &o.snapshot);
+        o.has_snapshot = true;
+    }
     if (!r)
         r = trim(&s);
     if (!r)
         r = sign_head(p, &o.at, &o.head, &o.beat);
+    if (!r)
+        r = publish_keep_head(p, tx, &o.at, o.beat, &o.head);
     if (!r)
         r = store_commit(&tx, NULL);
     if (r)
@@ -467,7 +376,7 @@ static int step(struct publisher *p, bool is_first, bool *ret_is_news)
 }
 
 /* A condition of the store is nothing that the caller could handle here. */
-static int as_errno(struct publisher *p, int r)
+int publish_errno(struct publisher *p, int r)
 {
     if (r <= 0)
         return r;
@@ -477,7 +386,26 @@ static int as_errno(struct publisher *p, int r)
 
 int publish_step(struct publisher *p, bool *ret_is_news)
 {
-    return as_errno(p, step(p, false, ret_is_news));
+    return publish_errno(p, publish_first_step(p, false, ret_is_news));
+}
+
+/* A new beat of a database that others read is theirs too. */
+static int keep_beat(struct publisher *p, uint64_t beat, const struct buf *head)
+{
+    AUTO(store_rollbackp) struct store_tx *tx = NULL;
+    bool is_news = false;
+    int r;
+
+    if (!store_is_shared(p->options.store))
+        return 0;
+    r = store_begin(p->options.store, STORE_WRITE, &tx);
+    if (!r)
+        r = publish_lead(p, tx, &is_news);
+    if (!r && (!p->leads || !p->is_term_kept || is_news))
+        return -EAGAIN;                 /* the head is signed for what is no more */
+    if (!r)
+        r = publish_keep_head(p, tx, &p->at, beat, head);
+    return r ? r : store_commit(&tx, NULL);
 }
 
 int publish_head(struct publisher *p)
@@ -487,7 +415,11 @@ int publish_head(struct publisher *p)
     int r;
 
     buf_init_heap(&text, 4096);
+    if (!p->leads)
+        return 0;
     r = sign_head(p, &p->at, &text, &beat);
+    if (!r)
+        r = publish_errno(p, keep_beat(p, beat, &text));
     if (r)
         return r;
     pthread_mutex_lock(&p->lock);
@@ -497,75 +429,4 @@ int publish_head(struct publisher *p)
     r = buf_error(&p->head);
     pthread_mutex_unlock(&p->lock);
     return r;
-}
-
-/* ---- at start ---- */
-
-/* Newest first: older ones are put before, as long as they hang together. */
-static int take_publication(void *ctx, const struct store_publication *row)
-{
-    struct publisher *p = ctx;
-    struct list *first = list_first(&p->deltas.deltas);
-
-    if (!p->at.revision) {
-        p->at = (struct state_position){ .epoch = row->epoch, .revision = row->revision };
-        memcpy(p->at.digest, row->digest, sizeof(p->at.digest));
-    } else if (row->epoch != p->at.epoch || !first ||
-               container_of(first, struct delta, node)->after != row->revision) {
-        return 1;
-    }
-    if (!row->document.n)
-        return 1;
-    if (p->deltas.bytes + row->document.n > PUBLISH_BYTES_MAX)
-        return 1;
-    return deltas_prepend(&p->deltas, row->epoch, row->revision, row->after, row->document);
-}
-
-static int load_policy(struct publisher *p, struct store_tx *tx)
-{
-    AUTO(batch_deinit) struct batch b;
-    AUTO(policy_unrefp) struct policy *empty = policy_new();
-    int r;
-
-    batch_init(&b, true);
-    if (!empty)
-        return -ENOMEM;
-    r = store_state_each(tx, batch_add, &b);
-    return r ? r : batch_apply(&b, empty, &p->policy);
-}
-
-static int load(struct publisher *p, struct store_tx *tx)
-{
-    struct store_position position;
-    int r;
-
-    r = store_position(tx, &position);
-    if (!r)
-        r = store_publications(tx, PUBLISH_DELTAS_MAX, take_publication, p);
-    if (r < 0 || r > 1)
-        return r;
-    if (!p->at.revision)
-        p->at.epoch = position.epoch;
-    if (position.epoch < p->at.epoch ||
-        (position.epoch == p->at.epoch && position.revision < p->at.revision)) {
-        snprintf(p->trouble_text, sizeof(p->trouble_text), "the database is older than what was "
-                 "published; after a restore, raise the epoch");
-        return -EUCLEAN;
-    }
-    return load_policy(p, tx);
-}
-
-int publish_load(struct publisher *p)
-{
-    AUTO(store_rollbackp) struct store_tx *tx = NULL;
-    bool is_news = false;
-    int r;
-
-    r = store_begin(p->options.store, STORE_READ, &tx);
-    if (!r)
-        r = load(p, tx);
-    if (tx)
-        store_rollback(TAKE(tx));
-    /* The records may be ahead of the chain; applying what they hold again changes nothing. */
-    return as_errno(p, r ? r : step(p, true, &is_news));
 }

@@ -71,6 +71,8 @@ struct driver {
     const char *begin[2];       /* by enum store_mode */
     const char *begin_migration;        /* waits for others that migrate */
     const char *has_migrations; /* a row when schema_migrations is there */
+    const char *lead;           /* NULL: nobody else writes here.  1 when this session leads now */
+    const char *depose;         /* ends the session that leads */
     const char *check;          /* findings, one a row; "ok" is none */
 
     int (*open)(const struct store_options *options, enum store_mode mode, struct db **ret_db,

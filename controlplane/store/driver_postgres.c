@@ -548,6 +548,8 @@ static const struct migration migrations[] = {
     { 1, "initial", embed_migrations_postgres_0001_initial_sql },
 };
 
+#define LEADER "hashtextextended('adit leader ' || current_setting('search_path'), 0)"
+
 /*
  * Writers wait for each other at the row that counts revisions, so that at READ COMMITTED each
  * statement of the one whose turn it is sees all that was committed: nothing can fail for want
@@ -567,6 +569,10 @@ const struct driver postgres_driver = {
         "DO $$ DECLARE first text := split_part(current_setting('search_path'), ',', 1); BEGIN"
         " IF current_schema() IS NULL AND first ~ '^[a-z_][a-z0-9_]*$' THEN"
         " EXECUTE format('CREATE SCHEMA %I', first); END IF; END $$",
+    .lead = "SELECT pg_try_advisory_lock(" LEADER ")",
+    .depose = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+              " AND objsubid = 1 AND ((classid::bigint << 32) | objid::bigint) = " LEADER
+              " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
     .has_migrations = "SELECT 1 WHERE to_regclass('schema_migrations') IS NOT NULL",
     .check = "SELECT 'position has ' || count(*) || ' rows' FROM position HAVING count(*) <> 1",
     .open = postgres_open,

@@ -304,6 +304,37 @@ struct store *store_of(struct store_tx *tx)
     return tx->store;
 }
 
+bool store_is_shared(const struct store *store)
+{
+    return driver_of(&store->options)->lead != NULL;
+}
+
+int store_lead(struct store_tx *tx, bool *ret_leads, bool *ret_is_new)
+{
+    AUTO(buf_deinit) struct buf answer;
+    struct dbconn *conn = tx->conn;
+    bool led = conn->leads || !conn->db->driver->lead;
+    int r;
+
+    buf_init_heap(&answer, 64);
+    r = led ? 0 : db_ask(conn->db, conn->db->driver->lead, &answer);
+    if (r)
+        return r;
+    conn->leads = led || span_starts(buf_span(&answer), SPAN("1"));
+    *ret_leads = conn->leads;
+    *ret_is_new = conn->leads && !led;
+    return 0;
+}
+
+int store_depose(struct store_tx *tx)
+{
+    AUTO(buf_deinit) struct buf answer;
+    const struct driver *driver = tx->conn->db->driver;
+
+    buf_init_heap(&answer, 4096);
+    return driver->depose ? db_ask(tx->conn->db, driver->depose, &answer) : 0;
+}
+
 int store_mark(struct store_tx *tx)
 {
     tx->had_revision = tx->has_revision;

@@ -112,6 +112,15 @@ MUST_CHECK int store_position(struct store_tx *tx, struct store_position *ret_po
 MUST_CHECK int store_mark(struct store_tx *tx);
 MUST_CHECK int store_undo_to_mark(struct store_tx *tx);
 
+/* ---- several control planes on one database ---- */
+bool store_is_shared(const struct store *store);        /* others may write too */
+/* In a write transaction: whether this process is the one that leads, taking the lead when nobody
+ * has it.  It lasts as long as the connection that writes, which the commit stands for: what is
+ * committed was committed by the leader.  `ret_is_new`: taken just now. */
+MUST_CHECK int store_lead(struct store_tx *tx, bool *ret_leads, bool *ret_is_new);
+/* Ends the connection of the one that leads: it does nothing, but is not gone. */
+MUST_CHECK int store_depose(struct store_tx *tx);
+
 /* ---- objects ---- */
 struct store_object {           /* one heap block: store_object_free() */
     struct ulid id;

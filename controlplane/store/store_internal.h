@@ -40,6 +40,7 @@ struct dbconn {
     struct list node;
     struct db *db;
     struct stmt *statements[STATEMENT_COUNT];
+    bool leads;                 /* store_lead(); ends with the connection */
 };
 
 /* A bounded set of connections, handed out in the order of asking. */

@@ -1,0 +1,98 @@
+# it serves from two control planes on one PostgreSQL: one leads, no update is lost, the other leads when that one dies or hangs
+# timeout: 240
+import os
+import re
+import signal
+import threading
+
+from harness import check, wait_until
+from places import metrics, ADMIN
+from postgres import Postgres
+from up import BIN, STORE, Api, Process, Up
+
+URL = "http://hello.demo.internal/"
+TIMES = 30
+ADMIN["second"] = 19100
+
+
+class Second(Process):
+    """A control plane beside the one of adit up."""
+
+    def __init__(self, up, url):
+        super().__init__(BIN / "adit-controlplane", "--data-dir", "/tmp/second", "--key-file",
+                         up.var / "controlplane/kek", "--api-listen", "127.0.0.1:18443", "--internal-listen",
+                         "127.0.0.1:18444", "--admin-listen", "127.0.0.1:19100", env={STORE: url})
+        wait_until(lambda: "controlplane.ready" in self.output, 40, lambda: self.output)
+        self.api = Api(18443, up.var / "ca.pem", up.token())
+
+
+def leads(program):
+    try:
+        return re.search(r"(?m)^adit_controlplane_leads (\d)", metrics(program)).group(1) == "1"
+    except OSError:
+        return False
+
+
+class Changes(threading.Thread):
+    """Reads a user and changes him as read, again and again, through one of the two."""
+
+    def __init__(self, api, name):
+        super().__init__(daemon=True)
+        self.api, self.name, self.tags, self.statuses = api, name, [], []
+
+    def run(self):
+        for n in range(TIMES):
+            tag = self.api("GET", "/users/contested").headers["ETag"]
+            answer = self.api("PATCH", "/users/contested", {"description": f"{self.name}{n}"}, {"If-Match": tag})
+            self.statuses.append(answer.status)
+            if answer.status == 200:
+                self.tags.append(answer.headers["ETag"])
+
+
+postgres = Postgres()
+with Up(env={STORE: postgres.url}) as up:
+    check(leads("controlplane"), "nobody leads")
+    second = Second(up, postgres.url)
+    check(not leads("second"), "both lead")
+
+    # What one takes is in force through the other, and said so.
+    made = second.api("POST", "/users?wait=applied", {"name": "contested"})
+    check(made.status == 201, made)
+    check(up.api("GET", "/users/contested").status == 200)
+    changes = [Changes(up.api, "a"), Changes(second.api, "b"), Changes(second.api, "c")]
+    for change in changes:
+        change.start()
+    for change in changes:
+        change.join(100)
+    tags = [tag for change in changes for tag in change.tags]
+    statuses = [status for change in changes for status in change.statuses]
+    check(len(statuses) == 3 * TIMES and set(statuses) <= {200, 412} and 412 in statuses, statuses)
+    last = up.api("GET", "/users/contested").headers["ETag"]
+    check(len(set(tags)) == len(tags) and last == f'"{1 + len(tags)}"', "an update is lost:", sorted(tags), last)
+
+    # The one that leads dies; the other publishes what was written, and the relay goes on with both.
+    victim = up.pid("adit-controlplane")
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: leads("second") or leads("controlplane"), 30, "one of them leads")
+    wait_until(up.is_answering, 30, "the first answers again")
+    check(second.api("POST", "/users?wait=applied", {"name": "after-kill"}).status == 201)
+
+    # One that leads and hangs is put off.
+    name, pid = ("second", second.pid) if leads("second") else ("controlplane", up.pid("adit-controlplane"))
+    other, api = ("controlplane", up.api) if name == "second" else ("second", second.api)
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: leads(other), 60, f"{other} leads instead of {name}")
+    check(api("POST", "/users", {"name": "after-stop"}).status == 201)
+    os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: not leads(name), 30, f"{name} knows that it does not lead")
+    check([leads("controlplane"), leads("second")].count(True) == 1, "not one leads")
+    up.api.make("users", name="at-the-end")
+    check("Hello" in up.curl(URL).stdout)
+
+    numbers = [tuple(map(int, line.split("|"))) for line in
+               postgres.sql("SELECT epoch, revision, after FROM publications ORDER BY epoch, revision")]
+    check(all(b[2] == a[1] for a, b in zip(numbers, numbers[1:])), "the chain has a gap", numbers)
+    verify = up.verify_audit()
+    check(verify.returncode == 0 and "whole" in verify.stdout, verify)
+    second.signal(signal.SIGTERM)
+    check(second.wait(30) == 0, second.output)
