@@ -17,13 +17,21 @@ help:
 #: make install    programs, manual pages, completion, under $(DESTDIR)$(PREFIX)
 #: make clean      removes what was built; make distclean: var/ too, after asking
 #: make unit ROOM=lib/mux   the unit tests of one room (without ROOM: of all)
+#: make unit-threads  those of the rooms that threads meet in, under ThreadSanitizer
 
-# ROOM=lib/mux: only what that room needs is built.
-UNIT_TESTS := $(if $(ROOM),$(patsubst %.c,$(BUILD)/%,$(call room_tests,$(ROOM))),$(TESTS))
+# ROOM=lib/mux: only what that room needs is built; ROOM="lib/mux lib/net": of both.
+UNIT_TESTS := $(if $(ROOM),$(patsubst %.c,$(BUILD)/%,$(foreach r,$(ROOM),$(call room_tests,$(r)))),$(TESTS))
 # Those that keep a store run on both databases.
 STORE_TESTS = $(filter $(patsubst %.c,$(BUILD)/%,$(shell grep -lE 'store_where_fixture|store_fixture|api_fixture' $$(find controlplane -name '*_test.c'))),$(UNIT_TESTS))
 unit: $(UNIT_TESTS)
 	@tools/run-unit $(UNIT_TESTS) $(addsuffix @postgres,$(STORE_TESTS))
+
+# The rooms that threads meet in, under ThreadSanitizer.
+.PHONY: unit-threads
+THREAD_ROOMS := lib/base lib/log lib/obs lib/crypto lib/net lib/http lib/policy lib/state lib/tunnel/pair \
+  lib/tunnel/server $(filter dataplane/%,$(ROOMS))
+unit-threads:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)-tsan SANITIZE=thread ROOM="$(THREAD_ROOMS)" unit
 
 # ARGS="--port-base 10000": what adit up is given.
 run:
