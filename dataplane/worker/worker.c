@@ -39,6 +39,7 @@ struct worker {
     struct drain *drain;            /* NULL: not draining */
     _Atomic(struct view *) coming;  /* posted and not yet taken: the newest alone counts */
     struct mux_stats counted;       /* what the counters hold already */
+    uint64_t memory_moved;          /* what lease_memory() has counted, in less out; wraps */
     size_t held_most;               /* since memory was given back last */
     struct tunnel_server_stats handshakes;  /* likewise */
     uint32_t told_links;            /* what the tally has of ours */
@@ -274,6 +275,9 @@ static void lease_memory(struct worker *w)
     size_t step = tally_memory_limit(w->config.tally) / MEMORY_STEPS;
     size_t need = now->held_bytes > now->promised_bytes / 4 ? now->held_bytes : now->promised_bytes / 4;
 
+    /* With streams that other workers handed over came memory of theirs, and with ours ours went. */
+    w->memory += (size_t)(now->memory_in - now->memory_out - w->memory_moved);
+    w->memory_moved = now->memory_in - now->memory_out;
     if (need > w->memory / 2) {
         w->memory += tally_take_memory(w->config.tally, need > w->memory / 4 * 3 ? 4 * step : step);
     } else if (w->memory >= w->memory_base + step && need < (w->memory - step) / 4) {

@@ -6,6 +6,19 @@
  * one thread's, and what a stream is made of is its own.
  */
 
+/* The memory goes with what it is filled with: the muxes of a program never hold more than all their
+ * limits together. */
+static void move_memory(struct mux *m, const struct mux_stream *s, bool is_in)
+{
+    size_t held = stream_held(s), limit = m->config.memory_limit;
+
+    if (!is_in && held > limit)
+        held = limit;
+    m->config.memory_limit = is_in ? limit + held : limit - held;
+    m->stats.memory_in += is_in ? held : 0;
+    m->stats.memory_out += is_in ? 0 : held;
+}
+
 static void leave_lists(struct mux_stream *s)
 {
     list_remove(&s->leg.owing);
@@ -26,18 +39,18 @@ bool mux_stream_take_out(struct mux_stream *s)
     map_remove(&m->by_uid, &s->by_uid);
     m->stats.streams--;
     m->stats.held_bytes -= held;
+    move_memory(m, s, false);
     m->stats.promised_bytes -= s->rx_promised;
     s->mux = NULL;
     mux_feed_starved(m);
     return true;
 }
 
-/* What it holds is counted here from now on, though it were more than there is room for: it was
- * taken in before, and goes as it is used up. */
 int mux_stream_put_in(struct mux *m, struct mux_stream *s, uint64_t now_ms)
 {
     int r = map_insert(&m->by_uid, &s->by_uid, span_of(s->uid, sizeof(s->uid)));
 
+    move_memory(m, s, true);
     if (r) {
         s->mux = m;
         m->stats.held_bytes += stream_held(s);

@@ -146,6 +146,7 @@ struct mux_stats {                  /* since the mux was made; gauges are of now
     uint64_t replayed_bytes;                        /* payload that went out again */
     uint64_t dropped_bytes;         /* received and given up, for want of memory: sent again */
     uint64_t probes, probes_failed; /* of paths on which nothing was acknowledged */
+    uint64_t memory_in, memory_out; /* of the limit, that came and went with streams (put_in, take_out) */
     size_t held_bytes;              /* replay copies and received bytes not consumed */
     size_t promised_bytes;          /* limits told and not used */
     uint32_t streams, links;
@@ -155,7 +156,8 @@ struct mux_stats {                  /* since the mux was made; gauges are of now
 struct mux *mux_new(const struct mux_config *config, const struct mux_handlers *handlers);
 void mux_free(struct mux *m);       /* ends all streams (on_ended) and links first */
 const struct mux_stats *mux_stats(const struct mux *m);
-/* Another share of the program's memory.  Less than is held: nothing is dropped, no more is taken. */
+/* Another share of the program's memory, memory_in and memory_out so far included.  Less than is held:
+ * nothing is dropped, no more is taken. */
 void mux_set_memory_limit(struct mux *m, size_t bytes);
 /* What no link does: streams without a path.  Needed only while the mux has no link; answers
  * when to call again (UINT64_MAX: when something happens). */

@@ -454,7 +454,7 @@ static void sim_init(uint64_t seed, bool is_starved)
     for (int end = 0; end < 2; end++) {
         sim.config[end] = (struct mux_config){
             .is_accepting = end == ENTRY, .mac = sim_mac, .random_seed = seed,
-            .memory_limit = one_in(4) ? 300000 : !sim.has_twin && one_in(4) ? 70000 + below(60000) : 32u << 20,
+            .memory_limit = one_in(4) ? 300000 : one_in(4) ? 70000 + below(60000) : 32u << 20,
             .first_window = one_in(5) ? 16384 : 0,
         };
         end_start(end);
