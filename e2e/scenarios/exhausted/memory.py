@@ -18,7 +18,8 @@ from up import Up, closed_network, is_sanitized
 STALLED, IDLE = int(os.environ.get("ADIT_STALLED", "1500")), int(os.environ.get("ADIT_IDLE", "500"))
 SIZE, REST_S = int(os.environ.get("ADIT_SIZE", "64000000")), float(os.environ.get("ADIT_REST_S", "2"))
 BATCH, QUIET_S, PATIENCE_S = 500, 1.5, 60   # patience: without one byte
-CGROUP_MIB, LIMIT_MIB = 256, int(os.environ.get("ADIT_LIMIT_MIB", "96"))
+STALLED_MAX = 12000
+CGROUP_MIB, LIMIT_MIB = 256, int(os.environ.get("ADIT_LIMIT_MIB", "64"))
 GROUP = pathlib.Path("/sys/fs/cgroup/memory") / f"adit-{os.getpid()}-{os.readlink('/proc/self/ns/net')[5:-1]}"
 OPTIONS = {"ADIT_RELAY_MEMORY_LIMIT": f"{LIMIT_MIB}M", "ADIT_RELAY_VISITS_MAX": "20000",
            "ADIT_RELAY_VISITS_PER_SOURCE_MAX": "20000"}
@@ -76,9 +77,9 @@ def wait_for_quiet():
 
 
 def stall_many(port, credential):
-    """Streams that nobody reads, until STALLED of them were tried: (streams, how many were refused)."""
+    """Streams that nobody reads, until STALLED were tried and some refused: (streams, how many were refused)."""
     streams, refused = [], 0
-    while len(streams) + refused < STALLED:
+    while len(streams) + refused < STALLED or (not refused and len(streams) < STALLED_MAX):
         more, no = open_many(BATCH, port, credential)
         streams, refused = streams + more, refused + no
         wait_for_quiet()
