@@ -72,7 +72,7 @@ def wait_for_quiet():
         if now != last:
             last, since = now, time.monotonic()
         return time.monotonic() - since > QUIET_S
-    wait_until(is_quiet, 60, lambda: ("the crowd fills what it may", last))
+    wait_until(is_quiet, 120, lambda: ("the crowd fills what it may", last))
     check(last <= LIMIT_MIB << 20, last)
 
 
