@@ -235,9 +235,10 @@ static void on_input(struct visit *v)
     };
     struct socks *s = visit_state(v);
 
-    while (s->phase < PHASE_OPENING && steps[s->phase](v))
+    /* A step's answer may find the client gone: nothing may be opened for him then. */
+    while (!visit_is_over(v) && s->phase < PHASE_OPENING && steps[s->phase](v))
         ;
-    if (s->phase == PHASE_ASSOCIATED)
+    if (!visit_is_over(v) && s->phase == PHASE_ASSOCIATED)
         visit_take(v, visit_in(v).n);       /* the connection only says that the client lives */
 }
 

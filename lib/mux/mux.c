@@ -176,6 +176,7 @@ uint64_t mux_tick(struct mux *m, uint64_t now_ms)
 {
     mux_enter(m, now_ms);
     move_tick(m);
+    mux_feed_starved(m);        /* where the allocator said no, nothing that is freed may tell */
     mux_leave(m);
     return m->waiting_due_ms;
 }
