@@ -27,6 +27,7 @@ int doctor_command(int argc, char **argv);
 int explain_command(int argc, char **argv);
 int request_command(int argc, char **argv);
 int reason_command(int argc, char **argv);
+int access_command(int argc, char **argv);
 int config_command(int argc, char **argv);
 int completion_command(int argc, char **argv);
 int complete_command(int argc, char **argv);

@@ -93,6 +93,7 @@ static const struct right rights[] = {
     { "config.get",                     AOM,     NO },      /* and each kind's list */
     { "config.put",                     OM,      NO },      /* and each object's own right */
     { "access.explain",                 AOM,     ALL },
+    { "access.effective",               AOM,     ALL },
     { "me.get",                         ALL,     NO },
     { "revisions.get",                  ALL,     NO },
     { "status.get",                     AOM,     NO },

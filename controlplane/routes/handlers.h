@@ -22,6 +22,7 @@ HANDLER(on_audit_verify);
 HANDLER(on_config_get);
 HANDLER(on_config_put);
 HANDLER(on_explain);
+HANDLER(on_effective);
 HANDLER(on_login);
 HANDLER(on_me);
 HANDLER(on_revision);

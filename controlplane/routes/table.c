@@ -70,6 +70,8 @@ static const struct single {
       64 << 10, "", on_login },
     { "access.explain", "GET", "/api/v1/access/explain", "access:read", 0, 0,
       "user host port source at", on_explain },
+    { "access.effective", "GET", "/api/v1/access/effective", "access:read", 0, 0, "user host port",
+      on_effective },
     { "me.get", "GET", "/api/v1/me", NULL, 0, 0, "", on_me },
     { "revisions.get", "GET", "/api/v1/revisions/{revision}", NULL, ROUTE_LONG_POLL, 0, "wait",
       on_revision },
