@@ -455,6 +455,33 @@ static void test_two(void **state)
     open_all(first);                    /* for teardown */
 }
 
+/* One that leads and does nothing any more, though its session is there. */
+static void test_hung(void **state)
+{
+    struct fixture *first = *state, second = *first;
+    bool is_leader = true, is_new = true;
+    struct store_tx *tx = NULL;
+
+    if (!where_is_postgres())
+        skip();
+    open_all(&second);
+    assert_false(leads(&second));
+    store_on_commit(first->store, NULL, NULL);
+    publisher_free(first->publisher);
+    wait_for(leads, &second);
+    commit(&second, world, ARRAY_LEN(world));
+
+    /* Its session was ended: it goes on with another, which does not lead. */
+    assert_int_equal(store_begin(first->store, STORE_WRITE, &tx), 0);
+    assert_int_equal(store_lead(tx, &is_leader, &is_new), 0);
+    assert_false(is_leader);
+    store_rollback(tx);
+    keyring_free(first->keys);
+    store_close(first->store);
+    close_all(&second);
+    open_all(first);                    /* for teardown */
+}
+
 /* A raised epoch is followed too. */
 static void test_two_epochs(void **state)
 {
@@ -485,6 +512,7 @@ int main(void)
         PUBLISH_TEST(test_follow), PUBLISH_TEST(test_agent_policies), PUBLISH_TEST(test_restart),
         PUBLISH_TEST(test_epoch),  PUBLISH_TEST(test_withheld),       PUBLISH_TEST(test_foreign_keys),
         PUBLISH_TEST(test_expiry),      PUBLISH_TEST(test_two),       PUBLISH_TEST(test_two_epochs),
+        PUBLISH_TEST(test_hung),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
