@@ -30,7 +30,7 @@ struct session {
     struct list node;
     struct dialer *dialer;
     struct mux_stream *stream;
-    struct target target;
+    struct target *target;          /* NULL: malformed */
     size_t range_count;
     bool allow_special;
     uint32_t answer_ms;
@@ -48,7 +48,7 @@ struct session {
 
 static struct span target_span(const struct session *s)
 {
-    return span_str(s->target.name);
+    return s->target ? span_str(s->target->name) : SPAN_NONE;
 }
 
 static void stop_dialling(struct session *s)
@@ -68,6 +68,7 @@ static void session_free(struct session *s)
     brief_deinit(&s->used);
     list_remove(&s->node);
     s->dialer->stats.live--;
+    free(s->target);
     free(s);
 }
 
@@ -143,7 +144,7 @@ static enum reason may_dial(const struct session *s, const struct addr *addr)
 {
     const struct dialer *d = s->dialer;
     const struct dial_question question = {
-        .target = &s->target,
+        .target = s->target,
         .addr = addr,
         .ranges = s->ranges,
         .range_count = s->range_count,
@@ -171,8 +172,8 @@ static void refuse(struct session *s, enum reason why, const char *text, const s
 {
     stop_dialling(s);
     s->dialer->stats.refused[why]++;
-    LOG(INFO, "stream.refused", SP("target", target_span(s)), N("port", s->target.port), R("reason", why),
-        S("detail", text));
+    LOG(INFO, "stream.refused", SP("target", target_span(s)), N("port", s->target ? s->target->port : 0),
+        R("reason", why), S("detail", text));
     mux_stream_refuse(s->stream, why, span_str(text), tries);
 }
 
@@ -199,7 +200,7 @@ static void opened_from(const struct session *s, const struct race_result *resul
         .resolved_by = span_str(how),
         .try_count = result->try_count,
     };
-    memcpy(ret->tries, result->tries, sizeof(ret->tries));
+    memcpy(ret->tries, result->tries, result->try_count * sizeof(ret->tries[0]));
 }
 
 static void tell_connected(struct session *s, const struct race_result *result, const struct mux_opened *opened)
@@ -326,7 +327,7 @@ static size_t permitted(const struct session *s, const struct addr *addrs, size_
         enum reason verdict = may_dial(s, &addrs[i]);
 
         if (verdict == REASON_NONE)
-            to[n++] = (struct endpoint){ .kind = ENDPOINT_IP, .addr = addrs[i], .port = s->target.port };
+            to[n++] = (struct endpoint){ .kind = ENDPOINT_IP, .addr = addrs[i], .port = s->target->port };
         else
             *ret_why = verdict;
     }
@@ -403,7 +404,7 @@ static void open_override(struct session *s, const struct mux_open *open)
 
 static void open_name(struct session *s)
 {
-    int error = resolve_name(s->dialer->config.resolve, s->target.name, s->answer_ms, on_name, s, &s->resolving);
+    int error = resolve_name(s->dialer->config.resolve, s->target->name, s->answer_ms, on_name, s, &s->resolving);
 
     if (error)
         refuse(s, REASON_OVERLOAD, "too many names are being resolved", NULL);
@@ -412,22 +413,27 @@ static void open_name(struct session *s)
 static void open_target(struct session *s, const struct mux_open *open)
 {
     struct span unix_path = SPAN_NONE;
+    struct target target;
+    bool is_good = target_parse(open->host, open->port, &target);
 
+    s->target = is_good ? target_keep(&target) : NULL;
     if (open->resolve_count == 1 && span_starts(open->resolve_to[0], SPAN("unix:")))
         unix_path = span_skip(open->resolve_to[0], 5);
 
-    if (!target_parse(open->host, open->port, &s->target))
+    if (!is_good)
         refuse(s, REASON_PROTOCOL_ERROR, "the target is malformed", NULL);
+    else if (!s->target)
+        refuse(s, REASON_OVERLOAD, "out of memory", NULL);
     else if (s->dialer->is_draining)
         refuse(s, REASON_AGENT_DRAINING, NULL, NULL);
     else if (unix_path.n)
         open_unix(s, unix_path);
-    else if (!acl_may_allow(s->dialer->config.acl, &s->target))
+    else if (!acl_may_allow(s->dialer->config.acl, s->target))
         refuse(s, REASON_ACL_DENIED, "the agent's own file does not allow the target", NULL);
     else if (open->resolve_count)
         open_override(s, open);
-    else if (s->target.is_literal)
-        (s->resolved_by = "literal", dial_permitted(s, &s->target.addr, 1, false));
+    else if (s->target->is_literal)
+        (s->resolved_by = "literal", dial_permitted(s, &s->target->addr, 1, false));
     else
         open_name(s);
 }

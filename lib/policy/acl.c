@@ -22,6 +22,16 @@ bool target_parse(struct span host, uint16_t port, struct target *ret_target)
     return true;
 }
 
+struct target *target_keep(const struct target *t)
+{
+    size_t n = offsetof(struct target, name) + strlen(t->name) + 1;
+    struct target *kept = malloc(n);
+
+    if (kept)
+        memcpy(kept, t, n);
+    return kept;
+}
+
 static bool is_glob(struct span text)
 {
     return span_find(text, '*') < text.n || span_find(text, '?') < text.n;

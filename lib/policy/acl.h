@@ -43,14 +43,18 @@ struct acl {
     size_t allow_count, deny_count, special_count;
 };
 
-/* What somebody wants to reach: a name or a literal address, or a Unix socket. */
+/* What somebody wants to reach: a name or a literal address, or a Unix socket.  The name stands
+ * last: where streams are many, one is kept only as long as its name (target_keep()). */
 #define TARGET_NAME_MAX 253
 struct target {
     bool is_literal;            /* `addr` counts, `name` is its text */
-    char name[TARGET_NAME_MAX + 1];     /* canonical */
     struct addr addr;
     uint16_t port;
+    char name[TARGET_NAME_MAX + 1];     /* canonical */
 };
+/* A copy no longer than its name, to be read where it is and never as a value; free() it.
+ * NULL: no memory. */
+struct target *target_keep(const struct target *t);
 
 /* A name or a literal (IPv6 without brackets), port 1..65535; false: malformed. */
 bool target_parse(struct span host, uint16_t port, struct target *ret_target);
