@@ -94,11 +94,11 @@ with Up(env={"ADIT_RELAY_GRACE_MS": f"{GRACE_S}s"}) as up:
     check(seen["agent-again"][0] == "RST", seen)
     agent.start()
     user.both_rst(20)
-    check(logged(up, "stream.closed", "agent-restarted", user="demo"), "stream.closed agent-restarted")
-    check(counted(ENDED, "agent-restarted") == before + 1, counted(ENDED, "agent-restarted"))
+    wait_until(lambda: logged(up, "stream.closed", "agent-restarted", user="demo"), 5, "stream.closed agent-restarted")
+    wait_until(lambda: counted(ENDED, "agent-restarted") == before + 1, 5, "it is counted")
 
     # It stops and says so: nobody waits for it.
     user = User(up, "agent-stops")
     agent.stop()
     user.both_rst(20)
-    check(logged(up, "stream.closed", "agent-draining", user="demo"), "stream.closed agent-draining")
+    wait_until(lambda: logged(up, "stream.closed", "agent-draining", user="demo"), 5, "stream.closed agent-draining")
