@@ -292,29 +292,7 @@ static void dial_endpoints(struct session *s, const struct endpoint *to, size_t 
         refuse(s, REASON_OVERLOAD, "out of memory", NULL);
 }
 
-/* RFC 8305 section 4: the families take turns, beginning with that of the first address. */
-static size_t interleave(struct endpoint *list, size_t count)
-{
-    struct endpoint sorted[RACE_ADDRS_MAX * 4];
-    size_t n = 0, next[2] = { 0, 0 };
-    bool want_v4 = count && addr_is_v4(&list[0].addr);
-
-    while (n < count && n < RACE_ADDRS_MAX) {
-        size_t *i = &next[want_v4];
-
-        while (*i < count && addr_is_v4(&list[*i].addr) != want_v4)
-            (*i)++;
-        if (*i < count)
-            sorted[n++] = list[(*i)++];
-        else if (next[!want_v4] >= count)
-            break;
-        want_v4 = !want_v4;
-    }
-    memcpy(list, sorted, n * sizeof(*list));
-    return n;
-}
-
-#define PERMITTED_MAX (RACE_ADDRS_MAX * 4)
+#define PERMITTED_MAX RACE_KNOWN_MAX
 
 /* What may be dialled of the addresses, in the order to try; 0: why not. */
 static size_t permitted(const struct session *s, const struct addr *addrs, size_t count,
@@ -331,7 +309,7 @@ static size_t permitted(const struct session *s, const struct addr *addrs, size_
         else
             *ret_why = verdict;
     }
-    return interleave(to, n);
+    return race_interleave(to, n);
 }
 
 /* Drops what may not be dialled, and dials the rest.  is_part: the other family may still come. */

@@ -47,6 +47,27 @@ enum reason race_reason(int error)
     }
 }
 
+size_t race_interleave(struct endpoint *list, size_t count)
+{
+    struct endpoint sorted[RACE_ADDRS_MAX];
+    size_t n = 0, next[2] = { 0, 0 };
+    bool want_v4 = count && addr_is_v4(&list[0].addr);
+
+    while (n < count && n < RACE_ADDRS_MAX) {
+        size_t *i = &next[want_v4];
+
+        while (*i < count && addr_is_v4(&list[*i].addr) != want_v4)
+            (*i)++;
+        if (*i < count)
+            sorted[n++] = list[(*i)++];
+        else if (next[!want_v4] >= count)
+            break;
+        want_v4 = !want_v4;
+    }
+    memcpy(list, sorted, n * sizeof(*list));
+    return n;
+}
+
 static void stop(struct race *r)
 {
     timer_stop(&r->next);

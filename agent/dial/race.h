@@ -13,10 +13,11 @@
  *            owner from then on) or NULL with the reason of the last failure; the race may
  *            be freed within it.
  * Threads    its loop's thread.  on_done never comes within race_start().
- * Source     RFC 8305 section 5 (250 ms, late addresses), families interleaved by the caller (section 4).
+ * Source     RFC 8305 section 5 (250 ms, late addresses), section 4 (families take turns).
  */
 #define RACE_DELAY_MS 250
 #define RACE_ADDRS_MAX MUX_TRIES_MAX
+#define RACE_KNOWN_MAX (RACE_ADDRS_MAX * 4)
 
 struct race;
 
@@ -30,6 +31,9 @@ struct race_result {
 
 typedef void race_fn(void *user, const struct race_result *result);
 
+/* Puts up to RACE_KNOWN_MAX in the order to try, the families in turns, that of the first one first:
+ * how many there are to try. */
+size_t race_interleave(struct endpoint *list, size_t count);
 /* At most RACE_ADDRS_MAX endpoints; all is over after deadline_ms.  is_open: more may come, and
  * race_close() will be called. */
 MUST_CHECK int race_start(struct loop *l, const struct endpoint *to, size_t count, bool is_open,
