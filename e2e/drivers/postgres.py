@@ -41,12 +41,21 @@ class Postgres:
 
     def start(self, *settings):
         """Waits until it takes connections."""
+        self._spawn(settings)
+        wait_until(lambda: self._takes(settings), 60, lambda: (self.folder / "log").read_text()[-2000:])
+
+    def _spawn(self, settings):
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [f"{BIN}/postgres", "-D", str(self.data), "-k", str(self.folder), "-c", "listen_addresses=",
                  *[word for s in settings for word in ("-c", s)]],
                 stdout=log, stderr=log, start_new_session=True, **self._as_nobody())
-        wait_until(lambda: self.try_sql("SELECT 1").returncode == 0, 60, lambda: (self.folder / "log").read_text()[-2000:])
+
+    def _takes(self, settings):
+        """A process that was killed is out of /proc a moment before its shared memory is free: then it ends at once."""
+        if self.process.poll() is not None:
+            self._spawn(settings)
+        return self.try_sql("SELECT 1").returncode == 0
 
     def try_sql(self, text):
         return subprocess.run([f"{BIN}/psql", "-XAtq", "-d", self.url, "-c", text], capture_output=True, text=True)
