@@ -70,6 +70,7 @@ static void one_turn(struct publisher *p, bool is_due)
     p->trouble = r;
     p->is_leader = p->leads;
     p->published_ms = monotonic_ms();
+    pthread_cond_broadcast(&p->has_news);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -126,6 +127,7 @@ static struct publisher *publisher_new(const struct publisher_options *options)
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&p->has_work, &attr);
+    pthread_cond_init(&p->has_news, &attr);
     pthread_condattr_destroy(&attr);
     return p;
 }
@@ -170,6 +172,7 @@ void publisher_free(struct publisher *p)
     buf_deinit(&p->head);
     policy_unref(p->policy);
     pthread_cond_destroy(&p->has_work);
+    pthread_cond_destroy(&p->has_news);
     pthread_mutex_destroy(&p->lock);
     free(p);
 }
@@ -179,6 +182,28 @@ struct policy *publisher_policy(struct publisher *p)
     struct policy *policy;
 
     pthread_mutex_lock(&p->lock);
+    policy = policy_ref(p->policy);
+    pthread_mutex_unlock(&p->lock);
+    return policy;
+}
+
+static bool is_reached(const struct publisher *p, const struct store_position *at)
+{
+    return p->at.epoch > at->epoch || (p->at.epoch == at->epoch && p->at.revision >= at->revision);
+}
+
+struct policy *publisher_policy_at(struct publisher *p, const struct store_position *at,
+                                   unsigned wait_ms)
+{
+    uint64_t until_ms = monotonic_ms() + wait_ms;
+    struct timespec until = { .tv_sec = (time_t)(until_ms / 1000),
+                              .tv_nsec = (long)(until_ms % 1000) * 1000000 };
+    struct policy *policy;
+
+    pthread_mutex_lock(&p->lock);
+    while (!is_reached(p, at) && !p->trouble && !p->is_stopping &&
+           pthread_cond_timedwait(&p->has_news, &p->lock, &until) != ETIMEDOUT)
+        ;
     policy = policy_ref(p->policy);
     pthread_mutex_unlock(&p->lock);
     return policy;

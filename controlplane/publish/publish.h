@@ -45,6 +45,9 @@ void publisher_wake(void *publisher);
 
 /* The policy in force, with a reference for the caller. */
 struct policy *publisher_policy(struct publisher *publisher);
+/* The same, once it holds all up to `at`; after `wait_ms` what there is. */
+struct policy *publisher_policy_at(struct publisher *publisher, const struct store_position *at,
+                                   unsigned wait_ms);
 struct store_position publisher_position(struct publisher *publisher);
 /* The head, and what leads from `at` to it.  `ret_is_news`: there is more than the head. */
 MUST_CHECK int publisher_answer(struct publisher *publisher, struct store_position at,

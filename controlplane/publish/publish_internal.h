@@ -61,6 +61,7 @@ struct publisher {
     pthread_t thread;
     pthread_mutex_t lock;       /* all below */
     pthread_cond_t has_work;
+    pthread_cond_t has_news;    /* a turn has ended: `at` may have risen */
     bool has_thread, is_stopping, is_rung;
     bool is_leader;             /* as `leads`, for other threads */
     int trouble;                /* of the last step: 0 or -errno */

@@ -345,6 +345,26 @@ static void test_epoch(void **state)
     assert_int_equal(relay.snapshots, 2);
 }
 
+/* Who has written asks for the policy that holds it; who asks for more waits no longer than told. */
+static void test_policy_at(void **state)
+{
+    struct fixture *f = *state;
+    struct store_position want = { 0 };
+    struct store_tx *tx = NULL;
+    struct policy *policy;
+
+    assert_int_equal(store_begin(f->store, STORE_WRITE, &tx), 0);
+    assert_int_equal(store_state_put(tx, world[0].kind, span_str(world[0].id), span_str(world[0].json)), 0);
+    assert_int_equal(store_commit(&tx, &want), 0);
+    policy = publisher_policy_at(f->publisher, &want, 60000);
+    assert_non_null(policy_find(policy, RECORD_USER, SPAN(USER)));
+    policy_unref(policy);
+    want.revision += 1000;
+    policy = publisher_policy_at(f->publisher, &want, 1);
+    assert_non_null(policy_find(policy, RECORD_USER, SPAN(USER)));
+    policy_unref(policy);
+}
+
 /* A record that no relay could read is not sent, and what it replaced goes. */
 static void test_withheld(void **state)
 {
@@ -511,6 +531,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PUBLISH_TEST(test_follow), PUBLISH_TEST(test_agent_policies), PUBLISH_TEST(test_restart),
         PUBLISH_TEST(test_epoch),  PUBLISH_TEST(test_withheld),       PUBLISH_TEST(test_foreign_keys),
+        PUBLISH_TEST(test_policy_at),
         PUBLISH_TEST(test_expiry),      PUBLISH_TEST(test_two),       PUBLISH_TEST(test_two_epochs),
         PUBLISH_TEST(test_hung),
     };
