@@ -59,16 +59,39 @@ static void show_line(const struct json_value *body, const char *key, const char
         printf("  %-12s " SPAN_FMT "\n", label, SPAN_ARG(value));
 }
 
+/* "label  name (id)"; the id alone where it has no name. */
+static void show_named(const struct json_value *body, const char *key, const char *label)
+{
+    struct span name, id;
+    char name_key[32];
+
+    snprintf(name_key, sizeof(name_key), "%s_name", key);
+    if (!json_get_str(body, key, &id) || !id.n)
+        return;
+    if (json_get_str(body, name_key, &name) && name.n)
+        printf("  %-12s " SPAN_FMT " (" SPAN_FMT ")\n", label, SPAN_ARG(name), SPAN_ARG(id));
+    else
+        show_line(body, key, label);
+}
+
+static struct span candidate_name(const struct json_value *candidate)
+{
+    static const char *const keys[] = { "agent_name", "agent", "grant_name", "grant" };
+    struct span name;
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        if (json_get_str(candidate, keys[i], &name))
+            return name;
+    }
+    return SPAN("?");
+}
+
 static void show_candidates(const struct json_value *list)
 {
     for (size_t i = 0; list && i < json_count(list); i++) {
-        const struct json_value *candidate = json_at(list, i);
-        struct span name, reason;
+        struct span name = candidate_name(json_at(list, i)), reason;
 
-        if (!json_get_str(candidate, "name", &name) && !json_get_str(candidate, "agent", &name) &&
-            !json_get_str(candidate, "id", &name))
-            name = SPAN("?");
-        if (!json_get_str(candidate, "reason", &reason))
+        if (!json_get_str(json_at(list, i), "reason", &reason))
             reason = SPAN("?");
         printf("  %-12s " SPAN_FMT ": " SPAN_FMT "\n", "candidate", SPAN_ARG(name), SPAN_ARG(reason));
     }
@@ -90,10 +113,11 @@ static void show_text(const struct json_value *body, bool allowed, const char *u
         show_line(body, "what", "why");
         show_line(body, "cure", "what to do");
     }
-    show_line(body, "grant", "grant");
-    show_line(body, "profile", "profile");
-    show_line(body, "agent_group", "agent group");
-    show_line(body, "agent", "agent");
+    show_named(body, "grant", "grant");
+    show_named(body, "profile", "profile");
+    show_named(body, "agent_group", "agent group");
+    show_named(body, "agent", "agent");
+    show_named(body, "lock", "lock");
     show_candidates(json_get(body, "candidates"));
 }
 

@@ -81,9 +81,12 @@ static void on_applied(void *ctx)
     ring(ctx, API, API_TOPIC_APPLIED);
 }
 
-static struct policy *on_policy(void *ctx)
+/* Publication takes some 20 ms: what was written before is in the answer. */
+#define POLICY_WAIT_MS 1000
+
+static struct policy *on_policy(void *ctx, const struct store_position *at)
 {
-    return publisher_policy(((struct daemon *)ctx)->publisher);
+    return publisher_policy_at(((struct daemon *)ctx)->publisher, at, POLICY_WAIT_MS);
 }
 
 /* ---- the admin listener ---- */

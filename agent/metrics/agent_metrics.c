@@ -1,17 +1,6 @@
 #include "agent/metrics/agent_metrics.h"
 
-static const char *const outcomes[OUTCOME_COUNT] = {
-#define RESOLVE_OUTCOME(name) [OUTCOME_##name] = #name,
-    RESOLVE_OUTCOMES(RESOLVE_OUTCOME)
-#undef RESOLVE_OUTCOME
-};
-
-static const char *outcome_text(unsigned i)
-{
-    return outcomes[i];
-}
-
-const struct metric_label metric_by_outcome = { "outcome", OUTCOME_COUNT, outcome_text };
+METRIC_LABEL(metric_by_outcome, "outcome", RESOLVE_OUTCOMES);
 
 static const struct metric_row rows[] = { AGENT_METRICS(METRIC_ROW) };
 

@@ -22,8 +22,9 @@ struct api_options {
     char ca_pin[SHA256_HEX];            /* SHA-256 of the root certificate, hex */
     const char *agent_join_addrs[API_JOIN_ADDRS_MAX];   /* relays' tunnels; NULL ends */
     const char *relay_join_addrs[API_JOIN_ADDRS_MAX];   /* this API; NULL ends */
-    /* The present policy with a reference for the caller; NULL: none yet. */
-    struct policy *(*policy)(void *ctx);
+    /* The present policy with a reference for the caller, once it holds all up to `at`, or when
+     * that takes too long; NULL: none yet. */
+    struct policy *(*policy)(void *ctx, const struct store_position *at);
     void *policy_ctx;
     const struct route *extra;          /* further rows, e.g. joining; copied */
     size_t extra_count;

@@ -125,9 +125,20 @@ static int read_user(struct question *q)
     return 0;
 }
 
-static int read_question(struct question *q)
+static int read_policy(struct question *q)
 {
     const struct api_options *options = &q->c->api->options;
+    struct store_position position;
+    int r = store_position(q->c->tx, &position);
+
+    if (r)
+        return r;
+    q->policy = options->policy ? options->policy(options->policy_ctx, &position) : NULL;
+    return q->policy ? 0 : call_refuse(q->c, REASON_NOT_READY, "No state was published yet.");
+}
+
+static int read_question(struct question *q)
+{
     int r = read_target(q);
 
     if (!r)
@@ -138,47 +149,70 @@ static int read_question(struct question *q)
         r = read_user(q);
     if (!r)
         r = live_read(q->c->tx, &q->live);
+    if (!r)
+        r = read_policy(q);
     if (r)
         return r;
-    q->policy = options->policy ? options->policy(options->policy_ctx) : NULL;
-    if (!q->policy)
-        return call_refuse(q->c, REASON_NOT_READY, "No state was published yet.");
     q->registry = (struct policy_registry){ .context = q, .agent = find_live };
     q->asked.registry = &q->registry;
     return 0;
 }
 
 /* ---- the answer ---- */
-static void put_id(struct json_writer *w, const char *key, const struct record *record)
+/* Relays need no names of grants and locks, so only the database has them. */
+static void put_stored_name(const struct question *q, const char *key, const char *id,
+                            struct json_writer *w)
 {
-    json_put_text(w, key, record ? record->id : NULL);
+    AUTO(store_object_freep) struct store_object *object = NULL;
+    struct ulid ulid;
+
+    if (ulid_parse(span_str(id), &ulid) && store_object_get(q->c->tx, NULL, &ulid, &object) == 0 &&
+        object->name[0])
+        json_put_text(w, key, object->name);
 }
+
+/* "agent": its id, and "agent_name" where it has one. */
+static void put_named(const struct question *q, const char *key, const struct record *record,
+                      struct json_writer *w)
+{
+    const char *name = record ? record_name(record) : NULL;
+    char name_key[32];
+
+    json_put_text(w, key, record ? record->id : NULL);
+    snprintf(name_key, sizeof(name_key), "%s_name", key);
+    if (name)
+        json_put_text(w, name_key, name);
+    else if (record)
+        put_stored_name(q, name_key, record->id, w);
+}
+
+#define PUT_NAMED(q, key, thing_, w) put_named((q), (key), (thing_) ? &(thing_)->record : NULL, (w))
 
 static void put_candidate(const struct question *q, const struct policy_refusal *refusal,
                           struct json_writer *w)
 {
     const struct record *record = policy_find(q->policy, refusal->kind, ulid_span(&refusal->id));
-    const char *name = record ? record_name(record) : NULL;
 
     json_open_object(w, NULL);
-    json_put_text(w, record_kind_name(refusal->kind), refusal->id.text);
-    if (name && refusal->kind == RECORD_AGENT)
-        json_put_text(w, "agent_name", name);
+    if (record)
+        put_named(q, record_kind_name(refusal->kind), record, w);
+    else
+        json_put_text(w, record_kind_name(refusal->kind), refusal->id.text);
     if (refusal->agentgroup.text[0])
-        json_put_text(w, "agent_group", refusal->agentgroup.text);
+        PUT_NAMED(q, "agent_group", policy_agentgroup(q->policy, &refusal->agentgroup), w);
     json_put_text(w, "reason", reason_text(refusal->reason));
     json_close_object(w);
 }
 
-static void put_chosen(const struct policy_decision *d, struct json_writer *w)
+static void put_chosen(const struct question *q, const struct policy_decision *d,
+                       struct json_writer *w)
 {
     json_open_object(w, NULL);
-    json_put_text(w, "grant", d->grant->record.id);
+    PUT_NAMED(q, "grant", d->grant, w);
     if (d->profile)
-        json_put_text(w, "profile", d->profile->record.id);
-    json_put_text(w, "agent_group", d->agentgroup->record.id);
-    json_put_text(w, "agent", d->agent->record.id);
-    json_put_text(w, "agent_name", d->agent->name);
+        PUT_NAMED(q, "profile", d->profile, w);
+    PUT_NAMED(q, "agent_group", d->agentgroup, w);
+    PUT_NAMED(q, "agent", d->agent, w);
     json_put_text(w, "reason", reason_text(REASON_NONE));
     json_close_object(w);
 }
@@ -188,7 +222,7 @@ static void put_candidates(const struct question *q, const struct policy_decisio
 {
     json_open_array(w, "candidates");
     if (d->reason == REASON_NONE)
-        put_chosen(d, w);
+        put_chosen(q, d, w);
     for (size_t i = 0; i < d->refusal_count; i++)
         put_candidate(q, &d->refusals[i], w);
     json_close_array(w);
@@ -265,11 +299,11 @@ static void put_way(const struct question *q, const struct policy_decision *d,
 
     if (d->agent && ulid_parse(record_id(&d->agent->record), &agent))
         held = live_agent_find(&q->live, &agent);
-    put_id(w, "grant", d->grant ? &d->grant->record : NULL);
-    put_id(w, "profile", d->profile ? &d->profile->record : NULL);
-    put_id(w, "agent_group", d->agentgroup ? &d->agentgroup->record : NULL);
-    put_id(w, "agent", d->agent ? &d->agent->record : NULL);
-    put_id(w, "lock", d->lock ? &d->lock->record : NULL);
+    PUT_NAMED(q, "grant", d->grant, w);
+    PUT_NAMED(q, "profile", d->profile, w);
+    PUT_NAMED(q, "agent_group", d->agentgroup, w);
+    PUT_NAMED(q, "agent", d->agent, w);
+    PUT_NAMED(q, "lock", d->lock, w);
     json_put_text(w, "relay", held && held->is_connected ? held->relay.text : NULL);
 }
 

@@ -54,25 +54,18 @@ static const struct naming stream_names[] = {
     { SPAN_INIT("received_datagrams"), "datagrams_in" },
 };
 
-static const struct naming decision_names[] = {
-    { SPAN_INIT("target"), LEFT_OUT },
-    { SPAN_INIT("host"), LEFT_OUT },
-    { SPAN_INIT("port"), LEFT_OUT },
-    { SPAN_INIT("allowed"), LEFT_OUT },
-    { SPAN_INIT("relay"), LEFT_OUT },
-    { SPAN_INIT("state"), LEFT_OUT },
-    { SPAN_INIT("at_ms"), LEFT_OUT },
-};
+/* What each decision says by other means. */
+#define DECISION_LEAVES_OUT                                                       \
+    { SPAN_INIT("target"), LEFT_OUT }, { SPAN_INIT("host"), LEFT_OUT },           \
+    { SPAN_INIT("port"), LEFT_OUT }, { SPAN_INIT("allowed"), LEFT_OUT },          \
+    { SPAN_INIT("relay"), LEFT_OUT }, { SPAN_INIT("state"), LEFT_OUT },           \
+    { SPAN_INIT("at_ms"), LEFT_OUT }
+
+static const struct naming decision_names[] = { DECISION_LEAVES_OUT };
 
 /* A decision that came with its stream: what became of the stream is not part of it. */
 static const struct naming allowed_names[] = {
-    { SPAN_INIT("target"), LEFT_OUT },
-    { SPAN_INIT("host"), LEFT_OUT },
-    { SPAN_INIT("port"), LEFT_OUT },
-    { SPAN_INIT("allowed"), LEFT_OUT },
-    { SPAN_INIT("relay"), LEFT_OUT },
-    { SPAN_INIT("state"), LEFT_OUT },
-    { SPAN_INIT("at_ms"), LEFT_OUT },
+    DECISION_LEAVES_OUT,
     { SPAN_INIT("stream"), LEFT_OUT },
     { SPAN_INIT("reason"), LEFT_OUT },
     { SPAN_INIT("credential"), LEFT_OUT },

@@ -32,6 +32,16 @@ struct metric_label {
     const char *(*value)(unsigned i);
 };
 
+/* A label whose values are the rows of a list of names, in the order of the enum made of it. */
+#define METRIC_LABEL(variable_, key_, LIST_)                                                    \
+    static const char *const variable_##_values[] = { LIST_(METRIC_LABEL_VALUE) };              \
+    static const char *variable_##_value(unsigned i)                                            \
+    {                                                                                           \
+        return variable_##_values[i];                                                           \
+    }                                                                                           \
+    const struct metric_label variable_ = { key_, ARRAY_LEN(variable_##_values), variable_##_value }
+#define METRIC_LABEL_VALUE(name_) #name_,
+
 extern const struct metric_label metric_by_reason;      /* reason="no-grant", by enum reason */
 
 struct metric_row {
