@@ -12,6 +12,7 @@
 #define WHOLE_TIMEOUT_MS 120000     /* a snapshot may be long, and the way to here thin */
 #define RETRY_FIRST_MS 100
 #define RETRY_MAX_MS 5000
+#define REPLACED_MS 2000            /* by then the workers have let go of a policy that was replaced */
 #define KEYS_FILE "credential-keys"
 #define COMPACT_BYTES ((size_t)64 << 20)        /* deltas on disk beyond which a snapshot is asked for */
 
@@ -19,6 +20,8 @@ struct source {
     struct source_config config;
     char *dir;
     struct policy *policy;
+    struct policy *replaced;        /* as a whole; NULL: none, or long enough ago */
+    struct loop_timer replaced_timer;
     struct state_position position;
     struct state_head head;         /* newest verified */
     struct credential_keys keys;
@@ -49,6 +52,29 @@ static void note_refused(struct source *s, const char *text)
 static bool has_state(const struct source *s)
 {
     return s->position.epoch || s->position.revision;
+}
+
+static void on_replaced(void *arg)
+{
+    struct source *s = arg;
+
+    policy_unref(TAKE(s->replaced));
+}
+
+/* Who lets go of a policy last frees all that no newer one shares.  After a change that is little;
+ * where the whole was replaced it takes long, and no worker's streams shall wait for it. */
+static void replace_policy(struct source *s, struct policy *policy, bool is_whole)
+{
+    struct policy *before = s->policy;
+
+    s->policy = policy;
+    if (!is_whole) {
+        policy_unref(before);
+        return;
+    }
+    policy_unref(s->replaced);
+    s->replaced = before;
+    timer_start(loop_of(s), &s->replaced_timer, REPLACED_MS, on_replaced, s);
 }
 
 static void publish(struct source *s)
@@ -205,8 +231,7 @@ static bool take_change(struct source *s, const struct document *d)
         return false;
     }
 
-    policy_unref(s->policy);
-    s->policy = policy;
+    replace_policy(s, policy, d->kind == DOCUMENT_SNAPSHOT);
     s->position = position;
     s->applied++;
     keep_or_say(s, d);
@@ -319,8 +344,7 @@ static bool take_whole(struct source *s, struct span body)
     if (document_cut(&rest, &d, &error) || d.kind != DOCUMENT_HEAD || !take_head(s, &d))
         return false;
 
-    policy_unref(s->policy);
-    s->policy = TAKE(w.policy);
+    replace_policy(s, TAKE(w.policy), true);
     s->position = w.position;
     s->applied++;
     keep_whole(s, body);
@@ -505,8 +529,9 @@ int source_new(const struct source_config *config, struct source **ret_source, s
 void source_free(struct source *s)
 {
     timer_stop(&s->timer);
-    if (s->policy)
-        policy_unref(s->policy);
+    timer_stop(&s->replaced_timer);
+    policy_unref(s->policy);
+    policy_unref(s->replaced);
     secret_wipe(&s->keys, sizeof(s->keys));
     free(s->dir);
     free(s);

@@ -121,9 +121,17 @@ static size_t node_size(bool is_bucket, size_t count)
            count * (is_bucket ? sizeof(struct slot) : sizeof(struct pmap_node *));
 }
 
+/* Room for an even number of slots, for four children: less work while it grows one by one. */
+static size_t node_room(bool is_bucket, size_t count)
+{
+    size_t step = is_bucket ? 2 : 4;
+
+    return node_size(is_bucket, (count + step - 1) / step * step);
+}
+
 static struct pmap_node *node_new(bool is_bucket, size_t count)
 {
-    struct pmap_node *node = malloc(node_size(is_bucket, count));
+    struct pmap_node *node = malloc(node_room(is_bucket, count));
 
     if (!node)
         return NULL;
@@ -182,8 +190,11 @@ static int node_own(const struct pmap_values *values, struct pmap_node **cell)
 /* Room for one more at the end; `count` is still as it was. */
 static int node_grow(struct pmap_node **cell)
 {
-    struct pmap_node *grown = realloc(*cell, node_size((*cell)->is_bucket, (*cell)->count + 1u));
+    size_t room = node_room((*cell)->is_bucket, (*cell)->count + 1u);
+    struct pmap_node *grown = *cell;
 
+    if (room != node_room((*cell)->is_bucket, (*cell)->count))
+        grown = realloc(*cell, room);
     if (!grown)
         return -ENOMEM;
     *cell = grown;
