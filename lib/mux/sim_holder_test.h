@@ -31,8 +31,9 @@ static inline struct mux_link *lower_link(struct mux_link *from)
 static inline enum reason on_route(void *user, struct mux_link *from, const struct mux_asked *asked,
                                    struct mux_route *route)
 {
-    (void)user;
     assert_int_equal(asked->uid.n, MUX_UID_LEN);
+    if (lane_is_lower(user))
+        return REASON_NOT_HERE;     /* a probe of the target side: any answer is one */
     route->to = lower_link(from);
     route->owner[MUX_TO_ENTRY] = below(3);
     if (asked->is_attach || asked->kind != MUX_KIND_PROBE)
