@@ -236,10 +236,11 @@ static void by_session(struct guest *v, const struct tunnel_hello *hello, const 
     }
     v->who = shown ? *shown : (struct identity){ .kind = CERT_AGENT, .id = id, .generation = seat->generation,
                                                  .not_after_s = seat->not_after_s };
-    if (is_admitted(v) && tunnel_accept_session(v->tunnel, &session) && may_hold(v) && v->is_held) {
-        metric_add(v->gate->config.metrics, M_LANES, 1);
-        announce(v);                /* on_up() came before it was held */
-    }
+    if (tunnel_check_session(v->tunnel, &session))
+        let_in(v);
+    else
+        guest_refuse(v, REASON_BAD_PROOF, "the proof of the session is wrong");
+    metric_add(v->gate->config.metrics, M_LANES, v->is_held);
     secret_wipe(&session, sizeof(session));
 }
 

@@ -365,18 +365,15 @@ void tunnel_accept(struct tunnel *t)
         t->handlers->on_up(t->user, t);
 }
 
-bool tunnel_accept_session(struct tunnel *t, const struct tunnel_session *session)
+bool tunnel_check_session(struct tunnel *t, const struct tunnel_session *session)
 {
     struct span secret = span_of(session->secret, TUNNEL_SECRET_LEN);
 
     if (t->state != TUNNEL_HELD || !t->is_accepting)
         return false;
-    if (t->peer.credential != TUNNEL_SESSION || !hello_proof_is_right(&t->own, &t->peer, secret)) {
-        tunnel_refuse(t, REASON_BAD_PROOF, "the proof of the session is wrong");
+    if (t->peer.credential != TUNNEL_SESSION || !hello_proof_is_right(&t->own, &t->peer, secret))
         return false;
-    }
     t->session = *session;
-    tunnel_accept(t);
     return true;
 }
 

@@ -92,8 +92,8 @@ bool tunnel_is_up(const struct tunnel *t);
 uint32_t tunnel_retry_after_ms(const struct tunnel *t);
 /* Accepting side, after on_credential. */
 void tunnel_accept(struct tunnel *t);
-/* TUNNEL_SESSION: proved by `session`'s secret (checked here: else refused bad-proof, false). */
-bool tunnel_accept_session(struct tunnel *t, const struct tunnel_session *session);
+/* TUNNEL_SESSION: proved by `session`'s secret, whose link it is from now on; false: refuse it. */
+bool tunnel_check_session(struct tunnel *t, const struct tunnel_session *session);
 void tunnel_refuse(struct tunnel *t, enum reason why, const char *text);
 /* TUNNEL_SIGNATURE: whose signature it is. */
 enum reason tunnel_check_signature(const struct tunnel *t, const struct trust *trust,

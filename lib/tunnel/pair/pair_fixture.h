@@ -188,10 +188,10 @@ static void pair_judge(void *arg)
 
     if (p->verdict)
         tunnel_refuse(p->up, p->verdict, "not you");
-    else if (tunnel_peer_hello(p->up)->credential == TUNNEL_SESSION)
-        tunnel_accept_session(p->up, &p->session);
-    else
+    else if (tunnel_peer_hello(p->up)->credential != TUNNEL_SESSION || tunnel_check_session(p->up, &p->session))
         tunnel_accept(p->up);
+    else
+        tunnel_refuse(p->up, REASON_BAD_PROOF, "the proof of the session is wrong");
 }
 
 static void relay_on_credential(void *user, struct tunnel *t, const struct tunnel_hello *hello,
