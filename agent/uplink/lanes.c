@@ -1,12 +1,8 @@
-#include "agent/uplink/retry.h"
 #include "agent/uplink/uplink_internal.h"
 #include "lib/crypto/random.h"
 #include "lib/log/log.h"
 #include <string.h>
 
-#define LANE_TRIES 8                /* in a row, to find a worker without a link of ours */
-#define LANE_WAIT_MS 1000           /* then, or after a failure, at most; doubled each time, up to this: */
-#define LANE_WAIT_MAX_MS 160000
 #define LANE_MOVE_MS 30000          /* for the streams of a lane that is closed */
 
 struct lane *lane_of(struct path *p, const struct tunnel *t)
@@ -37,12 +33,7 @@ unsigned lanes_up(const struct path *p)
 /* after_ms: what the relay asked for, 0: nothing. */
 static void wait_longer(struct path *p, uint32_t after_ms)
 {
-    p->lane_wait_ms = p->lane_wait_ms ? 2 * p->lane_wait_ms : LANE_WAIT_MS;
-    if (p->lane_wait_ms > LANE_WAIT_MAX_MS)
-        p->lane_wait_ms = LANE_WAIT_MAX_MS;
-    p->lane_again_ms = loop_now_ms(p->uplink->config.loop) +
-                       retry_wait_ms(p->lane_wait_ms, after_ms, false, random_u64());
-    p->lane_tries = 0;
+    lane_tries_fail(&p->tries, loop_now_ms(p->uplink->config.loop), after_ms, random_u64());
 }
 
 /* The session's secret proves it; the certificate, where the relay has forgotten the session. */
@@ -56,7 +47,6 @@ static void lane_dial(struct path *p, struct lane *lane)
     }
     login.replaces = p->lane_left;
     *lane = (struct lane){ 0 };
-    p->lane_tries++;
     p->uplink->stats.lane_dials++;
     if (tunnel_connect(p, &login, &lane->tunnel)) {
         lane->tunnel = NULL;
@@ -65,10 +55,12 @@ static void lane_dial(struct path *p, struct lane *lane)
     secret_wipe(&login.session, sizeof(login.session));
 }
 
-static void open_one(struct path *p, uint64_t now_ms)
+static void open_one(struct path *p)
 {
     struct lane *free_one = NULL;
 
+    if (!p->tunnel || !tunnel_is_up(p->tunnel) || p->uplink->drain_until_ms)
+        return;
     for (size_t i = 0; i < LANES_MAX; i++) {
         struct lane *lane = &p->lanes[i];
 
@@ -77,7 +69,7 @@ static void open_one(struct path *p, uint64_t now_ms)
         if (!lane->tunnel)
             free_one = lane;
     }
-    if (free_one && now_ms >= p->lane_again_ms)
+    if (free_one && lane_tries_take(&p->tries, loop_now_ms(p->uplink->config.loop), random_u64()))
         lane_dial(p, free_one);
 }
 
@@ -99,9 +91,9 @@ void lane_up(struct path *p, struct lane *lane)
 
     lane->worker = hello->worker;
     lane->left = hello->session.id;
+    lane->up_at_ms = loop_now_ms(p->uplink->config.loop);
+    lane_tries_up(&p->tries, lane->up_at_ms);
     memset(&p->lane_left, 0, sizeof(p->lane_left));
-    p->lane_tries = 0;
-    p->lane_wait_ms = 0;
     p->is_replacing = false;
     p->uplink->stats.lanes_opened++;
     LOG(INFO, "lane.up", S("relay", p->addr), N("worker", lane->worker), U("lanes", lanes_up(p)));
@@ -111,40 +103,36 @@ void lane_up(struct path *p, struct lane *lane)
 static void replace(struct path *p)
 {
     p->is_replacing = true;
-    if (!p->uplink->drain_until_ms && p->tunnel && tunnel_is_up(p->tunnel))
-        open_one(p, loop_now_ms(p->uplink->config.loop));
+    open_one(p);
 }
 
 /* Told to whoever has it there when something is dialled again. */
-static void lane_lost(struct path *p, struct lane *lane, enum reason why, const char *text)
+static void lane_lost(struct path *p, const struct lane *lane, enum reason why, const char *text)
 {
+    lane_tries_lost(&p->tries, loop_now_ms(p->uplink->config.loop) - lane->up_at_ms);
     p->lane_left = lane->left;
     p->uplink->stats.lost[why]++;
     LOG(WARNING, "lane.down", S("relay", p->addr), N("worker", lane->worker), R("reason", why), S("detail", text));
     replace(p);
 }
 
-static void lane_missed(struct path *p, struct lane *lane)
+static void lane_missed(struct path *p)
 {
     p->uplink->stats.lane_misses++;
-    if (p->lane_tries >= LANE_TRIES)
-        wait_longer(p, 0);
-    else if (p->tunnel && tunnel_is_up(p->tunnel) && !p->uplink->drain_until_ms)
-        lane_dial(p, lane);
+    open_one(p);
 }
 
 /* Who does not know the session any more has lost the first link, too, or forgets too soon: a
  * certificate will do. */
-static void lane_failed(struct path *p, struct lane *lane, const struct tunnel *t, enum reason why,
-                        const char *text)
+static void lane_failed(struct path *p, const struct tunnel *t, enum reason why, const char *text)
 {
     bool is_news = why == REASON_BAD_PROOF && !p->is_session_over;
 
     p->is_session_over |= is_news;
     p->uplink->stats.lost[why]++;
     LOG(INFO, "lane.failed", S("relay", p->addr), R("reason", why), S("detail", text));
-    if (is_news && p->tunnel && tunnel_is_up(p->tunnel) && !p->uplink->drain_until_ms)
-        lane_dial(p, lane);
+    if (is_news)
+        open_one(p);
     else
         wait_longer(p, tunnel_retry_after_ms(t));
 }
@@ -155,14 +143,14 @@ void lane_down(struct path *p, struct lane *lane, enum reason why, const char *t
 
     *lane = (struct lane){ 0 };
     if (gone.is_missed) {
-        lane_missed(p, lane);
+        lane_missed(p);
     } else if (gone.close_at_ms) {
         p->uplink->stats.lanes_closed++;
         LOG(INFO, "lane.closed", S("relay", p->addr), N("worker", gone.worker));
     } else if (gone.left.text[0]) {
         lane_lost(p, &gone, why, text);
     } else {
-        lane_failed(p, lane, gone.tunnel, why, text);
+        lane_failed(p, gone.tunnel, why, text);
     }
 }
 
@@ -262,10 +250,10 @@ void lanes_look(struct path *p, uint64_t now_ms)
     switch (lane_rule_judge(&p->rule, &load, now_ms)) {
     case LANE_KEEP:
         if (p->is_replacing)
-            open_one(p, now_ms);
+            open_one(p);
         return;
     case LANE_OPEN:
-        open_one(p, now_ms);
+        open_one(p);
         return;
     case LANE_CLOSE:
         close_one(p);

@@ -1,5 +1,6 @@
 #pragma once
 #include "agent/uplink/lane_rule.h"
+#include "agent/uplink/lane_tries.h"
 #include "agent/uplink/uplink.h"
 /*
  * uplink_internal.h - what the files of an uplink share; nobody else includes it.
@@ -13,6 +14,7 @@ struct lane {                       /* a further link to the same relay, at anot
     struct tunnel *tunnel;          /* NULL: none */
     int64_t worker;                 /* who has it there */
     struct ulid left;               /* the session that was offered on it; "": it is not up yet */
+    uint64_t up_at_ms;
     uint64_t close_at_ms;           /* at the latest; 0: it is not being closed */
     bool is_missed;                 /* it came to a worker that has a link of ours */
 };
@@ -39,8 +41,7 @@ struct path {                       /* to one address */
     struct lane lanes[LANES_MAX];
     struct lane_rule rule;
     uint64_t measured_ms;
-    unsigned lane_tries;            /* since one was found, or given up for a while */
-    uint64_t lane_again_ms, lane_wait_ms;
+    struct lane_tries tries;        /* to add a lane */
     struct ulid lane_left;          /* as `left`, of the link that was lost last while others were up */
     bool is_session_over;           /* the relay knows it no longer */
     bool is_replacing;              /* a link was lost and is not there again */
