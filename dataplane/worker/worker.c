@@ -1,5 +1,6 @@
 #include "dataplane/worker/worker.h"
 #include "dataplane/route/window.h"
+#include "dataplane/worker/lease.h"
 #include "dataplane/worker/paused.h"
 #include "dataplane/worker/plain.h"
 #include "lib/log/log.h"
@@ -43,7 +44,7 @@ struct worker {
     size_t held_most;               /* since memory was given back last */
     struct tunnel_server_stats handshakes;  /* likewise */
     uint32_t told_links;            /* what the tally has of ours */
-    size_t memory, memory_base;     /* what the mux may hold now, and always */
+    struct lease lease;             /* what the mux may hold */
 };
 
 struct drain {
@@ -265,26 +266,25 @@ static void lease_first(struct worker *w)
     size_t limit = tally_memory_limit(w->config.tally);
     unsigned workers = roster_workers(w->config.roster);
 
-    w->memory_base = workers > 1 ? limit / (2 * workers) : limit;
-    w->memory = tally_take_memory(w->config.tally, w->memory_base);
+    w->lease.base = workers > 1 ? limit / (2 * workers) : limit;
+    w->lease.step = limit / MEMORY_STEPS;
+    w->lease.memory = tally_take_memory(w->config.tally, w->lease.base);
 }
 
 static void lease_memory(struct worker *w)
 {
     const struct mux_stats *now = mux_stats(router_mux(w->router));
-    size_t step = tally_memory_limit(w->config.tally) / MEMORY_STEPS;
     size_t need = now->held_bytes > now->promised_bytes / 4 ? now->held_bytes : now->promised_bytes / 4;
+    size_t spare;
 
     /* With streams that other workers handed over came memory of theirs, and with ours ours went. */
-    w->memory += (size_t)(now->memory_in - now->memory_out - w->memory_moved);
+    w->lease.memory += (size_t)(now->memory_in - now->memory_out - w->memory_moved);
     w->memory_moved = now->memory_in - now->memory_out;
-    if (need > w->memory / 2) {
-        w->memory += tally_take_memory(w->config.tally, need > w->memory / 4 * 3 ? 4 * step : step);
-    } else if (w->memory >= w->memory_base + step && need < (w->memory - step) / 4) {
-        w->memory -= step;
-        tally_put_memory(w->config.tally, step);
-    }
-    mux_set_memory_limit(router_mux(w->router), w->memory);
+    spare = lease_spares(&w->lease, need);
+    w->lease.memory += tally_take_memory(w->config.tally, lease_wants(&w->lease, need));
+    w->lease.memory -= spare;
+    tally_put_memory(w->config.tally, spare);
+    mux_set_memory_limit(router_mux(w->router), w->lease.memory);
 }
 
 /* What thousands of streams held lies in pieces between what lives: the system gets it only when it
@@ -369,7 +369,7 @@ static int make_router(struct worker *w)
         .answer_ms = c->answer_ms,
         .idle_ms = c->idle_ms,
         .grace_ms = c->grace_ms,
-        .memory_limit = w->memory,
+        .memory_limit = w->lease.memory,
     };
 
     int r = router_new(&config, &w->router);
@@ -521,7 +521,7 @@ void worker_free(struct worker *w)
         gate_free(w->gate);
     if (w->loop)
         loop_free(w->loop);
-    tally_put_memory(w->config.tally, w->memory);
+    tally_put_memory(w->config.tally, w->lease.memory);
     tally_add_links(w->config.tally, -(int32_t)w->told_links);
     free(w->drain);
     free(w);
