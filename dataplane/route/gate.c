@@ -335,8 +335,8 @@ static void on_goaway(void *user, struct tunnel *t, enum reason why, struct span
 
     LOG(INFO, "link.goaway", S("agent", v->who.id.text), R("reason", why), SP("detail", text), U("ms_left", ms_left));
     v->is_leaving |= why == REASON_AGENT_DRAINING;
-    holders_drain(router_holders(v->gate->config.router), &v->who.id, t, why == REASON_LINK_RENEW);
-    if (why == REASON_LINK_RENEW)
+    /* Once: however often it is said, it costs one walk over the streams. */
+    if (holders_drain(router_holders(v->gate->config.router), &v->who.id, t, why == REASON_LINK_RENEW))
         router_link_closes(v->gate->config.router, &v->who.id);
 }
 

@@ -257,16 +257,18 @@ void holders_prove(struct holders *h, const struct ulid *agent, const struct tun
     publish(h, a);
 }
 
-void holders_drain(struct holders *h, const struct ulid *agent, const struct tunnel *t, bool is_closing)
+bool holders_drain(struct holders *h, const struct ulid *agent, const struct tunnel *t, bool is_closing)
 {
     struct held_agent *a = holders_find(h, agent);
     struct lane *lane = find_lane(a, t);
+    bool is_news = lane && is_closing && !lane->is_closing;
 
     if (!lane)
-        return;
+        return false;
     lane->is_draining = true;
-    lane->is_closing = is_closing;
+    lane->is_closing |= is_closing;
     publish(h, a);
+    return is_news;
 }
 
 /* --- choosing ------------------------------------------------------------------------------------- */

@@ -66,8 +66,8 @@ bool holders_remove(struct holders *h, const struct ulid *agent, const struct tu
 void holders_renew(struct held_agent *a, const struct identity *who);
 void holders_prove(struct holders *h, const struct ulid *agent, const struct tunnel *t, uint32_t rtt_us,
                    uint64_t now_ms);
-/* It takes no new streams.  is_closing: those that it has are to go elsewhere. */
-void holders_drain(struct holders *h, const struct ulid *agent, const struct tunnel *t, bool is_closing);
+/* It takes no new streams.  is_closing: those that it has are to go elsewhere.  True: that is news. */
+bool holders_drain(struct holders *h, const struct ulid *agent, const struct tunnel *t, bool is_closing);
 /* The best link for a new stream of the agent; NULL: none that is proved. */
 struct mux_link *holders_link(struct held_agent *a, uint64_t now_ms);
 /* The worker of the best link elsewhere; -1: none that is proved. */

@@ -313,7 +313,11 @@ static void test_load(void **state)
 
     check_row("knows which of its links is about to be closed");
     assert_false(holders_has_closing(a));
-    holders_drain(&worker, &id, t.ours[0].tunnel, true);
+    assert_false(holders_drain(&worker, &id, t.ours[0].tunnel, false));
+    assert_true(holders_drain(&worker, &id, t.ours[0].tunnel, true));
+    assert_false(holders_drain(&worker, &id, t.ours[0].tunnel, true));
+    assert_false(holders_drain(&worker, &id, t.ours[0].tunnel, false));
+    assert_false(holders_drain(&worker, &id, t.ours[0].tunnel, true));
     assert_true(holders_has_closing(a));
     assert_true(holders_is_closing(a, tunnel_link(t.ours[0].tunnel)));
     assert_false(holders_is_closing(a, tunnel_link(t.ours[1].tunnel)));
