@@ -118,6 +118,7 @@ static void write_metrics(void *arg, struct buf *out)
     metric_set(slot, M_CONFIG_REVISION, (int64_t)status.position.revision);
     metric_set(slot, M_CONFIG_EPOCH, (int64_t)status.position.epoch);
     metric_set(slot, M_AGENTS, (int64_t)roster_count(crew_roster(relay->crew)));
+    metric_set(slot, M_AGENTS_GONE, (int64_t)roster_gone_count(crew_roster(relay->crew)));
     metric_set(slot, M_EVENTS_WAITING, (int64_t)events_waiting(relay->events));
     metric_set(slot, M_EVENTS_SPOOLED, (int64_t)events_spooled_bytes(relay->events));
     metric_add(slot, M_STATE_REFUSED, (int64_t)(status.refused - relay->state_refused));

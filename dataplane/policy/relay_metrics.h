@@ -44,6 +44,8 @@
     X(DATAGRAMS_DROPPED, "adit_relay_datagrams_dropped_total", COUNTER, &metric_by_why, NULL,    \
       "Datagrams that went nowhere, by why.")                                                     \
     X(AGENTS, "adit_relay_agents", GAUGE, NULL, NULL, "Agents that are connected here.")          \
+    X(AGENTS_GONE, "adit_relay_agents_gone", GAUGE, NULL, NULL,                                   \
+      "Agents whose last link is gone and whose sessions are still known.")                        \
     X(LINKS, "adit_relay_links", GAUGE, NULL, NULL, "Tunnels that are up.")                       \
     X(LANES, "adit_relay_lanes_total", COUNTER, NULL, NULL,                                       \
       "Tunnels that agents added to one that they had, under load.")                              \

@@ -15,7 +15,7 @@ void holders_init(struct holders *h, struct roster *roster, unsigned worker, siz
 static void agent_free(struct holders *h, struct held_agent *a)
 {
     for (size_t i = 0; i < a->lane_count; i++)
-        roster_leave(h->roster, h->worker, a->seat);
+        roster_leave(h->roster, h->worker, a->seat, false);
     map_remove(&h->agents, &a->node);
     seat_unref(a->seat);
     free(a);
@@ -92,7 +92,7 @@ static void evict(struct holders *h, struct held_agent *a)
     a->lane_count = 0;
     publish(h, a);
     for (size_t i = 0; i < n; i++) {
-        roster_leave(h->roster, h->worker, a->seat);
+        roster_leave(h->roster, h->worker, a->seat, false);
         tunnel_close(old[i], REASON_REPLACED, "a newer process with this identity came");
     }
 }
@@ -167,7 +167,7 @@ enum reason holders_add(struct holders *h, struct tunnel *t, const struct identi
         return why;
     h->replaced += *ret_was_replaced;
     if (agent_get(h, seat, &a)) {
-        roster_leave(h->roster, h->worker, seat);
+        roster_leave(h->roster, h->worker, seat, false);
         return REASON_OVERLOAD;
     }
     a->lanes[a->lane_count++] = (struct lane){ .tunnel = t, .proved_ms = now_ms };
@@ -237,8 +237,7 @@ bool holders_remove(struct holders *h, const struct ulid *agent, const struct tu
         return false;
     *lane = a->lanes[--a->lane_count];
     publish(h, a);
-    has_left = roster_leave(h->roster, h->worker, a->seat);
-    atomic_store(&a->seat->has_left, has_left && for_good);
+    has_left = roster_leave(h->roster, h->worker, a->seat, for_good);
     if (a->lane_count == 0)
         agent_free(h, a);
     return has_left;

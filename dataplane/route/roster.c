@@ -13,8 +13,10 @@ struct bell {
 };
 
 struct roster {
-    pthread_mutex_t lock;           /* guards `agents` and what seats say of it */
+    pthread_mutex_t lock;           /* guards `agents`, `gone` and what seats say of them */
     struct pmap agents;             /* id → struct seat */
+    struct map gone;                /* likewise, those that may come back; the oldest first in the list */
+    struct list gone_order;
     _Atomic uint64_t version;       /* another one for each change of `agents` */
     size_t agents_max;
     unsigned workers;
@@ -56,6 +58,7 @@ static struct seat *seat_new(const struct roster *r, const struct ulid *id, cons
     if (!s)
         return NULL;
     atomic_init(&s->refs, 1);
+    list_init(&s->gone);
     s->id = *id;
     memcpy(s->boot_id, hello->boot_id, sizeof(s->boot_id));
     memcpy(s->name, hello->name, sizeof(s->name));
@@ -87,6 +90,65 @@ static void remember_session(struct seat *s, const struct tunnel_session *sessio
     s->sessions[s->session_count++] = *session;
 }
 
+/* --- processes that may come back -------------------------------------------------------------- */
+
+static struct seat *gone_find(const struct roster *r, const struct ulid *agent)
+{
+    struct map_node *node = map_find(&r->gone, ulid_span(agent));
+
+    return node ? container_of(node, struct seat, gone_node) : NULL;
+}
+
+static void gone_remove(struct roster *r, struct seat *s)
+{
+    map_remove(&r->gone, &s->gone_node);
+    list_remove(&s->gone);
+    seat_unref(s);
+}
+
+static void gone_forget(struct roster *r, uint64_t now_ms)
+{
+    LIST_EACH(&r->gone_order, node) {
+        struct seat *s = container_of(node, struct seat, gone);
+
+        if (now_ms < s->gone_ms + ROSTER_GONE_MS)
+            return;
+        gone_remove(r, s);
+    }
+}
+
+/* Without memory it is forgotten: its certificate proves it, too. */
+static void gone_add(struct roster *r, struct seat *s)
+{
+    struct list *oldest = list_first(&r->gone_order);
+
+    if (oldest && r->gone.count == r->gone.cap)
+        gone_remove(r, container_of(oldest, struct seat, gone));
+    if (map_insert(&r->gone, &s->gone_node, ulid_span(&s->id)))
+        return;
+    s->gone_ms = mono_ms();
+    list_append(&r->gone_order, &seat_ref(s)->gone);
+}
+
+/* The same process knows its sessions still; any other has none. */
+static void gone_come_back(struct roster *r, struct seat *s)
+{
+    struct seat *was = gone_find(r, &s->id);
+
+    if (!was)
+        return;
+    for (size_t i = 0; i < was->session_count && strcmp(was->boot_id, s->boot_id) == 0; i++)
+        remember_session(s, &was->sessions[i]);
+    gone_remove(r, was);
+}
+
+void roster_forget(struct roster *r, uint64_t now_ms)
+{
+    pthread_mutex_lock(&r->lock);
+    gone_forget(r, now_ms);
+    pthread_mutex_unlock(&r->lock);
+}
+
 /* --- links that come and go ------------------------------------------------------------------- */
 
 /* The process that has the seat, against the one that comes. */
@@ -108,6 +170,7 @@ static enum reason take_seat(struct roster *r, const struct ulid *id, const stru
         return REASON_OVERLOAD;
     if (old)
         atomic_store(&old->is_replaced, true);
+    gone_come_back(r, s);
     atomic_fetch_add(&r->version, 1);
     *ret_seat = s;                  /* the map has a reference */
     return REASON_NONE;
@@ -154,7 +217,7 @@ enum reason roster_enter(struct roster *r, unsigned worker, const struct identit
     return why;
 }
 
-bool roster_leave(struct roster *r, unsigned worker, struct seat *s)
+bool roster_leave(struct roster *r, unsigned worker, struct seat *s, bool for_good)
 {
     bool has_left;
 
@@ -162,8 +225,12 @@ bool roster_leave(struct roster *r, unsigned worker, struct seat *s)
     atomic_fetch_sub(&s->berths[worker].links, 1);
     has_left = --s->link_count == 0 && !seat_is_replaced(s);
     /* Without memory the seat stays, empty; whoever comes next takes its place. */
-    if (has_left && pmap_unset(&r->agents, ulid_span(&s->id)) == 0)
+    if (has_left && pmap_unset(&r->agents, ulid_span(&s->id)) == 0) {
         atomic_fetch_add(&r->version, 1);
+        if (!for_good)
+            gone_add(r, s);
+    }
+    atomic_store(&s->has_left, has_left && for_good);
     pthread_mutex_unlock(&r->lock);
     return has_left;
 }
@@ -176,6 +243,8 @@ bool roster_session(struct roster *r, const struct ulid *agent, const struct uli
 
     pthread_mutex_lock(&r->lock);
     s = pmap_get(&r->agents, ulid_span(agent));
+    if (!s)
+        s = gone_find(r, agent);
     for (size_t i = 0; s && i < s->session_count && !is_known; i++) {
         if (!span_eq(ulid_span(&s->sessions[i].id), ulid_span(session)))
             continue;
@@ -328,6 +397,16 @@ size_t roster_count(struct roster *r)
     return count;
 }
 
+size_t roster_gone_count(struct roster *r)
+{
+    size_t count;
+
+    pthread_mutex_lock(&r->lock);
+    count = r->gone.count;
+    pthread_mutex_unlock(&r->lock);
+    return count;
+}
+
 unsigned roster_workers(const struct roster *r)
 {
     return r->workers;
@@ -343,6 +422,8 @@ int roster_new(unsigned workers, size_t agents_max, struct roster **ret_roster)
         return -ENOMEM;
     pthread_mutex_init(&r->lock, NULL);
     pmap_init(&r->agents, &seats);
+    map_init(&r->gone, agents_max);
+    list_init(&r->gone_order);
     r->agents_max = agents_max;
     r->workers = workers;
     *ret_roster = r;
@@ -351,6 +432,8 @@ int roster_new(unsigned workers, size_t agents_max, struct roster **ret_roster)
 
 void roster_free(struct roster *r)
 {
+    gone_forget(r, UINT64_MAX);
+    map_deinit(&r->gone);
     pmap_deinit(&r->agents);
     pthread_mutex_destroy(&r->lock);
     free(r);

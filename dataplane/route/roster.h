@@ -1,5 +1,7 @@
 #pragma once
 #include "lib/base/buf.h"
+#include "lib/base/list.h"
+#include "lib/base/map.h"
 #include "lib/base/pmap.h"
 #include "lib/net/loop.h"
 #include "lib/tunnel/tunnel.h"
@@ -16,17 +18,23 @@
  * Of two processes with one identity the one with the higher start counter wins: it gets a new
  * seat, and the links of the old one are for their workers to close (seat_is_replaced()).
  *
+ * The sessions of a process whose last link is gone are kept for a while, so that it can prove
+ * itself by one of them when it comes back; not when it said that it does not, nor after a newer
+ * process came.
+ *
  * Units      milliseconds, monotonic.
  * Ownership  seats are counted.
  * Threads    roster_new to the last roster_set_bell(): one, before the workers run.  The rest:
  *            any; a reader is one thread's.
- * Limits     agents_max; ROSTER_LINKS_MAX for an agent, ROSTER_SESSIONS_MAX kept of it.
+ * Limits     agents_max, and as many that are gone (the oldest is forgotten first);
+ *            ROSTER_LINKS_MAX for an agent, ROSTER_SESSIONS_MAX kept of it.
  */
 #define ROSTER_WORKERS_MAX 64
 #define ROSTER_LINKS_MAX 64         /* of one agent, over all workers */
 #define ROSTER_SESSIONS_MAX 4       /* kept, so that a lane or a return can be proved */
 #define ROSTER_LEFT_MAX 4           /* links of an agent that it has left, of those told last */
 #define ROSTER_PROOF_REST_MS 25000
+#define ROSTER_GONE_MS 600000       /* how long a session is known after its last link */
 
 struct roster;
 struct router;
@@ -50,7 +58,10 @@ struct seat {
     int64_t starts;
     _Atomic uint32_t generation;
     _Atomic int64_t not_after_s;    /* of the newest certificate it showed here; Unix time */
-    uint32_t link_count;            /* under the roster's lock, as the next two */
+    struct map_node gone_node;      /* under the roster's lock, as the next five: its place among those */
+    struct list gone;               /* whose last link is gone, in that order */
+    uint64_t gone_ms;
+    uint32_t link_count;
     size_t session_count;
     struct tunnel_session sessions[ROSTER_SESSIONS_MAX];
     struct ulid left[ROSTER_LEFT_MAX];      /* likewise: the sessions that those links were offered */
@@ -64,6 +75,7 @@ void roster_free(struct roster *r);
 DEFINE_FREEP(roster, roster_free)
 unsigned roster_workers(const struct roster *r);
 size_t roster_count(struct roster *r);
+size_t roster_gone_count(struct roster *r);
 /* {"id", "rtt_us", "streams", "links"?} of each, for GET /internal/v1/applied. */
 void roster_write_agents(struct roster *r, struct buf *out);
 
@@ -81,11 +93,14 @@ void roster_ring(struct roster *r, unsigned worker);
 enum reason roster_enter(struct roster *r, unsigned worker, const struct identity *who,
                          const struct tunnel_hello *hello, const struct tunnel_session *session,
                          bool *ret_was_replaced, struct seat **ret_seat);
-/* It goes; true when the agent has left with it. */
-bool roster_leave(struct roster *r, unsigned worker, struct seat *seat);
-/* The session of an agent that is here, and its seat; false: not known. */
+/* It goes, `for_good` if the agent said so; true when the agent has left with it. */
+bool roster_leave(struct roster *r, unsigned worker, struct seat *seat, bool for_good);
+/* The session of an agent that is here or has not been gone for long, and its seat; false: not known. */
 bool roster_session(struct roster *r, const struct ulid *agent, const struct ulid *session,
                     struct tunnel_session *ret_session, struct seat **ret_seat);
+
+/* Those that have been gone for too long are forgotten. */
+void roster_forget(struct roster *r, uint64_t now_ms);
 
 /* The agent has left the link that was offered that session: the other workers are told. */
 void roster_tell_left(struct roster *r, unsigned worker, struct seat *seat, const char *session);

@@ -50,9 +50,9 @@ static void test_links_of_two_workers(void **state)
     assert_false(was_replaced);
     assert_ptr_equal(roster_find(&reader, &id), a);
     assert_int_equal(roster_count(r), 1);
-    assert_false(roster_leave(r, 0, a));
+    assert_false(roster_leave(r, 0, a, false));
     assert_ptr_equal(roster_find(&reader, &id), a);
-    assert_true(roster_leave(r, 1, a));
+    assert_true(roster_leave(r, 1, a, false));
     assert_null(roster_find(&reader, &id));
     seat_unref(a);
     seat_unref(b);
@@ -85,9 +85,9 @@ static void test_replaced(void **state)
     assert_true(loop_run_until(loop, has_rung, &rung, 5000));
 
     check_row("keeps the newer one when the older one's links go");
-    assert_false(roster_leave(r, 0, old));
+    assert_false(roster_leave(r, 0, old, false));
     assert_int_equal(roster_count(r), 1);
-    assert_true(roster_leave(r, 1, new));
+    assert_true(roster_leave(r, 1, new, false));
     seat_unref(old);
     seat_unref(new);
     roster_free(r);
@@ -111,9 +111,59 @@ static void test_sessions(void **state)
     assert_string_equal(found.id.text, session.text);
     seat_unref(same);
     assert_false(roster_session(r, &id, &stranger, &found, &same));
-    assert_true(roster_leave(r, 0, seat));
+    assert_true(roster_leave(r, 0, seat, true));
     assert_false(roster_session(r, &id, &session, &found, &same));
     seat_unref(seat);
+    roster_free(r);
+}
+
+/* Whose last link is gone, and what is known of its session then. */
+static void test_gone(void **state)
+{
+    const struct ulid id = uid(100), session = uid(500), second = uid(501);
+    struct tunnel_session found;
+    struct seat *seat, *same = NULL;
+    bool was_replaced;
+    struct roster *r;
+
+    (void)state;
+    assert_int_equal(roster_new(2, 2, &r), 0);
+    assert_int_equal(enter(r, 0, 100, 20, 1, &was_replaced, &seat), REASON_NONE);
+    assert_true(roster_leave(r, 0, seat, false));
+    check_row("knows a session for a while after the last link");
+    assert_int_equal(roster_gone_count(r), 1);
+    roster_forget(r, mono_ms() + ROSTER_GONE_MS - 60000);
+    assert_true(roster_session(r, &id, &session, &found, &same));
+    assert_ptr_equal(same, seat);
+    seat_unref(same);
+    seat_unref(seat);
+
+    check_row("knows it again when the process comes back, also by another session");
+    assert_int_equal(enter(r, 1, 100, 20, 1, &was_replaced, &seat), REASON_NONE);
+    assert_false(was_replaced);
+    assert_int_equal(roster_gone_count(r), 0);
+    assert_true(roster_session(r, &id, &session, &found, &same));
+    assert_ptr_equal(same, seat);
+    seat_unref(same);
+    assert_true(roster_leave(r, 1, seat, false));
+    seat_unref(seat);
+
+    check_row("knows it no longer once another process has come");
+    assert_int_equal(enter(r, 1, 100, 21, 2, &was_replaced, &seat), REASON_NONE);
+    assert_false(roster_session(r, &id, &session, &found, &same));
+    assert_true(roster_leave(r, 1, seat, false));
+    seat_unref(seat);
+
+    check_row("forgets it in the end, and the oldest first where there are many");
+    for (unsigned agent = 101; agent <= 102; agent++) {
+        assert_int_equal(enter(r, 0, agent, 20, 1, &was_replaced, &seat), REASON_NONE);
+        assert_true(roster_leave(r, 0, seat, false));
+        seat_unref(seat);
+    }
+    assert_int_equal(roster_gone_count(r), 2);
+    assert_false(roster_session(r, &id, &second, &found, &same));
+    roster_forget(r, mono_ms() + ROSTER_GONE_MS + 1);
+    assert_int_equal(roster_gone_count(r), 0);
     roster_free(r);
 }
 
@@ -121,6 +171,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_links_of_two_workers), cmocka_unit_test(test_replaced), cmocka_unit_test(test_sessions),
+        cmocka_unit_test(test_gone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -324,6 +324,7 @@ static void on_gauges(void *arg)
     take_view(w);
     w->self.first_retry_ms = window_ms(roster_count(w->config.roster), w->config.handshakes_per_s);
     gate_tick(w->gate, w->self.first_retry_ms);
+    roster_forget(w->config.roster, loop_now_ms(w->loop));
     router_look_at_roster(w->router);
     router_balance(w->router);
     timer_start(w->loop, &w->gauges, GAUGES_MS, on_gauges, w);
