@@ -393,14 +393,44 @@ static void step(void)
 }
 
 /* An OPEN that is still under way makes a stream yet. */
+static bool have_streams_ended(void)
+{
+    return mux_stats(sim.mux[0])->streams == 0 && mux_stats(sim.mux[1])->streams == 0 &&
+           (!sim.twin || mux_stats(sim.twin)->streams == 0);
+}
+
 static bool all_ended(void)
 {
     for (int i = 0; i < LANES_MAX; i++) {
         if (!list_is_empty(&sim.lanes[i].in[0]) || !list_is_empty(&sim.lanes[i].in[1]))
             return false;
     }
-    return mux_stats(sim.mux[0])->streams == 0 && mux_stats(sim.mux[1])->streams == 0 &&
-           (!sim.twin || mux_stats(sim.twin)->streams == 0) && holders_are_empty();
+    return have_streams_ended() && holders_are_empty();
+}
+
+static bool is_harmed_hop(const struct leg *g)
+{
+    size_t user = g->kind == LEG_HOP ? (size_t)(uintptr_t)side_of(g)->hop->user : 0;
+
+    return user && (progs[user - 1][ENTRY].is_harmed || progs[user - 1][TARGET].is_harmed);
+}
+
+/* Forged frames have told both ends that an id is over, which no holder said: it never hears so. */
+static bool are_hops_harmed(void)
+{
+    for (unsigned i = 0; i < sim.holders; i++) {
+        LIST_EACH(&sim.switch_mux[i]->links, node) {
+            const struct mux_link *l = container_of(node, struct mux_link, node);
+            struct map_cursor cursor = { 0 };
+            struct map_node *id;
+
+            while ((id = map_next(&l->by_id, &cursor))) {
+                if (!is_harmed_hop(container_of(id, struct leg, by_id)))
+                    return false;
+            }
+        }
+    }
+    return true;
 }
 
 /* Whose ends both take what comes. */
@@ -509,7 +539,7 @@ static void run_seed(uint64_t seed, bool is_starved)
     until = sim.now_ms + CALM_MS;
     while (sim.now_ms < until && !all_ended())
         step();
-    if (!all_ended())
+    if (!all_ended() && !(have_streams_ended() && are_hops_harmed()))
         fail_msg("seed %lu: streams that never end", seed);
     step();
     if (sim.twin) {
