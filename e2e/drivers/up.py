@@ -1,5 +1,6 @@
 """A whole Adit on this machine, and what one does with it."""
 import glob
+import http.client
 import json
 import os
 import pathlib
@@ -49,6 +50,12 @@ class Api:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": "Bearer " + self.token, "Content-Type": kind,
                      **({"If-Match": "*"} if method in ("PATCH", "DELETE") else {}), **dict(headers)})
+        try:
+            return self._ask(request)
+        except http.client.IncompleteRead as error:     # killed in mid-answer
+            raise ConnectionResetError("the answer was cut") from error
+
+    def _ask(self, request):
         try:
             with self.opener.open(request, timeout=40) as answer:
                 return Answer(answer.status, answer.headers, answer.read().decode())
