@@ -192,25 +192,31 @@ static int put_cut(struct call *c, struct span stream)
     return r ? r : store_state_put(c->tx, "cut", record_id(record), buf_span(&json));
 }
 
-static int cut_stream(struct call *c)
+static int cut_one(struct call *c, const struct store_object *row, const struct json_value *doc)
 {
-    AUTO(store_object_freep) struct store_object *row = NULL;
-    AUTO(json_value_freep) struct json_value *doc = NULL;
     struct change change = call_change(c);
-    int r = find_record(c, &row, &doc);
+    int r = put_cut(c, doc_text(doc, "stream"));
 
-    if (r)
-        return r;
-    if (doc_is(doc, "state", "closed"))
-        return call_refuse(c, REASON_CONFLICT, "The stream has ended already.");
-    r = put_cut(c, doc_text(doc, "stream"));
     if (r)
         return r;
     change.event.object_kind = "stream";
     change.event.object_id = ulid_span(&row->id);
     change.event.before = row->doc;
     change.event.outcome = "ok";
-    r = store_audit_append(c->tx, &change.event, NULL);
+    return store_audit_append(c->tx, &change.event, NULL);
+}
+
+static int cut_stream(struct call *c)
+{
+    AUTO(store_object_freep) struct store_object *row = NULL;
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    int r = find_record(c, &row, &doc);
+
+    if (r)
+        return r;
+    if (doc_is(doc, "state", "closed"))
+        return call_refuse(c, REASON_CONFLICT, "The stream has ended already.");
+    r = cut_one(c, row, doc);
     if (r)
         return r;
     c->res->status = 204;
@@ -286,19 +292,10 @@ static void found_deinit(struct found *found)
 static int cut_found(struct call *c, const struct store_object *row)
 {
     AUTO(json_value_freep) struct json_value *doc = NULL;
-    struct change change = call_change(c);
     struct json_error error;
     int r = json_parse(row->doc, &doc, &error);
 
-    if (!r)
-        r = put_cut(c, doc_text(doc, "stream"));
-    if (r)
-        return r;
-    change.event.object_kind = "stream";
-    change.event.object_id = ulid_span(&row->id);
-    change.event.before = row->doc;
-    change.event.outcome = "ok";
-    return store_audit_append(c->tx, &change.event, NULL);
+    return r ? r : cut_one(c, row, doc);
 }
 
 /* How many the caller saw: what came or went since is looked at first. */
