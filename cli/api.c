@@ -1,22 +1,12 @@
-#include "cli/api.h"
+#include "cli/api_internal.h"
 
 #include "lib/base/addr.h"
 #include "lib/crypto/file.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <string.h>
 
 enum { CALL_MS = 10000, CONNECT_MS = 3000, ANSWER_MAX = 64 * 1024 * 1024 };
-
-struct api {
-    CURL *curl;
-    char *url;
-    char authorization[256];    /* a header line; "": none */
-    struct api_answer head;     /* what the head of the answer said */
-    struct buf answer;
-    char error[CURL_ERROR_SIZE];
-};
 
 static size_t on_body(char *data, size_t size, size_t n, void *user)
 {
@@ -41,7 +31,7 @@ static bool is_loopback(const char *url)
     return span_eq(host, SPAN("localhost"));
 }
 
-static int append(struct curl_slist **list, const char *line)
+int api_header(struct curl_slist **list, const char *line)
 {
     struct curl_slist *longer = curl_slist_append(*list, line);
 
@@ -58,16 +48,16 @@ static int make_headers(const struct api *a, const struct api_request *request,
     bool is_patch = strcmp(request->method, "PATCH") == 0;
     struct curl_slist *list = NULL;
     char line[160];
-    int r = append(&list, "Accept: application/json");
+    int r = api_header(&list, "Accept: application/json");
 
     if (!r && a->authorization[0])
-        r = append(&list, a->authorization);
+        r = api_header(&list, a->authorization);
     if (!r && request->body.n)
-        r = append(&list, is_patch ? "Content-Type: application/merge-patch+json"
+        r = api_header(&list, is_patch ? "Content-Type: application/merge-patch+json"
                                    : "Content-Type: application/json");
     if (!r && request->if_match)
         r = (size_t)snprintf(line, sizeof(line), "If-Match: %s", request->if_match) < sizeof(line)
-                ? append(&list, line) : -EINVAL;
+                ? api_header(&list, line) : -EINVAL;
     if (r)
         curl_slist_free_all(list);
     else
@@ -167,7 +157,7 @@ static void prepare(struct api *a, const struct api_request *request, struct cur
     }
 }
 
-static void parse_answer(struct api *a, struct api_answer *ret_answer)
+void api_take_answer(struct api *a, struct api_answer *ret_answer)
 {
     struct json_error ignored;
 
@@ -178,7 +168,7 @@ static void parse_answer(struct api *a, struct api_answer *ret_answer)
     a->head.body = NULL;
 }
 
-static int set_url(struct api *a, const char *path)
+int api_set_url(struct api *a, const char *path)
 {
     char url[4096];
     int n = snprintf(url, sizeof(url), "%s%s", a->url, path);
@@ -198,7 +188,7 @@ int api_send(struct api *a, const struct api_request *request, struct api_answer
     buf_clear(&a->answer);
     a->error[0] = '\0';
     a->head = (struct api_answer){ 0 };
-    r = set_url(a, request->path);
+    r = api_set_url(a, request->path);
     if (!r)
         r = make_headers(a, request, &headers);
     if (r) {
@@ -212,7 +202,7 @@ int api_send(struct api *a, const struct api_request *request, struct api_answer
         buf_printf(reterr, "%s: %s", a->url, a->error[0] ? a->error : curl_easy_strerror(code));
         return -EIO;
     }
-    parse_answer(a, ret_answer);
+    api_take_answer(a, ret_answer);
     return 0;
 }
 

@@ -41,6 +41,12 @@ MUST_CHECK int api_send(struct api *a, const struct api_request *request,
 /* The same in short; If-Match: * goes with PATCH and DELETE. */
 MUST_CHECK int api_call(struct api *a, const char *method, const char *path, struct span body,
                         struct api_answer *ret_answer, struct buf *reterr);
+/* GET of server-sent events, until either side ends it or nothing comes for 45 s: each whole event
+ * (name, id or "", data) is given to `fn`, which ends it with other than 0.  0: the server ended it,
+ * or `fn` did; an answer that is not 2xx is told in ret_answer.  -EIO with reterr. */
+typedef int (*api_event_fn)(void *ctx, struct span name, struct span id, struct span data);
+MUST_CHECK int api_listen(struct api *a, const char *path, const char *last_id, api_event_fn fn, void *ctx,
+                          struct api_answer *ret_answer, struct buf *reterr);
 void api_answer_deinit(struct api_answer *answer);
 /* "no-grant: what the server said" out of an answer that is not 2xx. */
 void api_problem(const struct api_answer *answer, struct buf *out);

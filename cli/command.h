@@ -28,6 +28,7 @@ int explain_command(int argc, char **argv);
 int request_command(int argc, char **argv);
 int reason_command(int argc, char **argv);
 int access_command(int argc, char **argv);
+int watch_command(int argc, char **argv);
 int config_command(int argc, char **argv);
 int completion_command(int argc, char **argv);
 int complete_command(int argc, char **argv);

@@ -9,6 +9,7 @@ static const struct command commands[] = {
     { "status", "", "what runs, what is wrong, what to do", status_command },
     { "doctor", "", "check this machine and this installation", doctor_command },
     { "explain", "USER HOST:PORT", "who may reach what, and why not", explain_command },
+    { "watch", "[TOPIC…]", "what happens, as it happens", watch_command },
     { "access", "[USER] [HOST:PORT]", "what somebody is granted, who is granted that", access_command },
     { "config", "export|diff|apply FILE", "all of it as one document", config_command },
     { "api", "METHOD PATH [JSON]", "any operation of the REST API", request_command },

@@ -34,6 +34,9 @@
     X(MSEC, audit_refusals_ms, "10s", 100, 3600000, 0, "how long refusals are counted before they are audited") \
     X(INT, audit_refusals_max, "256", 1, 100000, 0, "callers and operations told apart meanwhile; of strangers as many") \
     X(INT, audit_refusals_per_hour, "600", 1, 1000000, 0, "audit events for refusals; for strangers' as many") \
+    X(INT, events_kept, "20000", 100, 10000000, 0, "events that listeners who come back may still hear") \
+    X(INT, events_listeners_max, "256", 1, 4096, 0, "who listen to events at a time")                \
+    X(INT, events_per_caller_max, "16", 1, 4096, 0, "of them, in the name of one user")             \
     X(MSEC, drain_ms, "10s", 0, 600000, 0, "how long running requests may take at stop")            \
     X(STR, log_level, "info", 0, 0, OPTION_RELOAD, "error, warning, info or debug")                 \
     X(STR, log_format, "auto", 0, 0, 0, "text, json, or auto: text on a terminal")

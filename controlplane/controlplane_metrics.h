@@ -24,6 +24,12 @@
       "Refusals that the audit tells by their code alone: too many callers or operations.")        \
     X(REFUSALS_WAITING, "adit_controlplane_refusals_waiting", GAUGE, NULL, NULL,                    \
       "Refusals that are not in the audit yet.")                                                   \
+    X(EVENTS_LISTENERS, "adit_controlplane_events_listeners", GAUGE, NULL, NULL,                    \
+      "Who listen to events.")                                                                     \
+    X(EVENTS_SENT, "adit_controlplane_events_sent_total", COUNTER, NULL, NULL,                      \
+      "Events that were sent to them.")                                                            \
+    X(EVENTS_SLOW, "adit_controlplane_events_slow_total", COUNTER, NULL, NULL,                      \
+      "Listeners that were cut because they took too little.")                                     \
     X(LEADS, "adit_controlplane_leads", GAUGE, NULL, NULL,                                          \
       "1 while this control plane is the one that publishes.")                                     \
     X(STORE_AWAY, "adit_controlplane_store_away", GAUGE, NULL, NULL,                                \

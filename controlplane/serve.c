@@ -2,8 +2,10 @@
 #include "controlplane/controlplane_metrics.h"
 #include "controlplane/publish/publish.h"
 #include "controlplane/routes/api.h"
+#include "controlplane/routes/hub.h"
 #include "controlplane/routes/internal.h"
 #include "controlplane/routes/refusals.h"
+#include "controlplane/routes/tell.h"
 #include "lib/log/log.h"
 #include "lib/net/loop.h"
 #include "lib/obs/admin.h"
@@ -17,6 +19,7 @@
 #include <time.h>
 
 #define HOUSEKEEPING_MS 60000
+#define ABSENCES_MS 5000        /* between looks for relays that no longer report */
 #define LOOK_AGAIN_MS 250       /* on a database of several control planes */
 #define ANSWERS_KEPT_MS (24LL * 3600 * 1000)
 #define PENALTIES_MAX 100000
@@ -56,7 +59,7 @@ struct daemon {
     struct admin *admin;
     struct metrics *metrics;
     struct refusals *refusals;
-    struct chore housekeeping, telling, looking;
+    struct chore housekeeping, telling, looking, missing;
     char api_addr[300], *relay_addrs, *api_addrs, *root_pem;
     bool is_draining;
 };
@@ -110,6 +113,7 @@ static void fill_metrics(struct daemon *d)
     struct store_position at = publisher_position(d->publisher);
     struct metric_slot *slot = metrics_slot(d->metrics, 0);
     struct refusals_stats refusals;
+    struct hub_stats listeners;
     struct store_stats store;
 
     store_get_stats(d->place->store, &store);
@@ -123,6 +127,10 @@ static void fill_metrics(struct daemon *d)
     metric_set(slot, M_REFUSALS_AUDITED, (int64_t)refusals.written);
     metric_set(slot, M_REFUSALS_OTHERS, (int64_t)refusals.folded);
     metric_set(slot, M_REFUSALS_WAITING, (int64_t)refusals.waiting);
+    api_get_listeners(d->api, &listeners);
+    metric_set(slot, M_EVENTS_LISTENERS, (int64_t)listeners.listeners);
+    metric_set(slot, M_EVENTS_SENT, (int64_t)listeners.sent);
+    metric_set(slot, M_EVENTS_SLOW, (int64_t)listeners.slow);
     for (unsigned i = 0; i < LISTENERS; i++) {
         struct server *server = atomic_load(&d->servers[i]);
         struct server_stats s = { 0 };
@@ -167,7 +175,7 @@ static int start_admin(struct daemon *d, struct buf *reterr)
 
 /* ---- chores: on the loop's pool ---- */
 
-static int trim(struct store *store)
+static int trim(struct store *store, uint64_t events_kept)
 {
     AUTO(store_rollbackp) struct store_tx *tx = NULL;
     int64_t now_ms = (int64_t)store_now_ms(store);
@@ -178,13 +186,15 @@ static int trim(struct store *store)
         r = store_answers_trim(tx, now_ms - ANSWERS_KEPT_MS);
     if (!r)
         r = store_penalties_trim(tx, now_ms - ANSWERS_KEPT_MS, PENALTIES_MAX);
+    if (!r)
+        r = store_events_trim(tx, events_kept);
     return r ? r : store_commit(&tx, NULL);
 }
 
 static void keep_house(void *arg)
 {
     const struct daemon *d = ((const struct chore *)arg)->ctx;
-    int r = trim(d->place->store);
+    int r = trim(d->place->store, (uint64_t)d->config->events_kept);
 
     if (r)
         LOG(WARNING, "housekeeping.failed", N("result", r));
@@ -207,6 +217,15 @@ static void tell(void *arg)
 static void look_again(void *arg)
 {
     on_applied(((const struct chore *)arg)->ctx);
+}
+
+static void look_for_absences(void *arg)
+{
+    const struct daemon *d = ((const struct chore *)arg)->ctx;
+    int r = tell_absences(d->place->store);
+
+    if (r)
+        LOG(WARNING, "events.absences-failed", N("result", r));
 }
 
 static void chore_due(void *arg);
@@ -232,7 +251,9 @@ static void start_chores(struct daemon *d)
     d->telling = (struct chore){ .loop = d->loop, .every_ms = (uint64_t)d->config->audit_refusals_ms,
                                  .work = tell, .ctx = d };
     d->looking = (struct chore){ .loop = d->loop, .every_ms = LOOK_AGAIN_MS, .work = look_again, .ctx = d };
+    d->missing = (struct chore){ .loop = d->loop, .every_ms = ABSENCES_MS, .work = look_for_absences, .ctx = d };
     chore_done(&d->housekeeping);
+    chore_done(&d->missing);
     chore_done(&d->telling);
     if (store_is_shared(d->place->store))
         chore_done(&d->looking);
@@ -311,6 +332,8 @@ static int start_api(struct daemon *d)
 {
     struct api_options options = { .store = d->place->store, .cluster = d->config->cluster,
                                    .kek = d->place->kek, .policy = on_policy, .policy_ctx = d,
+                                   .listeners_max = (unsigned)d->config->events_listeners_max,
+                                   .listeners_per_caller = (unsigned)d->config->events_per_caller_max,
                                    .extra = &d->join_row, .extra_count = 1 };
 
     memcpy(options.credential_key, keyring_credential_key(d->place->keys), CREDENTIAL_KEY_LEN);
@@ -347,6 +370,7 @@ static int start_listener(struct daemon *d, int which, const struct server_optio
     options.head_ms = (unsigned)d->config->head_ms;
     options.body_ms = (unsigned)d->config->body_ms;
     options.answer_ms = (unsigned)d->config->answer_ms;
+    options.streams_max = (unsigned)d->config->events_listeners_max;
     options.per_address_max = (unsigned)d->config->connections_per_address_max;
     r = server_start(&options, &server, reterr);
     if (!r)
@@ -415,6 +439,8 @@ static void stop_listener(struct daemon *d, int which)
 
 static void daemon_deinit(struct daemon *d)
 {
+    if (d->api)
+        api_stop(d->api);
     stop_listener(d, API);
     stop_listener(d, INTERNAL);
     store_on_commit(d->place->store, NULL, NULL);
@@ -423,6 +449,7 @@ static void daemon_deinit(struct daemon *d)
     timer_stop(&d->housekeeping.timer);
     timer_stop(&d->telling.timer);
     timer_stop(&d->looking.timer);
+    timer_stop(&d->missing.timer);
     if (d->admin)
         admin_free(d->admin);
     if (d->metrics)

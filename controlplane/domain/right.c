@@ -96,6 +96,7 @@ static const struct right rights[] = {
     { "access.effective",               AOM,     ALL },
     { "me.get",                         ALL,     NO },
     { "revisions.get",                  ALL,     NO },
+    { "events.listen",                  ALL,     NO },      /* and for each event, what it is about */
     { "status.get",                     AOM,     NO },
     { "join",                           NO,      NO },      /* public: the token's MAC proves it */
     { "openapi.get",                    NO,      NO },

@@ -202,7 +202,7 @@ static void add_headers(struct MHD_Response *out, const struct exchange *x)
     for (size_t i = 0; i < res->header_count; i++)
         MHD_add_response_header(out, res->headers[i].name, res->headers[i].value);
     MHD_add_response_header(out, "Adit-Trace-Id", x->req.trace_id);
-    if (res->body.len)
+    if (res->body.len || x->stream)
         MHD_add_response_header(out, MHD_HTTP_HEADER_CONTENT_TYPE,
                                 res->content_type ? res->content_type : "application/json");
 }
@@ -212,19 +212,23 @@ static enum MHD_Result answer(struct exchange *x)
     struct buf *body = &x->res.body;
     struct MHD_Response *out;
     enum MHD_Result result;
+    bool goes_on = x->stream && x->res.problem.reason == REASON_NONE;
     size_t n = body->len;
 
-    out = MHD_create_response_from_buffer(n, n ? body->data : NULL,
-                                          n ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+    if (goes_on)
+        out = stream_response(x->stream);
+    else
+        out = MHD_create_response_from_buffer(n, n ? body->data : NULL,
+                                              n ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
     if (!out)
         return MHD_NO;
     add_headers(out, x);
-    if (n) {
+    if (n && !goes_on) {
         body->data = NULL;      /* the response frees it */
         buf_init_heap(body, 1);
     }
     x->stage = STAGE_ANSWERED;
-    deadline_set(x->server, x->connection, x->server->options.answer_ms);
+    deadline_set(x->server, x->connection, goes_on ? 0 : x->server->options.answer_ms);
     result = MHD_queue_response(x->connection, x->res.status, out);
     MHD_destroy_response(out);
     return result;
@@ -302,6 +306,8 @@ void on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
     if (!x)
         return;
     *con_cls = NULL;
+    if (x->stream)
+        stream_detach(x->stream);
     deadline_set(server, connection, server->options.idle_s * 1000 + server->options.head_ms);
     pthread_mutex_lock(&server->lock);
     server->body_total -= x->body_charged;

@@ -143,6 +143,7 @@ static struct server *server_new(const struct server_options *options)
     set_default(&o->connections_max, 1000);
     set_default(&o->per_address_max, 200);
     set_default(&o->parked_max, o->connections_max / 2);
+    set_default(&o->streams_max, o->connections_max / 4 + 1);
     set_default(&o->idle_s, 30);
     set_default(&o->head_ms, 10000);
     set_default(&o->body_ms, 60000);
@@ -152,6 +153,7 @@ static struct server *server_new(const struct server_options *options)
     server->listen_fd = server->quiesced_fd = -1;
     list_init(&server->parked);
     list_init(&server->in_flight);
+    list_init(&server->streams);
     deadlines_init(&server->deadlines);
     rate_init(&server->rates, o->rate_per_s, o->rate_burst);
     pthread_mutex_init(&server->lock, NULL);
@@ -210,6 +212,7 @@ void server_get_stats(struct server *server, struct server_stats *ret_stats)
     pthread_mutex_lock(&server->lock);
     *ret_stats = server->stats;
     ret_stats->parked = server->parked_count;
+    ret_stats->streams = server->stream_count;
     pthread_mutex_unlock(&server->lock);
     lane_counts(&server->normal, &ret_stats->running, &ret_stats->waiting);
     lane_counts(&server->slow, &running, &waiting);
@@ -243,6 +246,7 @@ bool server_drain(struct server *server, unsigned timeout_ms)
     if (server->quiesced_fd < 0)
         server->quiesced_fd = MHD_quiesce_daemon(server->daemon);
     parked_expire_all(server);
+    streams_end_all(server);
     return wait_until_idle(server, timeout_ms);
 }
 
@@ -267,6 +271,7 @@ void server_free(struct server *server)
         server->quiesced_fd = MHD_quiesce_daemon(server->daemon);
     lane_stop(&server->normal);
     lane_stop(&server->slow);
+    streams_end_all(server);
     if (server->daemon)
         MHD_stop_daemon(server->daemon);
     lane_deinit(&server->normal);

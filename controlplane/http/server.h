@@ -69,6 +69,7 @@ struct server_options {
     unsigned connections_max;   /* 0: 1000 */
     unsigned per_address_max;   /* connections of one address; 0: 200 */
     unsigned parked_max;        /* 0: half of the connections */
+    unsigned streams_max;       /* answers that go on (stream.h); 0: a quarter of the connections */
     unsigned idle_s;            /* 0: 30 */
     unsigned head_ms;           /* handshake and head, or the next head after idle_s; 0: 10,000 */
     unsigned body_ms;           /* a body; 0: 60,000 */
@@ -81,7 +82,7 @@ struct server_stats {
     uint64_t requests, refused, overloads, errors;      /* errors: 5xx */
     uint64_t late;                                      /* connections ended for being slow */
     uint64_t by_reason[REASON_COUNT];                   /* answers with a problem */
-    uint64_t connections, running, waiting, parked;     /* now */
+    uint64_t connections, running, waiting, parked, streams;    /* now */
 };
 
 struct server;

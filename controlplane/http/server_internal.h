@@ -37,6 +37,7 @@ struct exchange {
     bool is_counted;            /* among the server's active ones */
     struct request req;
     struct response res;
+    struct stream *stream;      /* the answer goes on; stream_detach() at its end */
     char uri[URI_MAX + 1];      /* as it came; cut when longer */
     char decoded[URI_MAX + 1];  /* where decoded segments and queries live */
     size_t uri_len, decoded_len;
@@ -116,6 +117,8 @@ struct server {
     bool has_clock, is_stopping, is_draining;
     struct list parked, in_flight;
     unsigned parked_count;
+    struct list streams;
+    unsigned stream_count;
     uint64_t generations[8];    /* how often each topic was rung */
     unsigned active;            /* exchanges between head and completion */
     size_t body_total;
@@ -140,6 +143,10 @@ void exchange_run(void *server, struct list *job);
 void exchange_finish(struct exchange *x);       /* encodes problem or 304, logs */
 void *clock_main(void *server);
 void parked_expire_all(struct server *server);
+/* stream.c */
+struct MHD_Response *stream_response(struct stream *s);         /* NULL: out of memory */
+void stream_detach(struct stream *s);   /* the exchange is over */
+void streams_end_all(struct server *server);
 /* listen.c: on libmicrohttpd's threads. */
 enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
                            const char *method, const char *version, const char *upload,

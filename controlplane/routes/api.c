@@ -11,6 +11,9 @@ int api_new(const struct api_options *options, struct api **ret_api)
     api->options = *options;
     waits_init(&api->waits);
     r = api_make_routes(api);
+    if (!r)
+        r = hub_new(&(struct hub_options){ options->store, options->listeners_max, options->listeners_per_caller },
+                    &api->hub);
     if (r)
         return r;
     *ret_api = TAKE(api);
@@ -35,11 +38,23 @@ void api_free(struct api *api)
 {
     if (!api)
         return;
+    if (api->hub)
+        hub_free(api->hub);
     free_rows(api);
     waits_deinit(&api->waits);
     kek_wipe(&api->options.kek);
     secret_wipe(api->options.credential_key, sizeof(api->options.credential_key));
     free(api);
+}
+
+void api_get_listeners(const struct api *api, struct hub_stats *ret_stats)
+{
+    hub_get_stats(api->hub, ret_stats);
+}
+
+void api_stop(struct api *api)
+{
+    hub_stop(api->hub);
 }
 
 const struct route *api_routes(const struct api *api, size_t *ret_count)

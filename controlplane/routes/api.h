@@ -26,6 +26,7 @@ struct api_options {
      * that takes too long; NULL: none yet. */
     struct policy *(*policy)(void *ctx, const struct store_position *at);
     void *policy_ctx;
+    unsigned listeners_max, listeners_per_caller;       /* of GET /events; 0: 256, 16 */
     const struct route *extra;          /* further rows, e.g. joining; copied */
     size_t extra_count;
 };
@@ -35,6 +36,11 @@ MUST_CHECK int api_new(const struct api_options *options, struct api **ret_api);
 void api_free(struct api *api);
 DEFINE_FREEP(api, api_free)
 const struct route *api_routes(const struct api *api, size_t *ret_count);
+
+struct hub_stats;
+void api_get_listeners(const struct api *api, struct hub_stats *ret_stats);
+/* Ends the streams of events: before the listener drains. */
+void api_stop(struct api *api);
 
 /* For struct server_hooks, with the api as context. */
 bool api_authenticate(void *api, struct request *req, struct response *res);

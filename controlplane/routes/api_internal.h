@@ -1,5 +1,6 @@
 #pragma once
 #include "controlplane/routes/api.h"
+#include "controlplane/routes/hub.h"
 #include "controlplane/routes/wait.h"
 /*
  * api_internal.h - the api's own parts; for this room alone.
@@ -9,6 +10,7 @@ struct api {
     struct route *routes;
     size_t route_count, own_count;      /* the first own_count rows are ours */
     struct waits waits;
+    struct hub *hub;
 };
 
 /* What a kept answer is bound to beside principal, key and operation: body and query. */

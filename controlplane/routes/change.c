@@ -1,22 +1,26 @@
 #include "controlplane/routes/change.h"
 #include "controlplane/domain/closure.h"
 #include "controlplane/routes/compile.h"
+#include "controlplane/routes/tell.h"
 #include <errno.h>
 #include <string.h>
 
-static int audit(const struct change *c, const char *kind, const struct ulid *id, struct span name,
-                 struct span before, struct span after)
+/* Every write ends here: the audit event, and what listeners are told. */
+static int audit(const struct change *c, const char *what, const struct kind *kind, const struct ulid *id,
+                 struct span name, struct span before, struct span after)
 {
     struct store_audit event = c->event;
+    int r;
 
-    event.object_kind = kind;
+    event.object_kind = kind->name;
     event.object_id = ulid_span(id);
     event.object_name = name;
     event.before = before;
     event.after = after;
     if (!event.outcome)
         event.outcome = "ok";
-    return store_audit_append(c->tx, &event, NULL);
+    r = store_audit_append(c->tx, &event, NULL);
+    return r ? r : tell_change(c->tx, what, kind, id, name, after.n ? after : before);
 }
 
 /* Every reference field is set, so that one that was taken away goes too. */
@@ -87,7 +91,7 @@ int change_insert(struct change *c, const struct change_object *o)
         r = put_secret(c->tx, o);
     if (!r)
         r = compile_changed(c->tx, o);
-    return r ? r : audit(c, o->kind->name, &o->id, name, SPAN_NONE, o->doc);
+    return r ? r : audit(c, "created", o->kind, &o->id, name, SPAN_NONE, o->doc);
 }
 
 int change_update(struct change *c, const struct change_object *o, int64_t version,
@@ -108,7 +112,7 @@ int change_update(struct change *c, const struct change_object *o, int64_t versi
         r = put_secret(c->tx, o);
     if (!r)
         r = compile_changed(c->tx, o);
-    return r ? r : audit(c, o->kind->name, &o->id, name, before->doc, o->doc);
+    return r ? r : audit(c, "changed", o->kind, &o->id, name, before->doc, o->doc);
 }
 
 /* ---- deletion: what depended on the object is found before it goes ---- */
@@ -159,7 +163,7 @@ int change_delete(struct change *c, const struct kind *kind, const struct ulid *
         r = compile_object(c->tx, kind->id, id);
     if (!r)
         r = compile_dependents(c->tx, kind, &dependents);
-    return r ? r : audit(c, kind->name, id, span_str(before->name), before->doc, SPAN_NONE);
+    return r ? r : audit(c, "deleted", kind, id, span_str(before->name), before->doc, SPAN_NONE);
 }
 
 /* ---- members ---- */
@@ -183,7 +187,7 @@ static int member_audit(struct change *c, const struct kind *kind, const struct 
     if (buf_error(&text))
         return buf_error(&text);
     event = buf_span(&text);
-    return audit(c, kind->name, group, SPAN_NONE, is_gone ? event : SPAN_NONE,
+    return audit(c, "members", kind, group, SPAN_NONE, is_gone ? event : SPAN_NONE,
                  is_gone ? SPAN_NONE : event);
 }
 

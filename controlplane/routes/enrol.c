@@ -1,6 +1,7 @@
 #include "controlplane/routes/enrol.h"
 #include "controlplane/routes/change.h"
 #include "controlplane/routes/doc.h"
+#include "controlplane/routes/tell.h"
 #include "lib/crypto/digest.h"
 #include "lib/log/log.h"
 #include "lib/state/join.h"
@@ -274,11 +275,15 @@ static int lock_out(struct enrolment *n, const struct enrol_renew *ask, const st
     struct change change = change_by(n, "system", SPAN_NONE, "alarm.old-generation");
     struct change_ref ref = { .field = "agent", .to = o->id };
     char doc[256];
+    int r;
 
     LOG(ERROR, "enrol.old-generation", S("id", o->id.text), S("name", o->name), U("generation", ask->generation),
         S("relay", ask->relay));
     n->is_refusal_kept = true;
     change.event.outcome = reason_text(REASON_LOCKED);
+    r = tell_alarm(n->tx, SPAN("old-generation"), ulid_span(&o->id), span_str(text));
+    if (r)
+        return r;
     if (strcmp(o->kind, "agent") != 0) {        /* locks name agents; the event must do */
         change.event.object_kind = o->kind;
         change.event.object_id = ulid_span(&o->id);

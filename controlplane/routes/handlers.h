@@ -27,4 +27,5 @@ HANDLER(on_login);
 HANDLER(on_me);
 HANDLER(on_revision);
 HANDLER(on_status);
+HANDLER(on_events);
 HANDLER(on_page);

@@ -2,6 +2,7 @@
 #include "controlplane/routes/doc.h"
 #include "controlplane/routes/internal.h"
 #include "controlplane/routes/internal_refused.h"
+#include "controlplane/routes/tell.h"
 #include "lib/base/reason.h"
 
 #include <errno.h>
@@ -308,7 +309,9 @@ static int on_presence(struct incoming *e)
     json_put_int(&presence.w, "at_ms", e->at_ms);
     r = put_data(&presence, 1, e->data);
     doc = draft_end(&presence);
-    return r || !doc.n ? r : store_report_put(e->tx, &agent, "agent.presence", doc);
+    if (!r && doc.n)
+        r = store_report_put(e->tx, &agent, "agent.presence", doc);
+    return r ? r : tell_agent(e->tx, &agent, e->req->principal.id, span_eq(e->type, SPAN("agent.up")));
 }
 
 static int on_alarm(struct incoming *e)
@@ -326,7 +329,8 @@ static int on_alarm(struct incoming *e)
         return r;
     event.object_id = doc_text(data, "object");
     snprintf(action, sizeof(action), "alarm." SPAN_FMT, SPAN_ARG(span_first(doc_text(data, "reason"), 48)));
-    return store_audit_append(e->tx, &event, NULL);
+    r = store_audit_append(e->tx, &event, NULL);
+    return r ? r : tell_alarm(e->tx, doc_text(data, "reason"), event.object_id, doc_text(data, "text"));
 }
 
 static const struct {
@@ -551,6 +555,8 @@ static int keep_applied(struct internal *in, const struct request *req, const st
     r = store_begin(in->enrol.store, STORE_WRITE, &tx);
     if (!r)
         r = note_boot(tx, &relay, doc_text(body, "boot_id"), (int64_t)store_now_ms(in->enrol.store));
+    if (!r)
+        r = tell_applied(tx, &relay, (uint64_t)doc_int(body, "epoch"), (uint64_t)doc_int(body, "revision"));
     if (!r)
         r = store_report_put(tx, &relay, "relay.applied", buf_span(&doc));
     return r ? r : store_commit(&tx, NULL);

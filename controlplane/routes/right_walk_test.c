@@ -139,6 +139,8 @@ static void path_of(const struct walk *w, const struct route *route, size_t u, c
         buf_put_str(&path, "?dry_run=true");
     if (is_of(route, "access."))
         buf_printf(&path, "?host=a.b&port=80&user=%s", w->fix.users[u].id.text);
+    if (is_of(route, "events."))
+        buf_put_str(&path, "?seconds=0");
     buf_put_u8(&path, 0);
     assert_int_equal(buf_error(&path), 0);
 }

@@ -75,6 +75,7 @@ static const struct single {
     { "me.get", "GET", "/api/v1/me", NULL, 0, 0, "", on_me },
     { "revisions.get", "GET", "/api/v1/revisions/{revision}", NULL, ROUTE_LONG_POLL, 0, "wait",
       on_revision },
+    { "events.listen", "GET", "/api/v1/events", NULL, 0, 0, "topics ids seconds", on_events },
     { "status.get", "GET", "/api/v1/status", "status:read", 0, 0, "", on_status },
 };
 

@@ -39,6 +39,7 @@ static const struct table {
     { "keys", "purpose,number,status,public_part,sealed,created_at", 2 },
     { "join_uses", "token_id,csr_hash,at,answer", 3 },
     { "certificates", "fingerprint,subject,kind,generation,key_hash,not_after,issued_at", 1 },
+    { "events", "number,at,topic,kind,object,owner,doc", 1 },
 };
 
 const char *backup_columns(size_t i, const char **ret_table)

@@ -2,6 +2,7 @@
 #include "lib/base/utf8.h"
 #include "lib/log/log.h"
 #include "migrations/postgres/0001_initial.sql.h"
+#include "migrations/postgres/0002_events.sql.h"
 
 #include <poll.h>
 #include <postgresql/libpq-fe.h>
@@ -546,6 +547,7 @@ static int postgres_open(const struct store_options *options, enum store_mode mo
 
 static const struct migration migrations[] = {
     { 1, "initial", embed_migrations_postgres_0001_initial_sql },
+    { 2, "events", embed_migrations_postgres_0002_events_sql },
 };
 
 #define LEADER "hashtextextended('adit leader ' || current_setting('search_path'), 0)"

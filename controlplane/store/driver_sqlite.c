@@ -1,6 +1,7 @@
 #include "controlplane/store/driver.h"
 #include "lib/log/log.h"
 #include "migrations/sqlite/0001_initial.sql.h"
+#include "migrations/sqlite/0002_events.sql.h"
 
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -262,6 +263,7 @@ static struct value sqlite_column(struct stmt *stmt, int column)
 
 static const struct migration migrations[] = {
     { 1, "initial", embed_migrations_sqlite_0001_initial_sql },
+    { 2, "events", embed_migrations_sqlite_0002_events_sql },
 };
 
 const struct driver sqlite_driver = {

@@ -189,3 +189,14 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
 -- name: certificate_last
 SELECT fingerprint, subject, kind, generation, key_hash, not_after, issued_at FROM certificates
 WHERE subject = ?1 ORDER BY generation DESC LIMIT 1;
+
+-- name: event_add
+INSERT INTO events (number, at, topic, kind, object, owner, doc)
+VALUES ((SELECT coalesce(max(number), 0) + 1 FROM events), ?1, ?2, ?3, ?4, ?5, ?6);
+-- name: events
+SELECT number, at, topic, kind, object, owner, doc FROM events
+WHERE number > ?1 ORDER BY number LIMIT ?2;
+-- name: events_bounds
+SELECT coalesce((SELECT min(number) FROM events), 0), coalesce((SELECT max(number) FROM events), 0);
+-- name: events_trim
+DELETE FROM events WHERE number <= (SELECT max(number) FROM events) - ?1;

@@ -425,6 +425,21 @@ MUST_CHECK int store_certificate_put(struct store_tx *tx, const struct store_cer
 MUST_CHECK int store_certificate_last(struct store_tx *tx, const struct ulid *subject,
                                       struct store_certificate *ret_certificate);
 
+/* ---- what listeners are told of: numbered without gaps in the order of commits ---- */
+struct store_event {
+    int64_t number, at_ms;      /* the store's */
+    struct span topic, kind, object, owner;     /* owner: a user's id; empty: nobody's */
+    struct span doc;            /* JSON */
+};
+MUST_CHECK int store_event_add(struct store_tx *tx, const struct store_event *event);
+typedef int (*store_event_fn)(void *ctx, const struct store_event *event);
+/* Those after `after`, oldest first, at most `limit`. */
+MUST_CHECK int store_events(struct store_tx *tx, int64_t after, size_t limit, store_event_fn fn, void *ctx);
+/* The numbers of the oldest and the newest that are kept; 0: there are none. */
+MUST_CHECK int store_events_bounds(struct store_tx *tx, int64_t *ret_oldest, int64_t *ret_newest);
+/* Keeps the newest `keep`, at least one. */
+MUST_CHECK int store_events_trim(struct store_tx *tx, uint64_t keep);
+
 /* ---- small settings of the installation ---- */
 MUST_CHECK int store_meta_get(struct store_tx *tx, const char *key, struct buf *ret_value);
 MUST_CHECK int store_meta_put(struct store_tx *tx, const char *key, struct span value);

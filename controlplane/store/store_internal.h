@@ -27,7 +27,8 @@
     X(penalty_get) X(penalty_put) X(penalties_trim)                                            \
     X(key_put) X(key_set_status) X(keys)                                                       \
     X(join_repeat) X(join_count) X(join_add) X(join_answer)                                    \
-    X(certificate_put) X(certificate_last)
+    X(certificate_put) X(certificate_last)                                                     \
+    X(event_add) X(events) X(events_bounds) X(events_trim)
 
 enum statement {
 #define STATEMENT_ENUM(name) Q_##name,

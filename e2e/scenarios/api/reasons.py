@@ -43,6 +43,7 @@ with Up(env=SOON) as up:
         (409, "conflict", up.api, "POST", "/users", {"name": "taken"}, {}),
         (409, "in-use", up.api, "DELETE", "/destination-profiles/used", None, ANY),
         (409, "last-admin", up.api, "PATCH", "/users/admin", {"status": "disabled"}, ANY),
+        (410, "events-gone", up.api, "GET", "/events", None, {"Last-Event-ID": "77-1"}),
         (409, "effect-changed", up.api, "PUT", "/config?owner=me&revision=1", {}, {}),
         (428, "precondition-required", up.api, "PATCH", "/users/taken", {"description": "x"}, {"If-Match": ""}),
         (412, "precondition-failed", up.api, "PATCH", "/users/taken", {"description": "x"}, {"If-Match": '"99999"'}),

@@ -77,6 +77,14 @@ with Up(env={STORE: postgres.url}) as up:
     wait_until(up.is_answering, 30, "the first answers again")
     check(second.api("POST", "/users?wait=applied", {"name": "after-kill"}).status == 201)
 
+    # What one takes is told by the other, also to who heard the first one last.
+    first = up.api("GET", "/events?seconds=0").text
+    last = re.findall(r"(?m)^id: (\S+)$", first)[-1]
+    check(second.api("POST", "/users", {"name": "told"}).status == 201)
+    for api in up.api, second.api:
+        told = api("GET", "/events?seconds=0&topics=changes", headers={"Last-Event-ID": last}).text
+        check('"name":"told"' in told, told)
+
     check([leads("controlplane"), leads("second")].count(True) == 1, "not one leads")
     up.api.make("users", name="at-the-end")
     check("Hello" in up.curl(URL).stdout)
