@@ -112,6 +112,18 @@ static void grow_window(struct mux_stream *s)
     s->rx_since_grown = 0;
 }
 
+/* What comes again comes in small steps: the window has to grow anew. */
+void credit_overrun(struct mux_stream *s)
+{
+    if (!stream_may_move(s))
+        return;
+    s->rx_window = MUX_WINDOW_LEAST;
+    s->rx_since_grown = 0;
+    s->is_at_limit = false;
+    s->rx_limit = s->rx_received;
+    credit_promise_update(s);
+}
+
 static void wait_for_tick(struct mux_stream *s)
 {
     if (!s->link || s->owed & OWE_CREDIT)

@@ -353,11 +353,25 @@ static uint64_t settle_due(const struct mux_link *l)
     return age < MUX_SETTLE_MS ? l->mux->now_ms + MUX_SETTLE_MS - age : l->mux->now_ms;
 }
 
-/* The peer need not play along: what it says of them later is late. */
+static void say_now(struct mux_stream *s)
+{
+    stream_reset_now(s);
+    s->rx_last_ms = (uint32_t)s->mux->now_ms;
+    list_remove(&s->starved);
+    list_append(&s->link->resetting, &s->starved);
+}
+
+/* The peer need not play along: what it says of them later is late.  It has to hear of each. */
 static void forget_resets(struct mux_link *l)
 {
-    while (settle_due(l) <= l->mux->now_ms)
-        stream_settle(container_of(list_first(&l->resetting), struct mux_stream, starved));
+    while (settle_due(l) <= l->mux->now_ms) {
+        struct mux_stream *s = container_of(list_first(&l->resetting), struct mux_stream, starved);
+
+        if (s->owed & OWE_RESET && !s->is_reset_now)
+            say_now(s);
+        else
+            stream_settle(s);
+    }
 }
 
 /* What the peer said meanwhile has not been read yet. */

@@ -115,7 +115,7 @@ void stream_detach(struct mux_stream *s, enum reason why, const char *text, uint
         return;
     }
     leave_path(s, why, retry_ms);
-    stream_pathless(s, retry_ms);
+    stream_lost(s, retry_ms);
     if (why != REASON_OVERLOAD)     /* that is our own want */
         link_idle_frame(l);         /* a peer that breaks its paths on purpose comes to an end */
 }
@@ -237,6 +237,8 @@ static void owe_ends_again(struct mux_stream *s)
     if (s->state != STREAM_RESETTING)
         return;
     s->owed |= OWE_RESET;
+    if (!s->is_reset_now && now32(s->mux) - s->rx_since_grown >= MUX_SETTLE_MS)
+        stream_reset_now(s);
     s->rx_last_ms = now32(s->mux);
     list_remove(&s->starved);
     list_append(&s->link->resetting, &s->starved);

@@ -43,7 +43,8 @@
 #define MUX_SILENCE_MS 3000
 #define MUX_HEARD_MS 4000           /* a link that brought DATA, or took an OPEN, so lately is in use */
 #define MUX_UNACKED_MS 10000        /* then a probe stream has to tell whether the path is good */
-#define MUX_SETTLE_MS 60000         /* a RESET that is not answered by then is forgotten */
+#define MUX_SETTLE_MS 60000         /* a RESET that is not answered by then is forgotten; one that
+                                     * still waits for its bytes does not wait any longer */
 #define MUX_BACKLOG_MAX (127u << 10)    /* committed and not sent, a stream: one turn, and what
                                          * two messages hold, so that no third carries a rest */
 #define MUX_QUICK_BYTES 4096        /* a stream that wrote no more in QUICK_MS goes first */
@@ -246,7 +247,7 @@ struct mux_stream {
     uint64_t tx_acked, tx_sent, tx_end, tx_limit;
     uint64_t rx_consumed, rx_received, rx_limit;    /* limit: as told */
     uint32_t rx_unacked;        /* received and not told so */
-    uint32_t rx_since_grown;    /* received since the window last grew */
+    uint32_t rx_since_grown;    /* received since the window last grew; once reset, when that was */
     uint32_t rx_promised;       /* limit - received, while it counts */
     uint32_t rx_window;
     uint32_t rx_last_ms;        /* low bits of the clock, as tx_burst_ms; once reset, when */
@@ -352,6 +353,7 @@ void stream_check_settled(struct mux_stream *s);
 bool stream_into_link(struct mux_stream *s, struct mux_link *l, uint32_t id);
 void stream_check_drained(struct mux_stream *s);
 void stream_break(struct mux_stream *s, enum reason why, const char *text);    /* fault seen here */
+void stream_reset_now(struct mux_stream *s);    /* it does not wait for its bytes any longer */
 void stream_text_set(struct mux_stream *s, struct span text);
 void stream_free(struct mux_stream *s);
 size_t stream_sendable(const struct mux_stream *s);
@@ -416,6 +418,7 @@ size_t credit_first_window(const struct mux *m);    /* 0: overload */
 void credit_promise_update(struct mux_stream *s);
 void credit_received(struct mux_stream *s, bool is_at_limit);
 void credit_consumed(struct mux_stream *s);
+void credit_overrun(struct mux_stream *s);          /* no memory for what it was promised */
 uint64_t credit_limit(struct mux_stream *s);        /* the limit to tell now */
 uint64_t credit_path_limit(struct mux_stream *s);   /* the first one on a new path */
 

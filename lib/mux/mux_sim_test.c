@@ -1,4 +1,4 @@
-#include "lib/mux/sim_progs_test.h"
+#include "lib/mux/sim_left_test.h"
 #include <errno.h>
 #include <stdlib.h>
 /*
@@ -143,6 +143,8 @@ static void on_ended(void *user, struct mux_stream *s, enum reason how)
         (prog->got != prog->peer->sent || !prog->peer->is_fin_given))
         fail_msg("seed %lu: stream %u ends complete with %lu of %lu bytes", sim.seed, prog->key,
                  prog->got, prog->peer->sent);
+    if (prog->has_reset && sim.now_ms - prog->reset_ms >= MUX_SETTLE_MS)
+        prog->is_reset_now = true;  /* it does not wait for its bytes longer than that */
     prog->is_ended = true;
     prog->how = how;
     prog->s = NULL;
@@ -296,6 +298,7 @@ static void maybe_reset(struct prog *prog)
         return;
     faults[prog->end ? FAULT_RESET_BY_TARGET : FAULT_RESET_BY_ENTRY]++;
     prog->has_reset = true;
+    prog->reset_ms = sim.now_ms;
     prog->is_reset_now = one_in(2);
     mux_stream_reset(prog->s, prog->end ? REASON_TARGET_RESET : REASON_CLIENT_GONE,
                      SPAN("reset"), prog->is_reset_now);
@@ -408,46 +411,6 @@ static bool all_ended(void)
     return have_streams_ended() && holders_are_empty();
 }
 
-static bool is_harmed_hop(const struct leg *g)
-{
-    size_t user = g->kind == LEG_HOP ? (size_t)(uintptr_t)side_of(g)->hop->user : 0;
-
-    return user && (progs[user - 1][ENTRY].is_harmed || progs[user - 1][TARGET].is_harmed);
-}
-
-/* Forged frames have told both ends that an id is over, which no holder said: it never hears so. */
-static bool are_hops_harmed(void)
-{
-    for (unsigned i = 0; i < sim.holders; i++) {
-        LIST_EACH(&sim.switch_mux[i]->links, node) {
-            const struct mux_link *l = container_of(node, struct mux_link, node);
-            struct map_cursor cursor = { 0 };
-            struct map_node *id;
-
-            while ((id = map_next(&l->by_id, &cursor))) {
-                if (!is_harmed_hop(container_of(id, struct leg, by_id)))
-                    return false;
-            }
-        }
-    }
-    return true;
-}
-
-/* Whose ends both take what comes. */
-static bool is_read(unsigned i)
-{
-    return !progs[i][ENTRY].is_stalled && !progs[i][TARGET].is_stalled;
-}
-
-static bool has_read_one(void)
-{
-    for (unsigned i = 0; i < opened; i++) {
-        if (is_read(i) && (progs[i][ENTRY].s || progs[i][TARGET].s))
-            return true;
-    }
-    return false;
-}
-
 /* Programs that stand still go on doing so until all others are through. */
 static void outlast_the_stubborn(void)
 {
@@ -456,7 +419,7 @@ static void outlast_the_stubborn(void)
     while (sim.now_ms < until && has_read_one())
         step();
     if (has_read_one())
-        fail_msg("seed %lu: streams that are read wait for those that are not", sim.seed);
+        fail_left("streams that are read wait for those that are not");
     for (int end = 0; end < 2; end++)
         faults[FAULT_STUBBORN] += mux_stats(sim.mux[end])->held_bytes * 2 > sim.config[end].memory_limit;
     sim.is_stubborn = false;
@@ -540,7 +503,7 @@ static void run_seed(uint64_t seed, bool is_starved)
     while (sim.now_ms < until && !all_ended())
         step();
     if (!all_ended() && !(have_streams_ended() && are_hops_harmed()))
-        fail_msg("seed %lu: streams that never end", seed);
+        fail_left("streams that never end");
     step();
     if (sim.twin) {
         assert_int_equal(mux_stats(sim.twin)->held_bytes, 0);
@@ -585,7 +548,8 @@ static int say_how_to_repeat(void **state)
 {
     (void)state;
     if (sim.seed)
-        print_message("to repeat: ADIT_SEED=%lu build/lib/mux/mux_sim_test\n", sim.seed);
+        print_message("to repeat: %sADIT_SEED=%lu build/lib/mux/mux_sim_test\n",
+                      sim.is_starved ? "ADIT_STARVED=1 " : "", sim.seed);
     return 0;
 }
 

@@ -214,6 +214,8 @@ static void begin_reset(struct mux_stream *s, enum reason why, struct span text,
 
     s->how = (uint16_t)why;
     s->is_reset_now = is_now;
+    s->is_at_limit = false;             /* its window does not grow any more */
+    s->rx_since_grown = (uint32_t)s->mux->now_ms;
     stream_text_set(s, text);
     drop_queue(s, &s->rx);
     datagram_drop_all(s);
@@ -233,8 +235,18 @@ static void begin_reset(struct mux_stream *s, enum reason why, struct span text,
     s->rx_last_ms = (uint32_t)s->mux->now_ms;
 }
 
+/* The bytes before it are not taken, perhaps for ever: the peer may wait for ours to be taken, too. */
+void stream_reset_now(struct mux_stream *s)
+{
+    s->is_reset_now = true;
+    cut_sending(s);
+    stream_owe_refresh(s);
+}
+
 void stream_break(struct mux_stream *s, enum reason why, const char *text)
 {
+    if (s->owed & OWE_END)
+        return;             /* all was agreed before: END will say so */
     if (s->state == STREAM_ASKED)
         mux_stream_refuse(s, why, span_str(text), NULL);
     else if (stream_step(s, STREAM_EV_RESET))

@@ -186,6 +186,7 @@ static void receive(struct mux_stream *s, const struct frame_data *d, uint8_t fl
 
     if (store(s, fresh)) {
         drop_unacked(s);
+        credit_overrun(s);
         stream_detach(s, REASON_OVERLOAD, "no memory for what came", MUX_DETACH_RETRY_MS);
         return;
     }
