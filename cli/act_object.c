@@ -147,7 +147,8 @@ static void print_made_text(const struct ask *ask, const struct secret_sink *sin
     struct span name = member_text(body, "name"), id = member_text(body, "id");
     FILE *out = sink->to == SECRET_STDOUT ? stderr : stdout;
 
-    fprintf(out, "%s " SPAN_FMT " made", ask->resource->word, SPAN_ARG(name));
+    fprintf(out, "%s " SPAN_FMT " %s", ask->resource->word, SPAN_ARG(name),
+            ask->verb == VERB_ROTATE ? "has another secret" : "made");
     if (!span_eq_nocase(name, id))
         fprintf(out, " (" SPAN_FMT ")", SPAN_ARG(id));
     fputc('\n', out);
@@ -245,6 +246,41 @@ int act_create(struct ask *ask)
     AUTO(secret_sink_close) struct secret_sink sink = { .fd = -1 };
 
     return create(ask, &sink);
+}
+
+/* ---- rotate ---- */
+static int rotate(struct ask *ask, struct secret_sink *sink)
+{
+    AUTO(api_answer_deinit) struct api_answer answer = { 0 };
+    const char *overlap = ask_value(ask, FLAG_OVERLAP);
+    struct rest_path path;
+    char body[64] = "{}";
+    uint64_t overlap_s;
+
+    if (overlap && !span_to_u64(span_str(overlap), INT32_MAX, &overlap_s)) {
+        command_complain("--overlap takes seconds");
+        return EXIT_CANNOT;
+    }
+    if (overlap)
+        snprintf(body, sizeof(body), "{\"overlap_s\":%llu}", (unsigned long long)overlap_s);
+    if (!open_sink(ask, sink))
+        return EXIT_CANNOT;
+    path_of(ask, ask->words[0], &path);
+    buf_put_str(&path.text, "/rotate");
+    rest_path_modes(&path, ask);
+    if (!rest_send(ask, &(struct api_request){ .method = "POST", .path = buf_text(&path.text),
+                                               .body = span_str(body) }, &answer))
+        return EXIT_CANNOT;
+    if (!api_is_ok(&answer) || !answer.body)
+        return problem_show(&ask->flags, ask->resource->word, ask->words[0], &answer);
+    return print_made(ask, sink, &answer);
+}
+
+int act_rotate(struct ask *ask)
+{
+    AUTO(secret_sink_close) struct secret_sink sink = { .fd = -1 };
+
+    return rotate(ask, &sink);
 }
 
 /* ---- edit ---- */

@@ -38,8 +38,10 @@ static const struct {
         .help = "only while it is this version; * overwrites whatever is there. Without it: the version read just before" } },
     { VERB_BIT(CUT),
       { "expect", FLAG_EXPECT, .metavar = "N", .help = "how many the filter finds; without it nothing is cut, and it is said" } },
+    { VERB_BIT(ROTATE),
+      { "overlap", FLAG_OVERLAP, .metavar = "SECONDS", .help = "how long the one before counts beside it; 0: not at all" } },
     { VERB_BIT(DELETE), { "cascade", FLAG_CASCADE, .is_switch = true, .help = "and all that refers to it" } },
-    { VERB_BIT(CREATE) | VERB_BIT(EDIT) | VERB_BIT(DELETE) | VERB_BIT(ADD_MEMBER) | VERB_BIT(REMOVE_MEMBER) | VERB_BIT(CUT),
+    { VERB_BIT(CREATE) | VERB_BIT(EDIT) | VERB_BIT(DELETE) | VERB_BIT(ADD_MEMBER) | VERB_BIT(REMOVE_MEMBER) | VERB_BIT(CUT) | VERB_BIT(ROTATE),
       { "dry-run", FLAG_DRY_RUN, .is_switch = true, .help = "check everything, change nothing" } },
     { VERB_BIT(CREATE) | VERB_BIT(EDIT) | VERB_BIT(DELETE) | VERB_BIT(ADD_MEMBER) | VERB_BIT(REMOVE_MEMBER) | VERB_BIT(CUT),
       { "wait", FLAG_WAIT, .is_switch = true, .help = "until the connected relays run it, at most 30 s" } },
@@ -154,6 +156,12 @@ static void add_password(struct flags *flags)
                                .help = "the password is in this file; -: standard input" });
 }
 
+static void add_secret_file(struct flags *flags)
+{
+    add(flags, &(struct flag){ "secret-file", FLAG_SECRET_FILE, .metavar = "FILE",
+                               .help = "where the secret is written (0600); -: standard output" });
+}
+
 static void add_fields(struct flags *flags, const struct kind *kind, bool is_edit)
 {
     unsigned hidden = FIELD_SERVER | (is_edit ? FIELD_IMMUTABLE : 0);
@@ -166,8 +174,7 @@ static void add_fields(struct flags *flags, const struct kind *kind, bool is_edi
             add_field(flags, field, is_edit);
     }
     if (!is_edit && kind->secret)
-        add(flags, &(struct flag){ "secret-file", FLAG_SECRET_FILE, .metavar = "FILE",
-                                   .help = "where the secret is written (0600); -: standard output" });
+        add_secret_file(flags);
 }
 
 static void add_filter(struct flags *flags, const char *key, const struct field *field)
@@ -223,6 +230,8 @@ void flags_of(const struct resource *resource, enum verb_id verb, struct flags *
     ret_flags->count = 0;
     if (verb == VERB_CREATE || verb == VERB_EDIT)
         add_fields(ret_flags, kind, verb == VERB_EDIT);
+    if (verb == VERB_ROTATE && kind && kind->secret)
+        add_secret_file(ret_flags);
     if (verb == VERB_ADD_MEMBER)
         add_member_fields(ret_flags, kind);
     if (verb == VERB_LIST || verb == VERB_EXPORT)

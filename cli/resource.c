@@ -12,6 +12,7 @@ static const struct verb verbs[VERB_COUNT] = {
     [VERB_ADD_MEMBER] = { "add-member", "NAME MEMBER…", 2, ASK_WORDS_MAX, "adds members to %s" },
     [VERB_REMOVE_MEMBER] = { "remove-member", "NAME MEMBER…", 2, ASK_WORDS_MAX,
                              "removes members from %s" },
+    [VERB_ROTATE] = { "rotate", "NAME", 1, 1, "gives %s another secret" },
     [VERB_CUT] = { "cut", "[ID…]", 0, ASK_WORDS_MAX, "cuts %s" },
     [VERB_EXPORT] = { "export", "", 0, 0, "writes all %s as JSON, one to a line" },
     [VERB_VERIFY] = { "verify", "", 0, 0, "checks that nobody changed %s" },
@@ -23,8 +24,14 @@ static const struct resource resources[] = {
         .examples = "adit user create alice --role operator --password\n"
                     "adit user list --role admin --output id\n"
                     "adit user edit alice --status disabled --wait\n" },
+    { .kind = KIND_SERVICE_ACCOUNT, .word = "service-account", .one = "a service account", .many = "service accounts",
+        .help = "programs that use Adit, without a password", .columns = "name status role description",
+        .examples = "adit service-account create nightly-build --role user\n"
+                    "adit token create nightly-build --user nightly-build --scopes agents:read --secret-file ci.token\n"
+                    "adit credential create nightly-build --user nightly-build --secret-file ci.secret\n"
+                    "adit service-account edit nightly-build --status disabled --wait\n" },
     { .kind = KIND_GROUP, .word = "group", .one = "a group", .many = "groups",
-        .help = "users and groups under one name", .columns = "name description",
+        .help = "users, service accounts and groups under one name", .columns = "name description",
         .examples = "adit group create staff\n"
                     "adit group add-member staff alice bob\n"
                     "adit group members staff\n" },
@@ -67,8 +74,10 @@ static const struct resource resources[] = {
         .examples = "adit lock create --user mallory --reason 'lost laptop' --wait\n"
                     "adit lock create --network 198.51.100.0/24 --ends-at +1h\n" },
     { .kind = KIND_API_TOKEN, .word = "token", .one = "an API token", .many = "API tokens",
-        .help = "bearer tokens for the API", .columns = "name user scopes expires_at fingerprint",
+        .help = "bearer tokens for the API", .columns = "name user scopes expires_at fingerprint last_used_at",
+        .verbs = VERB_BIT(ROTATE),
         .examples = "adit token create ci --scopes users:read,groups:* --expires-at +30d --secret-file ci.token\n"
+                    "adit token rotate ci --overlap 600 --secret-file ci.new\n"
                     "adit token delete ci\n" },
     { .kind = KIND_SESSION, .word = "session", .one = "a log-in session", .many = "log-in sessions",
         .help = "who is logged in", .columns = "id user source created_at expires_at",

@@ -26,7 +26,7 @@ static void test_every_kind_has_its_words(void **state)
 static bool is_shown_by_server(struct span column)
 {
     static const char *const shown[] = {
-        "id", "name", "created_at", "updated_at", "fingerprint", "used", "connected", "last_seen_at",
+        "id", "name", "created_at", "updated_at", "fingerprint", "used", "last_used_at", "connected", "last_seen_at",
         "version", "agents", "streams", "applied_revision",
     };
 

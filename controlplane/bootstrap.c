@@ -1,5 +1,6 @@
 #include "controlplane/bootstrap.h"
 #include "controlplane/routes/change.h"
+#include "controlplane/routes/second.h"
 #include "lib/base/encode.h"
 #include "lib/crypto/file.h"
 #include "lib/crypto/password.h"
@@ -45,6 +46,14 @@ static struct change change_here(struct store_tx *tx, const char *action)
                                                  .action = action } };
 }
 
+/* The way back in is not barred by a phone that was lost. */
+static int forget_second(struct store_tx *tx, const struct ulid *admin)
+{
+    int r = second_forget(tx, admin);
+
+    return r == STORE_E_NOT_FOUND ? 0 : r;
+}
+
 static int put_admin(struct store_tx *tx, const struct fresh *f, struct ulid *ret_id)
 {
     AUTO(store_object_freep) struct store_object *old = NULL;
@@ -60,6 +69,9 @@ static int put_admin(struct store_tx *tx, const struct fresh *f, struct ulid *re
     if (r && r != STORE_E_NOT_FOUND)
         return r;
     *ret_id = admin.id = old ? old->id : store_new_id(store_of(tx));
+    r = old ? forget_second(tx, &old->id) : 0;
+    if (r)
+        return r;
     return old ? change_update(&change, &admin, 0, &version) : change_insert(&change, &admin);
 }
 

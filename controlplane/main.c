@@ -3,6 +3,7 @@
  */
 #include "controlplane/backup.h"
 #include "controlplane/bootstrap.h"
+#include "controlplane/domain/right.h"
 #include "controlplane/routes/api.h"
 #include "controlplane/serve.h"
 #include "lib/program/program.h"
@@ -197,6 +198,16 @@ static bool are_hosts(const char *list)
     return true;
 }
 
+static bool are_roles(const char *list)
+{
+    struct span rest = span_str(list), item;
+
+    while (option_list_next(&rest, &item))
+        if (!role_bit(item))
+            return false;
+    return true;
+}
+
 static int check_config(const struct controlplane_config *c, struct buf *reterr)
 {
     const struct { const char *name, *text; bool (*is_good)(const char *); const char *wants; } checks[] = {
@@ -209,6 +220,7 @@ static int check_config(const struct controlplane_config *c, struct buf *reterr)
         { "relay_addrs", c->relay_addrs, are_relays, "one to 8 of wss://host:port" },
         { "api_addrs", c->api_addrs, are_apis, "at most 8 of https://host:port" },
         { "hosts", c->hosts, are_hosts, "names and addresses" },
+        { "totp_roles", c->totp_roles, are_roles, "admin, operator, auditor or user" },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(checks); i++) {

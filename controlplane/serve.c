@@ -1,5 +1,6 @@
 #include "controlplane/serve.h"
 #include "controlplane/controlplane_metrics.h"
+#include "controlplane/domain/right.h"
 #include "controlplane/publish/publish.h"
 #include "controlplane/routes/api.h"
 #include "controlplane/routes/hub.h"
@@ -196,6 +197,8 @@ static void keep_house(void *arg)
     const struct daemon *d = ((const struct chore *)arg)->ctx;
     int r = trim(d->place->store, (uint64_t)d->config->events_kept);
 
+    if (!r)
+        r = api_keep_uses(d->api);
     if (r)
         LOG(WARNING, "housekeeping.failed", N("result", r));
 }
@@ -328,13 +331,24 @@ static void split_list(char *list, const char *out[API_JOIN_ADDRS_MAX])
     }
 }
 
+static unsigned roles_of(const char *list)
+{
+    struct span rest = span_str(list), item;
+    unsigned roles = 0;
+
+    while (option_list_next(&rest, &item))
+        roles |= role_bit(item);
+    return roles;
+}
+
 static int start_api(struct daemon *d)
 {
     struct api_options options = { .store = d->place->store, .cluster = d->config->cluster,
                                    .kek = d->place->kek, .policy = on_policy, .policy_ctx = d,
                                    .listeners_max = (unsigned)d->config->events_listeners_max,
                                    .listeners_per_caller = (unsigned)d->config->events_per_caller_max,
-                                   .extra = &d->join_row, .extra_count = 1 };
+                                   .extra = &d->join_row, .extra_count = 1,
+                                   .totp_roles = roles_of(d->config->totp_roles) };
 
     memcpy(options.credential_key, keyring_credential_key(d->place->keys), CREDENTIAL_KEY_LEN);
     (void)span_copy(span_str(keyring_pin(d->place->keys)), options.ca_pin, sizeof(options.ca_pin));
@@ -460,6 +474,8 @@ static void daemon_deinit(struct daemon *d)
         tell_refusals(d, true);
         refusals_free(d->refusals);
     }
+    if (d->api && api_keep_uses(d->api))
+        LOG(WARNING, "housekeeping.failed");
     api_free(d->api);               /* what was refused names its rows */
     free(d->relay_addrs);
     free(d->api_addrs);

@@ -36,6 +36,12 @@ static const struct field user[] = {
     ENUM("status", ON_OFF, FILTER, .initial = "\"active\""),
     ENUM("role", ROLES, FILTER, .initial = "\"user\""),
     TEXT("password", 8, 128, .flags = FIELD_SECRET),
+    BOOL("totp_required"),
+};
+
+static const struct field service_account[] = {
+    ENUM("status", ON_OFF, FILTER, .initial = "\"active\""),
+    ENUM("role", ROLES, FILTER, .initial = "\"user\""),
 };
 
 static const struct field credential[] = {
@@ -118,10 +124,12 @@ static const struct field api_token[] = {
     LIST("scopes", LEAF_SCOPE, 1, 64, .initial = "[\"*:*\"]"),
     TIME("expires_at"),
     NETWORKS("source_networks"),
+    TIME("previous_until", OURS),
 };
 
 static const struct field session[] = {
     REF("user", USER, .flags = FIELD_SERVER | FIELD_FILTER),
+    LIST("scopes", LEAF_SCOPE, 0, 64, OURS),
     TIME("expires_at", OURS),
     { .name = "source", .leaf = LEAF_ADDRESS, OURS },
 };
@@ -143,8 +151,9 @@ static const struct field agent_member[] = {
 
 static const struct kind kinds[KIND_COUNT] = {
     KIND(USER, "user", CRUD | KIND_IN_STATE, FIELDS(user), .owner = "id"),
+    KIND(SERVICE_ACCOUNT, "service-account", CRUD | KIND_IN_STATE, FIELDS(service_account)),
     KIND(GROUP, "group", CRUD | KIND_IN_STATE, .relation = "group",
-         .member_kinds = { KIND_USER, KIND_GROUP }, .member_kind_count = 2),
+         .member_kinds = { KIND_USER, KIND_SERVICE_ACCOUNT, KIND_GROUP }, .member_kind_count = 3),
     KIND(CREDENTIAL, "proxy-credential", CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE,
          FIELDS(credential), .owner = "user", .secret = "secret", .purpose = "credential"),
     KIND(AGENT, "agent", CRUD | KIND_IN_STATE, FIELDS(agent)),

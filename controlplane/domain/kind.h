@@ -9,7 +9,7 @@
  * Threads    constants.
  */
 enum kind_id {
-    KIND_USER, KIND_GROUP, KIND_CREDENTIAL, KIND_AGENT, KIND_AGENT_GROUP, KIND_JOIN_TOKEN,
+    KIND_USER, KIND_SERVICE_ACCOUNT, KIND_GROUP, KIND_CREDENTIAL, KIND_AGENT, KIND_AGENT_GROUP, KIND_JOIN_TOKEN,
     KIND_PROFILE, KIND_GRANT, KIND_OVERRIDE, KIND_LOCK, KIND_API_TOKEN, KIND_SESSION, KIND_RELAY,
     KIND_COUNT
 };
@@ -37,7 +37,7 @@ struct field {
     unsigned flags;
     struct check_limits limits;
     size_t items_min, items_max;        /* LIST, MAP, ROWS */
-    enum kind_id ref;                   /* LEAF_REF: what it refers to */
+    enum kind_id ref;                   /* LEAF_REF: what it refers to; KIND_USER: a user or service account */
     const char *initial;                /* JSON, when it is not given; NULL: stays absent */
     const struct field *rows;           /* ROWS */
     size_t row_count;
@@ -52,6 +52,7 @@ enum {
 };
 
 #define KIND_CHOICES_MAX 2
+#define KIND_MEMBERS_MAX 3
 
 struct kind {
     enum kind_id id;
@@ -64,7 +65,7 @@ struct kind {
     const char *at_most_one;
     const char *secret, *purpose;       /* shown once as this member; in the store under this */
     const char *relation;               /* it has members, in the store under this; or NULL */
-    enum kind_id member_kinds[2];
+    enum kind_id member_kinds[KIND_MEMBERS_MAX];
     size_t member_kind_count;
     const struct field *member_fields;
     size_t member_field_count;

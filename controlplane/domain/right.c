@@ -15,6 +15,14 @@ static const struct right rights[] = {
     { "users.get",                      AOM,     ALL },
     { "users.update",                   OM,      ALL },     /* own: the password only */
     { "users.delete",                   OM,      NO },
+    { "users.totp.create",              NO,      ALL },
+    { "users.totp.confirm",             NO,      ALL },
+    { "users.totp.delete",              OM,      NO },
+    { "service-accounts.list",          AOM,     NO },
+    { "service-accounts.create",        OM,      NO },
+    { "service-accounts.get",           AOM,     NO },
+    { "service-accounts.update",        OM,      NO },
+    { "service-accounts.delete",        OM,      NO },
     { "groups.list",                    AOM,     NO },
     { "groups.create",                  OM,      NO },
     { "groups.get",                     AOM,     NO },
@@ -72,6 +80,7 @@ static const struct right rights[] = {
     { "api-tokens.create",              OM,      ALL },
     { "api-tokens.get",                 AOM,     ALL },
     { "api-tokens.update",              OM,      ALL },
+    { "api-tokens.rotate",              OM,      ALL },
     { "api-tokens.delete",              OM,      ALL },
     { "login-sessions.list",            AOM,     ALL },
     { "login-sessions.create",          NO,      NO },      /* public: this is how one logs in */

@@ -53,6 +53,7 @@ static int show_me(struct call *c)
     json_open_object(&w, NULL);
     json_open_object(&w, "user");
     json_put_text(&w, "id", p->id);
+    json_put_text(&w, "kind", p->kind);
     json_put_text(&w, "name", p->name);
     json_close_object(&w);
     json_put_text(&w, "role", role_name(p->roles));

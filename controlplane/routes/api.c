@@ -10,6 +10,7 @@ int api_new(const struct api_options *options, struct api **ret_api)
         return -ENOMEM;
     api->options = *options;
     waits_init(&api->waits);
+    uses_init(&api->uses);
     r = api_make_routes(api);
     if (!r)
         r = hub_new(&(struct hub_options){ options->store, options->listeners_max, options->listeners_per_caller },
@@ -42,6 +43,7 @@ void api_free(struct api *api)
         hub_free(api->hub);
     free_rows(api);
     waits_deinit(&api->waits);
+    uses_deinit(&api->uses);
     kek_wipe(&api->options.kek);
     secret_wipe(api->options.credential_key, sizeof(api->options.credential_key));
     free(api);
@@ -55,6 +57,11 @@ void api_get_listeners(const struct api *api, struct hub_stats *ret_stats)
 void api_stop(struct api *api)
 {
     hub_stop(api->hub);
+}
+
+int api_keep_uses(struct api *api)
+{
+    return uses_keep(&api->uses, api->options.store);
 }
 
 const struct route *api_routes(const struct api *api, size_t *ret_count)

@@ -18,7 +18,8 @@ struct api_options {
     struct store *store;
     const char *cluster;
     unsigned char credential_key[CREDENTIAL_KEY_LEN];   /* of the proxy credentials' hashes */
-    struct kek kek;                     /* seals the secrets of join tokens */
+    struct kek kek;                     /* seals the secrets of join tokens and second factors */
+    unsigned totp_roles;                /* a set of ROLE_BIT_…: of whom a second factor is required */
     char ca_pin[SHA256_HEX];            /* SHA-256 of the root certificate, hex */
     const char *agent_join_addrs[API_JOIN_ADDRS_MAX];   /* relays' tunnels; NULL ends */
     const char *relay_join_addrs[API_JOIN_ADDRS_MAX];   /* this API; NULL ends */
@@ -41,6 +42,9 @@ struct hub_stats;
 void api_get_listeners(const struct api *api, struct hub_stats *ret_stats);
 /* Ends the streams of events: before the listener drains. */
 void api_stop(struct api *api);
+
+/* Keeps when API tokens were used last; to be called now and then, and at the end. */
+MUST_CHECK int api_keep_uses(struct api *api);
 
 /* For struct server_hooks, with the api as context. */
 bool api_authenticate(void *api, struct request *req, struct response *res);

@@ -74,7 +74,10 @@ static inline void fix_user_make(struct fix *f, struct store_tx *tx, struct fix_
                              (struct change_secret){ "api-token", span_str(hash), "" });
 }
 
-static inline void fix_start(struct fix *f)
+static uint64_t (*fix_clock)(void);     /* of the next store; NULL: the wall clock */
+
+/* `tune` (may be NULL) changes the options before the API is made. */
+static inline void fix_start_tuned(struct fix *f, void (*tune)(struct fix *f, struct api_options *options))
 {
     static const char *const names[FIX_USERS][2] = {
         { "ada", "admin" }, { "olga", "operator" }, { "aude", "auditor" }, { "uwe", "user" },
@@ -93,7 +96,8 @@ static inline void fix_start(struct fix *f)
     buf_init_heap(&error, 4096);
     snprintf(f->dir, sizeof(f->dir), "/tmp/adit-api-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
-    assert_int_equal(store_open(store_where(&where, f->dir), &f->store, &error), 0);
+    store_where(&where, f->dir)->now_ms = fix_clock;
+    assert_int_equal(store_open(&where.options, &f->store, &error), 0);
     assert_int_equal(store_begin(f->store, STORE_WRITE, &tx), 0);
     for (size_t i = 0; i < FIX_USERS; i++) {
         f->users[i].name = names[i][0];
@@ -103,10 +107,17 @@ static inline void fix_start(struct fix *f)
     assert_int_equal(store_commit(&tx, NULL), 0);
     options.store = f->store;
     memset(options.ca_pin, 'a', sizeof(options.ca_pin) - 1);
+    if (tune)
+        tune(f, &options);
     assert_int_equal(api_new(&options, &f->api), 0);
     server.routes = api_routes(f->api, &server.route_count);
     server.hooks = (struct server_hooks){ f->api, api_authenticate, api_replay };
     assert_int_equal(server_start(&server, &f->server, &error), 0);
+}
+
+static inline void fix_start(struct fix *f)
+{
+    fix_start_tuned(f, NULL);
 }
 
 static inline int fix_unlink(const char *path, const struct stat *s, int type, struct FTW *ftw)

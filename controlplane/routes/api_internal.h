@@ -1,6 +1,7 @@
 #pragma once
 #include "controlplane/routes/api.h"
 #include "controlplane/routes/hub.h"
+#include "controlplane/routes/uses.h"
 #include "controlplane/routes/wait.h"
 /*
  * api_internal.h - the api's own parts; for this room alone.
@@ -11,6 +12,7 @@ struct api {
     size_t route_count, own_count;      /* the first own_count rows are ours */
     struct waits waits;
     struct hub *hub;
+    struct uses uses;
 };
 
 /* What a kept answer is bound to beside principal, key and operation: body and query. */

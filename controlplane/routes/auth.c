@@ -1,12 +1,16 @@
 #include "controlplane/routes/api_internal.h"
 #include "controlplane/domain/right.h"
+#include "controlplane/routes/admitted.h"
 #include "controlplane/routes/doc.h"
+#include "controlplane/routes/token.h"
 #include "lib/base/encode.h"
 #include <stdio.h>
+#include <string.h>
 
-/* Who calls: a bearer token of a user that is active. */
+/* Who calls: a bearer token of a user or service account that is active. */
 struct caller {
     struct store_object *token, *user;
+    bool is_previous;                   /* the token's secret was replaced lately */
     struct json_value *token_doc, *user_doc;
 };
 
@@ -37,7 +41,11 @@ static int load(struct store_tx *tx, struct span token, struct caller *c)
     int r;
 
     api_token_hash(token, hash);
-    r = store_secret_find(tx, "api-token", span_str(hash), &secret);
+    r = store_secret_find(tx, TOKEN_PURPOSE, span_str(hash), &secret);
+    if (r == STORE_E_NOT_FOUND) {
+        c->is_previous = true;
+        r = store_secret_find(tx, TOKEN_PREVIOUS, span_str(hash), &secret);
+    }
     if (!r)
         r = store_object_get(tx, NULL, &secret.object, &c->token);
     if (!r)
@@ -45,7 +53,7 @@ static int load(struct store_tx *tx, struct span token, struct caller *c)
     if (r)
         return r;
     user = doc_id(c->token_doc, "user");
-    r = store_object_get(tx, "user", &user, &c->user);
+    r = store_object_get(tx, NULL, &user, &c->user);
     return r ? r : json_parse(c->user->doc, &c->user_doc, &error);
 }
 
@@ -68,10 +76,12 @@ static const char *objection(const struct caller *c, const struct request *req, 
 
     if (end_ms && end_ms <= (int64_t)now_ms)
         return "the token has expired";
+    if (c->is_previous && doc_time(c->token_doc, "previous_until") <= (int64_t)now_ms)
+        return "the token was replaced by another";
     if (!is_from_allowed(c->token_doc, &req->peer))
         return "the token may not be used from this address";
     if (!doc_is(c->user_doc, "status", "active"))
-        return "the user is disabled";
+        return "the user or service account is disabled";
     return NULL;
 }
 
@@ -96,7 +106,7 @@ static void put_scopes(const struct json_value *token, char *dst, size_t size)
 
 static void fill_principal(const struct caller *c, struct principal *p)
 {
-    snprintf(p->kind, sizeof(p->kind), "user");
+    snprintf(p->kind, sizeof(p->kind), "%.15s", c->user->kind);
     snprintf(p->id, sizeof(p->id), "%s", c->user->id.text);
     snprintf(p->name, sizeof(p->name), "%s", c->user->name);
     snprintf(p->token_id, sizeof(p->token_id), "%s", c->token->id.text);
@@ -115,9 +125,18 @@ static bool refuse(struct response *res, int r, const char *why)
     return false;
 }
 
+static bool is_admitted(const struct api *api, const struct caller *c, struct response *res)
+{
+    enum reason why = admitted_now(api, &c->user->id);
+
+    if (why != REASON_NONE)
+        response_problem(res, why, "%s", reason_what(why));
+    return why == REASON_NONE;
+}
+
 bool api_authenticate(void *ctx, struct request *req, struct response *res)
 {
-    const struct api *api = ctx;
+    struct api *api = ctx;
     AUTO(store_rollbackp) struct store_tx *tx = NULL;
     AUTO(caller_deinit) struct caller caller = { 0 };
     struct span token;
@@ -134,7 +153,11 @@ bool api_authenticate(void *ctx, struct request *req, struct response *res)
     why = objection(&caller, req, store_now_ms(api->options.store));
     if (why)
         return refuse(res, 0, why);
+    if (!is_admitted(api, &caller, res))
+        return false;
     fill_principal(&caller, &req->principal);
+    if (!strcmp(caller.token->kind, "api-token"))
+        uses_note(&api->uses, &caller.token->id, &req->peer);
     return true;
 }
 

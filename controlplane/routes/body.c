@@ -48,7 +48,7 @@ static void read_ref(struct reading *r, const struct field *f, const char *point
 {
     AUTO(store_object_freep) struct store_object *object = NULL;
     struct body *body = r->body;
-    int rc = call_find(r->c, f->ref, ref, &object);
+    int rc = call_find_ref(r->c, f->ref, ref, &object);
 
     if (rc == STORE_E_NOT_FOUND) {
         conflict(r, pointer, "there is no such object");

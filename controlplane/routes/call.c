@@ -69,6 +69,16 @@ int call_find(struct call *c, enum kind_id kind, struct span ref, struct store_o
     return store_object_find(c->tx, name, ref, ret_object);
 }
 
+int call_find_ref(struct call *c, enum kind_id kind, struct span ref,
+                  struct store_object **ret_object)
+{
+    int r = call_find(c, kind, ref, ret_object);
+
+    if (r != STORE_E_NOT_FOUND || kind != KIND_USER)
+        return r;
+    return call_find(c, KIND_SERVICE_ACCOUNT, ref, ret_object);
+}
+
 int call_path_object(struct call *c, size_t param, struct store_object **ret_object)
 {
     int r = call_find(c, c->kind->id, c->req->params[param], ret_object);

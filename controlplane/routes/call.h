@@ -50,6 +50,9 @@ struct change call_change(struct call *c);
 /* An object by id or name.  `ret_id` is not touched unless 0; STORE_E_NOT_FOUND. */
 MUST_CHECK int call_find(struct call *c, enum kind_id kind, struct span ref,
                          struct store_object **ret_object);
+/* What a reference to that kind names: a user is a user or a service account. */
+MUST_CHECK int call_find_ref(struct call *c, enum kind_id kind, struct span ref,
+                             struct store_object **ret_object);
 /* Query parameters: absent is false; anything but true and false is refused. */
 MUST_CHECK int call_flag(struct call *c, const char *name, bool *ret_is_set);
 MUST_CHECK int call_path_object(struct call *c, size_t param, struct store_object **ret_object);

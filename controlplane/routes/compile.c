@@ -11,6 +11,7 @@ static const struct {
     fill_fn fill;               /* NULL: relays need no record of it */
 } compilers[KIND_COUNT] = {
     [KIND_USER] = { RECORD_USER, compile_user },
+    [KIND_SERVICE_ACCOUNT] = { RECORD_USER, compile_user },     /* to a relay both are users */
     [KIND_GROUP] = { RECORD_GROUP, compile_group },
     [KIND_CREDENTIAL] = { RECORD_CREDENTIAL, compile_credential },
     [KIND_AGENT] = { RECORD_AGENT, compile_agent },
@@ -77,6 +78,22 @@ static int next_members(void *ctx, const struct ulid *id, struct closure *c)
     return store_members_of(ctx, "group", id, NULL, CLOSURE_IDS_MAX, add_member, c);
 }
 
+/* A group has no record that depends on its members. */
+static int compile_principal(struct store_tx *tx, const struct ulid *id)
+{
+    AUTO(store_object_freep) struct store_object *object = NULL;
+    const struct kind *kind;
+    int r;
+
+    r = store_object_get(tx, NULL, id, &object);
+    if (r)
+        return r == STORE_E_NOT_FOUND ? 0 : r;
+    kind = kind_by_name(span_str(object->kind));
+    if (!kind || compilers[kind->id].record != RECORD_USER || !compilers[kind->id].fill)
+        return 0;
+    return compile_present(tx, kind->id, object);
+}
+
 int compile_users_below(struct store_tx *tx, const struct ulid *member)
 {
     AUTO(closure_deinit) struct closure below = { 0 };
@@ -86,10 +103,7 @@ int compile_users_below(struct store_tx *tx, const struct ulid *member)
     if (!r)
         r = closure_add(&below, member);
     for (size_t i = 0; !r && i < below.count; i++) {
-        AUTO(store_object_freep) struct store_object *user = NULL;
-
-        r = store_object_get(tx, "user", &below.ids[i], &user);
-        r = r == STORE_E_NOT_FOUND ? 0 : r ? r : compile_present(tx, KIND_USER, user);
+        r = compile_principal(tx, &below.ids[i]);
     }
     return r;
 }

@@ -45,7 +45,7 @@ static int read_user(struct survey *s)
         return call_sees_all(s->c) ? 0 : call_refuse(s->c, REASON_FORBIDDEN, "You may ask about yourself: name a user.");
     if (check_text(LEAF_REF, &none, ref, &out, &message) != CHECK_OK)
         return call_refuse_at(s->c, REASON_INVALID, "?user", message);
-    r = call_find(s->c, KIND_USER, ref, &s->user);
+    r = call_find_ref(s->c, KIND_USER, ref, &s->user);
     if (r)
         return r == STORE_E_NOT_FOUND ? call_not_found(s->c) : r;
     return call_sees_all(s->c) || call_is_own(s->c, ulid_span(&s->user->id)) ? 0 : call_not_found(s->c);
@@ -139,7 +139,7 @@ static int put_named(struct survey *s, const char *key, enum kind_id kind, const
 
     if (!id.text[0])
         return 0;
-    r = store_object_get(s->c->tx, kind_at(kind)->name, &id, &object);
+    r = call_find_ref(s->c, kind, ulid_span(&id), &object);
     if (r)
         return r == STORE_E_NOT_FOUND ? 0 : r;
     json_open_object(&s->w, key);

@@ -116,7 +116,7 @@ static int read_user(struct question *q)
     if (!request_query(q->c->req, "user", &ref) ||
         check_text(LEAF_REF, &none, ref, &out, &message) != CHECK_OK)
         return call_refuse_at(q->c, REASON_INVALID, "?user", "is required: a user's id or name");
-    r = call_find(q->c, KIND_USER, ref, &q->user);
+    r = call_find_ref(q->c, KIND_USER, ref, &q->user);
     if (r)
         return r == STORE_E_NOT_FOUND ? call_not_found(q->c) : r;
     if (!call_sees_all(q->c) && !call_is_own(q->c, ulid_span(&q->user->id)))

@@ -1,5 +1,6 @@
 #include "controlplane/routes/guard.h"
 #include "controlplane/domain/closure.h"
+#include "controlplane/routes/admins.h"
 #include "controlplane/routes/doc.h"
 #include "controlplane/routes/zone.h"
 #include <errno.h>
@@ -43,7 +44,7 @@ int guard_user(struct call *c, const struct ulid *user)
 
     if (call_is_own(c, ulid_span(user)))
         return 0;
-    r = store_object_get(c->tx, "user", user, &object);
+    r = store_object_get(c->tx, NULL, user, &object);
     if (!r)
         r = json_parse(object->doc, &doc, &error);
     if (r)
@@ -53,11 +54,16 @@ int guard_user(struct call *c, const struct ulid *user)
     return too_wide(c, "The user has a wider role than you.");
 }
 
+static bool is_principal(const struct kind *kind)
+{
+    return kind->id == KIND_USER || kind->id == KIND_SERVICE_ACCOUNT;
+}
+
 /* Whatever stands for a user: the user itself, its credentials, tokens, sessions, locks. */
 static int guard_rank(struct call *c, const struct kind *kind, const struct ulid *id,
                       const struct json_value *doc)
 {
-    struct ulid user = kind->id == KIND_USER ? *id : doc_id(doc, "user");
+    struct ulid user = is_principal(kind) ? *id : doc_id(doc, "user");
 
     if (kind->id == KIND_GRANT || !user.text[0])
         return 0;
@@ -165,6 +171,7 @@ static int guard_fields(struct call *c, const struct json_value *before,
 
     switch (c->kind->id) {
     case KIND_USER:
+    case KIND_SERVICE_ACCOUNT:
         return guard_role(c, before, after);
     case KIND_JOIN_TOKEN:
         return guard_join_kind(c, after);
@@ -173,13 +180,14 @@ static int guard_fields(struct call *c, const struct json_value *before,
         return r ? r : guard_scopes(c, after);
     case KIND_GRANT:
         return guard_grant(c, after);
+    case KIND_LOCK:
+        return admins_check_lock(c, after);
     case KIND_GROUP:
     case KIND_CREDENTIAL:
     case KIND_AGENT:
     case KIND_AGENT_GROUP:
     case KIND_PROFILE:
     case KIND_OVERRIDE:
-    case KIND_LOCK:
     case KIND_SESSION:
     case KIND_RELAY:
     case KIND_COUNT:
@@ -219,10 +227,24 @@ static int default_owner(struct call *c, struct body *body)
     return buf_error(&body->text);
 }
 
+/* At the doors and in explanations they go by one name, whichever they are. */
+static int guard_name(struct call *c, struct span name)
+{
+    AUTO(store_object_freep) struct store_object *other = NULL;
+    int r = call_find(c, c->kind->id == KIND_USER ? KIND_SERVICE_ACCOUNT : KIND_USER, name, &other);
+
+    if (r)
+        return r == STORE_E_NOT_FOUND ? 0 : r;
+    return call_refuse_at(c, REASON_CONFLICT, "/name",
+                          "is taken: users and service accounts share their names");
+}
+
 int guard_create(struct call *c, struct body *body)
 {
-    int r = 0;
+    int r = is_principal(c->kind) ? guard_name(c, body->name) : 0;
 
+    if (r)
+        return r;
     if (c->kind->id == KIND_CREDENTIAL || c->kind->id == KIND_API_TOKEN)
         r = default_owner(c, body);
     if (!r && !call_sees_all(c) && !call_is_own(c, doc_text(body->doc, "user")))
@@ -270,6 +292,17 @@ int guard_delete(struct call *c, const struct kind *kind, const struct store_obj
     if (!r && kind->id == KIND_JOIN_TOKEN)
         r = guard_join_kind(c, doc);
     return r;
+}
+
+int guard_rotate(struct call *c, const struct store_object *token)
+{
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    struct json_error error;
+    int r = json_parse(token->doc, &doc, &error);
+
+    if (!r)
+        r = guard_rank(c, c->kind, &token->id, doc);
+    return r ? r : guard_scopes(c, doc);
 }
 
 /* ---- groups ---- */

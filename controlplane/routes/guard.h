@@ -13,6 +13,8 @@ MUST_CHECK int guard_create(struct call *c, struct body *body);
 MUST_CHECK int guard_update(struct call *c, const struct store_object *object, struct body *body);
 MUST_CHECK int guard_delete(struct call *c, const struct kind *kind,
                             const struct store_object *object);
+/* A token's new secret is worth what the token is. */
+MUST_CHECK int guard_rotate(struct call *c, const struct store_object *token);
 /* Before `member` is put into the group. */
 MUST_CHECK int guard_member(struct call *c, const struct store_object *group,
                             const struct store_object *member);

@@ -1,9 +1,12 @@
 #include "controlplane/domain/closure.h"
 #include "controlplane/domain/when.h"
+#include "controlplane/routes/admitted.h"
 #include "controlplane/routes/answer.h"
 #include "controlplane/routes/body.h"
 #include "controlplane/routes/doc.h"
 #include "controlplane/routes/handlers.h"
+#include "controlplane/routes/penalty.h"
+#include "controlplane/routes/second.h"
 #include "controlplane/routes/secret.h"
 #include <errno.h>
 #include <stdio.h>
@@ -13,27 +16,28 @@
  * elsewhere or beside him, cannot lock him out; and a log-in of one's own wipes out nothing of
  * what one tried on others. */
 #define SESSION_MS (12 * 3600 * 1000LL)
-#define FREE_FAILURES 3
+#define ENROLLING_MS (15 * 60 * 1000LL)
 #define ACCOUNT_DELAY_MAX_MS 4000
 #define SOURCE_DELAY_MAX_MS 60000
-#define PENALTIES_KEPT 100000
-#define PENALTY_LIFE_MS (3600 * 1000LL)
 #define HOME_LIFE_MS (30 * 24 * 3600 * 1000LL)
 #define KEY_MAX 160
 
 struct login {
     struct call *c;
     struct json_value *body;
-    struct span name, password;
+    struct span name, password, code;   /* code empty: none was given */
     struct ulid user;                   /* empty: there is none of this name */
     char phc[STORE_SECRET_MAX + 1];     /* "" likewise, or without a password */
     bool is_active, is_home;            /* is_home: he has logged in from this source lately */
+    bool needs_second;                  /* a second factor is required of him */
+    bool is_enrolling;                  /* he has none yet: he may enrol and nothing else */
     char account_key[KEY_MAX], source_key[KEY_MAX], home_key[KEY_MAX], own_key[KEY_MAX];
 };
 
 static void login_deinit(struct login *l)
 {
     secret_wipe((void *)(uintptr_t)l->password.p, l->password.n);
+    secret_wipe((void *)(uintptr_t)l->code.p, l->code.n);
     json_value_free(l->body);
 }
 
@@ -48,6 +52,20 @@ static void name_keys(struct login *l)
     snprintf(l->source_key, KEY_MAX, "source:%s", source);
     snprintf(l->home_key, KEY_MAX, "home:%.*s@%s", n, l->name.p, source);
     snprintf(l->own_key, KEY_MAX, "own:%.*s@%s", n, l->name.p, source);
+}
+
+static int read_code(struct login *l, struct buf *scratch)
+{
+    static const struct check_limits code = { 6, SECOND_RECOVERY_LEN, NULL };
+    const struct json_value *given = json_get(l->body, "code");
+    const char *message;
+
+    if (given && (!json_as_str(given, &l->code) ||
+                  check_text(LEAF_TEXT, &code, l->code, scratch, &message) != CHECK_OK))
+        return call_refuse_at(l->c, REASON_INVALID, "/code", "must be 6 to 19 characters");
+    if (json_count(l->body) != (given ? 3u : 2u))
+        return call_refuse_at(l->c, REASON_INVALID, "", "takes user, password and code and nothing else");
+    return 0;
 }
 
 static int read_login(struct login *l)
@@ -69,28 +87,19 @@ static int read_login(struct login *l)
         check_text(LEAF_TEXT, &password, l->password, &scratch, &message) != CHECK_OK)
         return call_refuse_at(l->c, REASON_INVALID, "/password",
                               "is required: 1 to 128 characters");
-    if (json_count(l->body) != 2)
-        return call_refuse_at(l->c, REASON_INVALID, "", "takes user and password and nothing else");
+    r = read_code(l, &scratch);
+    if (r)
+        return r;
     secret_wipe(scratch.data, scratch.len);
     name_keys(l);
     return 0;
 }
 
 /* ---- penalties ---- */
-static int delay_left(struct login *l, const char *key, int64_t now_ms, int64_t *left_ms)
-{
-    struct store_penalty penalty = { 0 };
-    int r = store_penalty_get(l->c->tx, span_str(key), &penalty);
-
-    if (!r && penalty.until_ms - now_ms > *left_ms)
-        *left_ms = penalty.until_ms - now_ms;
-    return r == STORE_E_NOT_FOUND ? 0 : r;
-}
-
 static int look_home(struct login *l, int64_t now_ms)
 {
     int64_t left_ms = 0;
-    int r = delay_left(l, l->home_key, now_ms, &left_ms);
+    int r = penalty_left(l->c, l->home_key, now_ms, &left_ms);
 
     l->is_home = left_ms > 0;
     return r;
@@ -102,44 +111,23 @@ static int check_penalties(struct login *l)
     int r = look_home(l, now_ms);
 
     if (!r && l->is_home)
-        r = delay_left(l, l->own_key, now_ms, &left_ms);
+        r = penalty_left(l->c, l->own_key, now_ms, &left_ms);
     if (!r && !l->is_home)
-        r = delay_left(l, l->account_key, now_ms, &left_ms);
+        r = penalty_left(l->c, l->account_key, now_ms, &left_ms);
     if (!r && !l->is_home)
-        r = delay_left(l, l->source_key, now_ms, &left_ms);
-    if (r || left_ms <= 0)
-        return r;
-    l->c->res->problem.retry_after_s = (unsigned)((left_ms + 999) / 1000);
-    return call_refuse(l->c, REASON_RATE_LIMITED, "Too many failures; try again in a while.");
-}
-
-static int punish(struct login *l, const char *key, int64_t max_ms, int64_t now_ms,
-                  int64_t *ret_failures)
-{
-    struct store_penalty penalty = { 0 };
-    int64_t delay_ms = 0, over;
-    int r = store_penalty_get(l->c->tx, span_str(key), &penalty);
-
-    if (r && r != STORE_E_NOT_FOUND)
-        return r;
-    over = ++penalty.failures - FREE_FAILURES;
-    if (over > 0)
-        delay_ms = over > 8 ? max_ms : 500LL << over;
-    penalty.until_ms = now_ms + (delay_ms > max_ms ? max_ms : delay_ms);
-    *ret_failures = penalty.failures;
-    return store_penalty_put(l->c->tx, span_str(key), penalty);
+        r = penalty_left(l->c, l->source_key, now_ms, &left_ms);
+    return r || left_ms <= 0 ? r : penalty_refuse(l->c, left_ms);
 }
 
 static int forgive(struct login *l)
 {
     int64_t now_ms = (int64_t)store_now_ms(l->c->api->options.store);
     const struct store_penalty home = { 0, now_ms + HOME_LIFE_MS };
-    const struct store_penalty none = { 0 };
     int r = store_penalty_put(l->c->tx, span_str(l->home_key), home);
 
     if (!r)
-        r = store_penalty_put(l->c->tx, span_str(l->own_key), none);
-    return r || l->is_home ? r : store_penalty_put(l->c->tx, span_str(l->account_key), none);
+        r = penalty_forget(l->c, l->own_key);
+    return r || l->is_home ? r : penalty_forget(l->c, l->account_key);
 }
 
 /* Failures are audited with the name as their number doubles, so that strangers cannot fill the
@@ -148,13 +136,13 @@ static int note_failure(struct login *l)
 {
     struct change change = call_change(l->c);
     int64_t now_ms = (int64_t)store_now_ms(l->c->api->options.store), account, failures;
-    int r = l->is_home ? 0 : punish(l, l->account_key, ACCOUNT_DELAY_MAX_MS, now_ms, &account);
+    int r = l->is_home ? 0 : penalty_add(l->c, l->account_key, ACCOUNT_DELAY_MAX_MS, now_ms, &account);
 
     if (!r)
-        r = punish(l, l->is_home ? l->own_key : l->source_key, SOURCE_DELAY_MAX_MS, now_ms,
-                   &failures);
+        r = penalty_add(l->c, l->is_home ? l->own_key : l->source_key, SOURCE_DELAY_MAX_MS, now_ms,
+                        &failures);
     if (!r)
-        r = store_penalties_trim(l->c->tx, now_ms - PENALTY_LIFE_MS, PENALTIES_KEPT);
+        r = penalty_trim(l->c, now_ms);
     if (r)
         return r;
     change.event.actor_kind = "anonymous";
@@ -185,6 +173,8 @@ static int find_user(struct login *l)
         return r == STORE_E_NOT_FOUND ? 0 : r;
     l->user = user->id;
     l->is_active = doc_is(doc, "status", "active");
+    l->needs_second = doc_bool(doc, "totp_required") ||
+        (l->c->api->options.totp_roles & role_bit(doc_text(doc, "role")));
     (void)span_copy(span_of(secret.value, secret.value_len), l->phc, sizeof(l->phc));
     return 0;
 }
@@ -197,6 +187,20 @@ static bool verify(const struct login *l)
     bool is_right = password_verify(l->password, l->phc[0] ? l->phc : nobody);
 
     return is_right && l->phc[0] && l->is_active;
+}
+
+/* In the transaction that lets in, so that a code is good once. */
+static int check_second(struct login *l, bool *ret_is_right)
+{
+    struct second second;
+    int r = second_get(l->c->tx, &l->user, &second);
+
+    l->is_enrolling = l->needs_second && !second.is_active;
+    if (r || !second.is_active)
+        return r;
+    if (!l->code.n)
+        return call_refuse(l->c, REASON_TOTP_REQUIRED, "%s", reason_what(REASON_TOTP_REQUIRED));
+    return second_use(l->c, &l->user, l->code, ret_is_right);
 }
 
 static int collect(void *ctx, const struct store_object *row)
@@ -236,9 +240,10 @@ static int make_session(struct login *l)
     int r;
 
     issued_init(&issued);
-    snprintf(doc, sizeof(doc), "{\"user\":\"%s\",\"expires_at\":\"%s\",\"source\":\"%s\"}",
-             l->user.text,
-             when_format((int64_t)store_now_ms(c->api->options.store) + SESSION_MS, expires),
+    snprintf(doc, sizeof(doc), "{\"user\":\"%s\",%s\"expires_at\":\"%s\",\"source\":\"%s\"}",
+             l->user.text, l->is_enrolling ? "\"scopes\":[\"totp:write\"]," : "",
+             when_format((int64_t)store_now_ms(c->api->options.store) +
+                         (l->is_enrolling ? ENROLLING_MS : SESSION_MS), expires),
              addr_format(&c->req->peer, peer));
     change.event.actor_kind = "user";
     change.event.actor_id = ulid_span(&l->user);
@@ -283,11 +288,15 @@ static int log_in(struct call *c)
     c->tx = NULL;
     is_right = verify(&l);
     r = store_begin(c->api->options.store, STORE_WRITE, &c->tx);
+    if (!r && is_right)
+        r = check_second(&l, &is_right);
     if (!r && !is_right) {
         r = note_failure(&l);
         return r ? r
-                 : call_refuse(c, REASON_UNAUTHENTICATED, "The name and password do not match.");
+                 : call_refuse(c, REASON_UNAUTHENTICATED, "Name, password and code do not match.");
     }
+    if (!r && admitted_now(c->api, &l.user) != REASON_NONE)
+        return call_refuse(c, REASON_LOCKED, "%s", reason_what(REASON_LOCKED));
     if (!r)
         r = forgive(&l);
     if (!r)

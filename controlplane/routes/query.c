@@ -134,7 +134,7 @@ static int add_ref(struct call *c, const struct asked_filter *f, enum store_op o
     buf_init_fixed(&out, scratch, sizeof(scratch));
     if (check_text(LEAF_REF, &none, text, &out, &message) != CHECK_OK)
         return bad(c, f->name, message);
-    r = call_find(c, f->ref, text, &object);
+    r = call_find_ref(c, f->ref, text, &object);
     if (r && r != STORE_E_NOT_FOUND)
         return r;
     if (object && i < STORE_FILTERS_MAX) {

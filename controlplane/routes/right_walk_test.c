@@ -55,6 +55,7 @@ static void make_objects(struct walk *w)
         enum kind_id kind;
         const char *doc;
     } rows[] = {
+        { KIND_SERVICE_ACCOUNT, "{\"status\":\"active\",\"role\":\"user\"}" },
         { KIND_GROUP, "{}" },
         { KIND_AGENT, "{\"status\":\"active\"}" },
         { KIND_AGENT_GROUP, "{\"routing_mode\":\"priority\"}" },
@@ -150,6 +151,7 @@ static const struct {
 } bodies[] = {
     { "users.create", "{\"name\":\"new\"}" },
     { "users.update", "{\"password\":\"a new password\"}" },
+    { "service-accounts.create", "{\"name\":\"new\"}" },
     { "groups.create", "{\"name\":\"new\"}" },
     { "proxy-credentials.create", "{\"user\":\"%s\"}" },
     { "agents.create", "{\"name\":\"new\"}" },
@@ -276,10 +278,68 @@ static void test_nobody_gets_nothing(void **state)
     fix_stop(&w.fix);
 }
 
+/* ---- scopes: what a token may is neither more nor less than what it says ---- */
+static void token_of(struct walk *w, const char *scope, char ret_token[API_TOKEN_LEN + 1])
+{
+    char doc[256], hash[SHA256_HEX];
+    struct ulid *admin = &w->fix.users[FIX_ADMIN].id;
+    struct store_tx *tx;
+
+    api_token_make(ret_token);
+    api_token_hash(span_str(ret_token), hash);
+    snprintf(doc, sizeof(doc), "{\"user\":\"%s\",\"scopes\":[\"%s\"]}", admin->text, scope);
+    assert_int_equal(store_begin(w->fix.store, STORE_WRITE, &tx), 0);
+    fix_insert(&w->fix, tx, KIND_API_TOKEN, NULL, doc, admin,
+               (struct change_secret){ "api-token", span_str(hash), "" });
+    assert_int_equal(store_commit(&tx, NULL), 0);
+}
+
+static void ask_scoped(struct walk *w, const struct route *route, const char *scope, bool is_allowed)
+{
+    char token[API_TOKEN_LEN + 1], path[512], body[512];
+
+    token_of(w, scope, token);
+    path_of(w, route, FIX_VICTIM, path, sizeof(path));
+    fix_ask(&w->fix, token, route->method, path, FIX_JSON,
+            body_of(w, route, FIX_VICTIM, body, sizeof(body)), &w->answer);
+    if ((w->answer.status != 403) != is_allowed && !strstr(w->answer.text, "wider-than-own"))
+        fail_msg("it %s %s with the scope %s; but: %s", is_allowed ? "allows" : "forbids",
+                 route->operation, scope, w->answer.text);
+    assert_int_not_equal(w->answer.status, 401);
+}
+
+static void test_scopes(void **state)
+{
+    static struct walk w;
+    size_t asked = 0;
+
+    (void)state;
+    setup(&w);
+    for (size_t i = 0; i < w.route_count; i++) {
+        const struct route *route = &w.routes[i];
+        struct span rest = span_str(route->scope), resource;
+        char scope[64];
+
+        if (!route->scope)
+            continue;
+        assert_true(span_cut(&rest, ':', &resource));
+        ask_scoped(&w, route, route->scope, true);
+        snprintf(scope, sizeof(scope), SPAN_FMT ":%s", SPAN_ARG(resource),
+                 span_eq(rest, SPAN("read")) ? "write" : "read");
+        ask_scoped(&w, route, scope, false);
+        snprintf(scope, sizeof(scope), "%s:*", span_eq(resource, SPAN("users")) ? "groups" : "users");
+        ask_scoped(&w, route, scope, false);
+        asked += 3;
+    }
+    assert_true(asked > 200);
+    fix_stop(&w.fix);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_scopes),
         cmocka_unit_test(test_nobody_gets_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,6 +100,7 @@ int issued_make(struct call *c, const struct ulid *id, const struct json_value *
     case KIND_JOIN_TOKEN:
         return make_join(c, id, doc, s);
     case KIND_USER:
+    case KIND_SERVICE_ACCOUNT:
     case KIND_GROUP:
     case KIND_AGENT:
     case KIND_AGENT_GROUP:

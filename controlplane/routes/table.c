@@ -56,6 +56,7 @@ static const struct single {
     size_t body_max;
     const char *query;
     route_fn handler;
+    const char *kind;                   /* of the objects that it is about; NULL: of none */
 } singles[] = {
     { "streams.delete", "DELETE", "/api/v1/streams/{id}", "streams:write", WRITE, 0, "wait",
       on_stream_cut },
@@ -67,7 +68,14 @@ static const struct single {
     { "config.put", "PUT", "/api/v1/config", "config:write", WRITE, CONFIG_MAX,
       "owner prune max_deletes take_over cascade revision dry_run wait", on_config_put },
     { "login-sessions.create", "POST", "/api/v1/login-sessions", NULL, ROUTE_PUBLIC | ROUTE_SLOW,
-      64 << 10, "", on_login },
+      64 << 10, "", on_login, "login-session" },
+    { "api-tokens.rotate", "POST", "/api/v1/api-tokens/{id}/rotate", "api-tokens:write",
+      ROUTE_OPTIONAL_BODY, BODY_MAX, "dry_run", on_token_rotate, "api-token" },
+    { "users.totp.create", "POST", "/api/v1/users/{id}/totp", "totp:write", ROUTE_OPTIONAL_BODY, 4 << 10, "",
+      on_totp_begin, "user" },
+    { "users.totp.confirm", "POST", "/api/v1/users/{id}/totp/confirm", "totp:write", 0, 4 << 10, "",
+      on_totp_confirm, "user" },
+    { "users.totp.delete", "DELETE", "/api/v1/users/{id}/totp", "totp:write", 0, 0, "", on_totp_reset, "user" },
     { "access.explain", "GET", "/api/v1/access/explain", "access:read", 0, 0,
       "user host port source at", on_explain },
     { "access.effective", "GET", "/api/v1/access/effective", "access:read", 0, 0, "user host port",
@@ -205,8 +213,7 @@ static void add_singles(struct table *t)
         row->body_max = s->body_max;
         row->handler = s->handler;
         row->roles = roles_of(t, s->operation);
-        if (s->handler == on_login)
-            row->data = kind_at(KIND_SESSION);
+        row->data = s->kind ? kind_by_name(span_str(s->kind)) : NULL;
     }
 }
 

@@ -1,4 +1,5 @@
 #include "controlplane/routes/view.h"
+#include "controlplane/routes/second.h"
 #include "controlplane/domain/when.h"
 #include "controlplane/routes/doc.h"
 #include <errno.h>
@@ -91,6 +92,18 @@ static int find_secret(struct view *v, const struct store_object *o, const char 
     return r == STORE_E_NOT_FOUND ? 0 : r;
 }
 
+static int put_second(struct view *v, const struct store_object *o, struct json_writer *w)
+{
+    struct second second;
+    int r = second_get(v->c->tx, &o->id, &second);
+
+    if (!r && view_wants(v, "totp_set_at"))
+        view_time(w, "totp_set_at", second.set_ms);
+    if (!r && second.is_active && view_wants(v, "recovery_codes_left"))
+        json_put_int(w, "recovery_codes_left", second.recovery_left);
+    return r;
+}
+
 static int put_user(struct view *v, const struct store_object *o, struct json_writer *w)
 {
     struct store_secret secret;
@@ -98,7 +111,7 @@ static int put_user(struct view *v, const struct store_object *o, struct json_wr
 
     if (!r && view_wants(v, "password_set_at"))
         view_time(w, "password_set_at", secret.set_ms);
-    return r;
+    return r ? r : put_second(v, o, w);
 }
 
 static int put_fingerprint(struct view *v, const struct store_object *o, struct json_writer *w)
@@ -113,6 +126,20 @@ static int put_fingerprint(struct view *v, const struct store_object *o, struct 
     if (view_wants(v, "set_at"))
         view_time(w, "set_at", secret.set_ms);
     return 0;
+}
+
+static int put_api_token(struct view *v, const struct store_object *o, struct json_writer *w)
+{
+    struct store_secret used;
+    int r = find_secret(v, o, USES_PURPOSE, &used);
+
+    if (r)
+        return r;
+    if (view_wants(v, "last_used_at"))
+        view_time(w, "last_used_at", used.set_ms);
+    if (used.set_ms && view_wants(v, "last_used_from"))
+        json_put_str(w, "last_used_from", span_of(used.value, used.value_len));
+    return put_fingerprint(v, o, w);
 }
 
 static int put_join_token(struct view *v, const struct store_object *o, struct json_writer *w)
@@ -209,7 +236,7 @@ typedef int (*put_fn)(struct view *v, const struct store_object *o, struct json_
 static const put_fn more[KIND_COUNT] = {
     [KIND_USER] = put_user,
     [KIND_CREDENTIAL] = put_fingerprint,
-    [KIND_API_TOKEN] = put_fingerprint,
+    [KIND_API_TOKEN] = put_api_token,
     [KIND_SESSION] = put_fingerprint,
     [KIND_JOIN_TOKEN] = put_join_token,
     [KIND_AGENT] = put_agent,
@@ -240,7 +267,7 @@ static int put_name(struct view *v, const struct field *field, const struct json
     if (!field || field->leaf != LEAF_REF || !may_name(v->c, field->ref) ||
         !json_as_str(value, &text) || !ulid_parse(text, &id))
         return 0;
-    r = store_object_get(v->c->tx, kind_at(field->ref)->name, &id, &object);
+    r = call_find_ref(v->c, field->ref, ulid_span(&id), &object);
     if (r)
         return r == STORE_E_NOT_FOUND ? 0 : r;
     snprintf(key, sizeof(key), "%s_name", field->name);

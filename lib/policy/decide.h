@@ -92,6 +92,10 @@ enum reason policy_authenticate(const struct policy *p, struct span hash, struct
                                 const struct user_record **ret_user,
                                 const struct credential_record **ret_credential);
 
+/* Whether a lock keeps the user, or a group of his, from everything: LOCKED or NONE.  Who is not
+ * in the state (yet) is not locked. */
+enum reason policy_user_admitted(const struct policy *p, const struct ulid *user, int64_t now_ms);
+
 /* What a living stream stands on; taken over from the decision when it opens. */
 struct policy_standing {
     struct ulid user, credential;       /* credential empty: came another way */

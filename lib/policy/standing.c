@@ -199,6 +199,16 @@ enum reason policy_still_allowed(const struct policy *p, const struct policy_sta
     return REASON_NONE;
 }
 
+enum reason policy_user_admitted(const struct policy *p, const struct ulid *user, int64_t now_ms)
+{
+    const struct user_record *record = policy_user(p, user);
+    const struct lock_record *lock = match_lock(p, LOCK_USER, user, now_ms);
+
+    for (size_t i = 0; record && !lock && i < record->group_count; i++)
+        lock = match_lock(p, LOCK_GROUP, &record->groups[i], now_ms);
+    return lock ? REASON_LOCKED : REASON_NONE;
+}
+
 enum reason policy_agent_admitted(const struct policy *p, const struct ulid *agent,
                                   uint32_t generation, int64_t now_ms)
 {

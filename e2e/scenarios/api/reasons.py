@@ -5,6 +5,7 @@ import json
 import urllib.error
 import urllib.request
 
+import totp
 from harness import check, wait_until
 from places import SOON, audited, counted, has_refusal, logged, meaning
 from up import Api, Up
@@ -31,6 +32,9 @@ with Up(env=SOON) as up:
     key = {"Idempotency-Key": "0123456789abcdef"}
     check(up.api("POST", "/users", {"name": "once"}, key).status == 201)
     login = {"user": "plain", "password": "not this one"}
+    totp.enrol(user_api(up, "second", "user"), "second")
+    check(up.api("PATCH", "/users/second", {"password": "correct horse battery"}).status == 200)
+    half = {"user": "second", "password": "correct horse battery"}
 
     rows = [
         (401, "unauthenticated", nobody, "GET", "/users", None, {}),
@@ -51,6 +55,7 @@ with Up(env=SOON) as up:
         (415, "unsupported-media-type", up.api, "POST", "/users", {"name": "x"}, {"Content-Type": "text/plain"}),
         (413, "body-too-large", up.api, "POST", "/users", big, {}),
         (401, "unauthenticated", up.api, "POST", "/login-sessions", login, {}),
+        (401, "totp-required", up.api, "POST", "/login-sessions", half, {}),
     ]
     for status, reason, api, method, path, body, headers in rows:
         before = counted(METRIC, reason)
