@@ -32,6 +32,8 @@ int watch_command(int argc, char **argv);
 int config_command(int argc, char **argv);
 int completion_command(int argc, char **argv);
 int complete_command(int argc, char **argv);
+int login_command(int argc, char **argv);
+int totp_command(int argc, char **argv);
 int manual_command(int argc, char **argv);
 
 #define COMMAND_WORDS_MAX 4

@@ -128,6 +128,20 @@ static bool ask_twice(char ret_text[SECRET_TEXT_MAX])
     return ok;
 }
 
+bool secret_ask(const char *prompt, char ret_text[SECRET_TEXT_MAX])
+{
+    int tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    bool ok = tty >= 0 && ask_unseen(tty, prompt, ret_text, SECRET_TEXT_MAX);
+
+    if (tty < 0)
+        command_complain("there is no terminal to ask on");
+    else if (!ok)
+        command_complain("nothing was given");
+    if (tty >= 0)
+        close(tty);
+    return ok;
+}
+
 static bool read_file(const char *file, char ret_text[SECRET_TEXT_MAX])
 {
     struct buf text;

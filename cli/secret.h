@@ -25,5 +25,7 @@ bool secret_sink_put(struct secret_sink *sink, struct span secret);
 void secret_sink_close(struct secret_sink *sink);
 
 #define SECRET_TEXT_MAX 512
+/* Asks once on the terminal, unseen; "" is refused. */
+bool secret_ask(const char *prompt, char ret_text[SECRET_TEXT_MAX]);
 /* `file` NULL: asks twice on the terminal, unseen; "-": the first line of standard input. */
 bool secret_read_password(const char *file, char ret_text[SECRET_TEXT_MAX]);

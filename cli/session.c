@@ -18,7 +18,8 @@ static const char *or_in_place(struct session *s, const char *given, const char 
     return mem->text;
 }
 
-static int connect_api(struct session *s, const struct session_options *options, const char *url)
+static int connect_api(struct session *s, const struct session_options *options, const char *url,
+                       bool is_anonymous)
 {
     struct place_text ca_mem, token_mem;
     const char *ca = or_in_place(s, options->ca_file, "ca.pem", &ca_mem);
@@ -27,6 +28,8 @@ static int connect_api(struct session *s, const struct session_options *options,
     struct buf text;
     int r;
 
+    if (is_anonymous)
+        return api_new(url, ca[0] ? ca : NULL, NULL, &s->api);
     buf_init_fixed(&text, token, sizeof(token) - 1);
     r = api_token_read(file, &text);
     if (r)
@@ -37,20 +40,30 @@ static int connect_api(struct session *s, const struct session_options *options,
     return r;
 }
 
-bool session_open(struct session *s, const struct session_options *options)
+static bool open_session(struct session *s, const struct session_options *options, bool is_anonymous)
 {
     char url[64];
 
     session_locate(s, options);
     if (options->api[0])
-        return connect_api(s, options, options->api) == 0;
+        return connect_api(s, options, options->api, is_anonymous) == 0;
     if (!s->has_place) {
         command_complain("no state directory %s: start one with adit up, or name a control plane "
                          "with --api", options->var);
         return false;
     }
     snprintf(url, sizeof(url), "https://127.0.0.1:%u", place_port(&s->place, PORT_API));
-    return connect_api(s, options, url) == 0;
+    return connect_api(s, options, url, is_anonymous) == 0;
+}
+
+bool session_open(struct session *s, const struct session_options *options)
+{
+    return open_session(s, options, false);
+}
+
+bool session_open_anonymous(struct session *s, const struct session_options *options)
+{
+    return open_session(s, options, true);
 }
 
 bool session_get(struct session *s, const char *path, struct api_answer *ret_answer)

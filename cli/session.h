@@ -35,6 +35,8 @@ struct session {
 /* Finds the place: never fails. */
 void session_locate(struct session *s, const struct session_options *options);
 bool session_open(struct session *s, const struct session_options *options);
+/* Without a token: to log in. */
+bool session_open_anonymous(struct session *s, const struct session_options *options);
 /* A GET whose answer is 2xx with JSON. */
 bool session_get(struct session *s, const char *path, struct api_answer *ret_answer);
 void session_close(struct session *s);

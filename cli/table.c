@@ -12,6 +12,8 @@ static const struct command commands[] = {
     { "watch", "[TOPIC…]", "what happens, as it happens", watch_command },
     { "access", "[USER] [HOST:PORT]", "what somebody is granted, who is granted that", access_command },
     { "config", "export|diff|apply FILE", "all of it as one document", config_command },
+    { "login", "USER", "log in with a password, and a code where one is needed", login_command },
+    { "totp", "[reset USER]", "enrol in a second factor; take somebody's away", totp_command },
     { "api", "METHOD PATH [JSON]", "any operation of the REST API", request_command },
     { "reason", "[CODE]", "what a reason code means", reason_command },
     { "completion", "SHELL", "completion for bash, zsh or fish", completion_command },
