@@ -212,13 +212,45 @@ int act_export(struct ask *ask)
     return walk(ask);
 }
 
+static long long int_of(const struct json_value *body, const char *key)
+{
+    int64_t n = 0;
+
+    return json_get_int(body, key, &n) ? (long long)n : 0;
+}
+
+static void print_whole(const struct json_value *body)
+{
+    struct span at;
+
+    printf("whole: %lld events in %lld chains, %lld checkpoints", int_of(body, "events"), int_of(body, "chains"),
+           int_of(body, "checkpoints"));
+    if (json_get_str(body, "last_checkpoint_at", &at))
+        printf(" (the last at " SPAN_FMT ")", SPAN_ARG(at));
+    if (int_of(body, "removed"))
+        printf(", %lld older events removed", int_of(body, "removed"));
+    putchar('\n');
+}
+
+static void print_finding(const struct json_value *body)
+{
+    struct span finding = SPAN("?"), detail = SPAN("?"), writer;
+
+    json_get_str(body, "finding", &finding);
+    json_get_str(body, "detail", &detail);
+    if (json_get_str(body, "bad_writer", &writer))
+        printf("broken: event %lld of " SPAN_FMT " is not what was written, or something before it is gone\n",
+               int_of(body, "bad_seq"), SPAN_ARG(writer));
+    else
+        printf("broken: " SPAN_FMT " %lld: " SPAN_FMT "\n", SPAN_ARG(finding), int_of(body, "bad_checkpoint"),
+               SPAN_ARG(detail));
+}
+
 int act_verify(struct ask *ask)
 {
     AUTO(api_answer_deinit) struct api_answer answer = { 0 };
     struct api_request request = { .method = "GET", .path = "/api/v1/audit-events/verify",
                                    .timeout_ms = VERIFY_MS };
-    struct span writer = SPAN("?");
-    int64_t events = 0, chains = 0, seq = 0;
     bool is_whole = false;
 
     if (!rest_send(ask, &request, &answer))
@@ -226,17 +258,11 @@ int act_verify(struct ask *ask)
     if (!api_is_ok(&answer) || !answer.body)
         return problem_show(&ask->flags, ask->resource->word, NULL, &answer);
     json_get_bool(answer.body, "whole", &is_whole);
-    json_get_int(answer.body, "events", &events);
-    json_get_int(answer.body, "chains", &chains);
-    if (ask->output == OUTPUT_JSON) {
+    if (ask->output == OUTPUT_JSON)
         session_print_json(answer.body);
-    } else if (is_whole) {
-        printf("whole: %lld events in %lld chains\n", (long long)events, (long long)chains);
-    } else {
-        json_get_str(answer.body, "bad_writer", &writer);
-        json_get_int(answer.body, "bad_seq", &seq);
-        printf("broken: event %lld of " SPAN_FMT " is not what was written, or something before it is gone\n",
-               (long long)seq, SPAN_ARG(writer));
-    }
+    else if (is_whole)
+        print_whole(answer.body);
+    else
+        print_finding(answer.body);
     return is_whole ? EXIT_OK : EXIT_NOT;
 }

@@ -38,6 +38,10 @@
     X(INT, events_kept, "20000", 100, 10000000, 0, "events that listeners who come back may still hear") \
     X(INT, events_listeners_max, "256", 1, 4096, 0, "who listen to events at a time")                \
     X(INT, events_per_caller_max, "16", 1, 4096, 0, "of them, in the name of one user")             \
+    X(MSEC, audit_checkpoint_ms, "1m", 100, 3600000, 0, "how long after a change a checkpoint over the audit trail is signed") \
+    X(MSEC, audit_keep_ms, "0", 0, 3153600000000, 0, "how long audit events are kept; checkpoints stay; 0: for ever") \
+    X(PATH, audit_file, "", 0, 0, 0, "checkpoints are appended to it, one a line; better on another machine; empty: none") \
+    X(STR, audit_syslog, "", 0, 0, 0, "checkpoints go there too: unix:/dev/log or udp:address:port; empty: nowhere") \
     X(MSEC, drain_ms, "10s", 0, 600000, 0, "how long running requests may take at stop")            \
     X(STR, log_level, "info", 0, 0, OPTION_RELOAD, "error, warning, info or debug")                 \
     X(STR, log_format, "auto", 0, 0, 0, "text, json, or auto: text on a terminal")

@@ -30,6 +30,16 @@
       "Events that were sent to them.")                                                            \
     X(EVENTS_SLOW, "adit_controlplane_events_slow_total", COUNTER, NULL, NULL,                      \
       "Listeners that were cut because they took too little.")                                     \
+    X(CHECKPOINT, "adit_controlplane_audit_checkpoint", GAUGE, NULL, NULL,                          \
+      "Number of the newest checkpoint over the audit trail, where this control plane leads.")     \
+    X(CHECKPOINTS, "adit_controlplane_audit_checkpoints_total", COUNTER, NULL, NULL,                \
+      "Checkpoints that it signed.")                                                               \
+    X(CHECKPOINT_FAILURES, "adit_controlplane_audit_checkpoint_failures_total", COUNTER, NULL, NULL, \
+      "Times that one could not be signed or sent outside.")                                       \
+    X(CHECKPOINTS_WAITING, "adit_controlplane_audit_checkpoints_waiting", GAUGE, NULL, NULL,        \
+      "Checkpoints that have not gone outside.")                                                   \
+    X(AUDIT_REMOVED, "adit_controlplane_audit_removed_total", COUNTER, NULL, NULL,                  \
+      "Audit events that were removed because they are older than they are kept.")                 \
     X(LEADS, "adit_controlplane_leads", GAUGE, NULL, NULL,                                          \
       "1 while this control plane is the one that publishes.")                                     \
     X(STORE_AWAY, "adit_controlplane_store_away", GAUGE, NULL, NULL,                                \

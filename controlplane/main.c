@@ -1,6 +1,8 @@
 /*
  * adit-controlplane - the REST API, policy, certificates and the signed state.
  */
+#include "controlplane/audit/outside.h"
+#include "controlplane/audit/verify.h"
 #include "controlplane/backup.h"
 #include "controlplane/bootstrap.h"
 #include "controlplane/domain/right.h"
@@ -25,7 +27,7 @@ const struct option_table controlplane_options = {
                "adit-controlplane migrate --finalize   ends what was kept for older programs\n"
                "adit-controlplane backup           writes all that is kept, while others serve (--backup-file)\n"
                "adit-controlplane restore          reads it into an empty database of either kind\n"
-               "adit-controlplane audit verify     checks the audit trail's chains",
+               "adit-controlplane audit verify     checks the audit trail: chains, checkpoints, --audit-file",
     .rows = rows,
     .count = ARRAY_LEN(rows),
 };
@@ -106,28 +108,50 @@ static int run_plan(struct invocation *in)
     return r;
 }
 
+static void tell_finding(const struct audit_verdict *v, struct buf *out)
+{
+    if (v->finding == AUDIT_CHAIN)
+        buf_printf(out, "the chain of %s is broken at event %llu", v->chains.bad_writer,
+                   (unsigned long long)v->chains.bad_seq);
+    else
+        buf_printf(out, "%s %lld: %s", audit_finding_code(v->finding), (long long)v->bad_number,
+                   audit_finding_text(v->finding));
+}
+
+static void tell_whole(const struct audit_verdict *v)
+{
+    printf("%llu events in %llu chains: whole\n", (unsigned long long)v->chains.events,
+           (unsigned long long)v->chains.chains);
+    printf("%llu checkpoints, %llu of the file outside", (unsigned long long)v->checkpoints,
+           (unsigned long long)v->outside);
+    if (v->outside_lost)
+        printf(" (%llu made before a restore that forgot them)", (unsigned long long)v->outside_lost);
+    printf("; %llu older events removed\n", (unsigned long long)v->removed);
+}
+
 static int run_audit_verify(struct invocation *in)
 {
     AUTO(place_deinit) struct place place = { .lock_fd = -1 };
     AUTO(store_rollbackp) struct store_tx *tx = NULL;
-    struct store_audit_report report = { 0 };
+    struct audit_verdict verdict = { 0 };
+    struct audit_verify_options options = { .file = in->config.audit_file };
     int r;
 
     r = place_want_store(&in->config, in->why);
     if (!r)
         r = place_open(&in->config, false, &place, in->why);
-    if (!r)
+    if (!r) {
+        options.key = keyring_audit_key(place.keys);
         r = store_begin(place.store, STORE_READ, &tx);
+    }
     if (!r)
-        r = store_audit_verify(tx, &report);
+        r = audit_verify(tx, &options, &verdict);
     if (tx)
         store_rollback(TAKE(tx));
     if (r == -EUCLEAN)
-        buf_printf(in->why, "the chain of %s is broken at event %llu", report.bad_writer,
-                   (unsigned long long)report.bad_seq);
+        tell_finding(&verdict, in->why);
     else if (!r)
-        printf("%llu events in %llu chains: whole\n", (unsigned long long)report.events,
-               (unsigned long long)report.chains);
+        tell_whole(&verdict);
     return r;
 }
 
@@ -143,6 +167,11 @@ static bool is_listen(const char *text)
 static bool is_listen_or_none(const char *text)
 {
     return !text[0] || is_listen(text);
+}
+
+static bool is_syslog_or_none(const char *text)
+{
+    return !text[0] || outside_is_syslog(text);
 }
 
 static bool is_cluster(const char *text)
@@ -219,6 +248,7 @@ static int check_config(const struct controlplane_config *c, struct buf *reterr)
         { "admin_listen", c->admin_listen, is_listen_or_none, "address:port (e.g. 127.0.0.1:9100)" },
         { "relay_addrs", c->relay_addrs, are_relays, "one to 8 of wss://host:port" },
         { "api_addrs", c->api_addrs, are_apis, "at most 8 of https://host:port" },
+        { "audit_syslog", c->audit_syslog, is_syslog_or_none, "unix:/path or udp:address:port" },
         { "hosts", c->hosts, are_hosts, "names and addresses" },
         { "totp_roles", c->totp_roles, are_roles, "admin, operator, auditor or user" },
     };

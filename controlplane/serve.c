@@ -1,4 +1,5 @@
 #include "controlplane/serve.h"
+#include "controlplane/audit/keeper.h"
 #include "controlplane/controlplane_metrics.h"
 #include "controlplane/domain/right.h"
 #include "controlplane/publish/publish.h"
@@ -21,6 +22,7 @@
 
 #define HOUSEKEEPING_MS 60000
 #define ABSENCES_MS 5000        /* between looks for relays that no longer report */
+#define CHECKPOINT_IDLE_MS 3600000      /* while nothing is written, one says so */
 #define LOOK_AGAIN_MS 250       /* on a database of several control planes */
 #define ANSWERS_KEPT_MS (24LL * 3600 * 1000)
 #define PENALTIES_MAX 100000
@@ -60,7 +62,8 @@ struct daemon {
     struct admin *admin;
     struct metrics *metrics;
     struct refusals *refusals;
-    struct chore housekeeping, telling, looking, missing;
+    struct audit_keeper *keeper;
+    struct chore housekeeping, telling, looking, missing, keeping;
     char api_addr[300], *relay_addrs, *api_addrs, *root_pem;
     bool is_draining;
 };
@@ -109,6 +112,18 @@ static bool on_ready(void *arg, struct buf *ret_why)
     return is_well && !store.is_away && !d->is_draining;
 }
 
+static void fill_audit(const struct daemon *d, struct metric_slot *slot)
+{
+    struct audit_keeper_stats s;
+
+    audit_keeper_get_stats(d->keeper, &s);
+    metric_set(slot, M_CHECKPOINT, s.newest);
+    metric_set(slot, M_CHECKPOINTS, (int64_t)s.signed_count);
+    metric_set(slot, M_CHECKPOINT_FAILURES, (int64_t)s.failures);
+    metric_set(slot, M_CHECKPOINTS_WAITING, (int64_t)s.waiting);
+    metric_set(slot, M_AUDIT_REMOVED, (int64_t)s.removed);
+}
+
 static void fill_metrics(struct daemon *d)
 {
     struct store_position at = publisher_position(d->publisher);
@@ -124,6 +139,7 @@ static void fill_metrics(struct daemon *d)
     metric_set(slot, M_STORE_RECONNECTED, (int64_t)store.reconnected);
     metric_set(slot, M_EPOCH, (int64_t)at.epoch);
     metric_set(slot, M_REVISION, (int64_t)at.revision);
+    fill_audit(d, slot);
     refusals_get_stats(d->refusals, &refusals);
     metric_set(slot, M_REFUSALS_AUDITED, (int64_t)refusals.written);
     metric_set(slot, M_REFUSALS_OTHERS, (int64_t)refusals.folded);
@@ -216,6 +232,15 @@ static void tell(void *arg)
     tell_refusals(((const struct chore *)arg)->ctx, false);
 }
 
+static void keep_audit(void *arg)
+{
+    const struct daemon *d = ((const struct chore *)arg)->ctx;
+    int r = audit_keeper_beat(d->keeper, publisher_leads(d->publisher));
+
+    if (r)
+        LOG(WARNING, "audit.checkpoint-failed", N("result", r));
+}
+
 /* A relay may have told another control plane what it runs: who waits for that looks again. */
 static void look_again(void *arg)
 {
@@ -255,8 +280,11 @@ static void start_chores(struct daemon *d)
                                  .work = tell, .ctx = d };
     d->looking = (struct chore){ .loop = d->loop, .every_ms = LOOK_AGAIN_MS, .work = look_again, .ctx = d };
     d->missing = (struct chore){ .loop = d->loop, .every_ms = ABSENCES_MS, .work = look_for_absences, .ctx = d };
+    d->keeping = (struct chore){ .loop = d->loop, .every_ms = (uint64_t)d->config->audit_checkpoint_ms,
+                                 .work = keep_audit, .ctx = d };
     chore_done(&d->housekeeping);
     chore_done(&d->missing);
+    chore_done(&d->keeping);
     chore_done(&d->telling);
     if (store_is_shared(d->place->store))
         chore_done(&d->looking);
@@ -341,9 +369,22 @@ static unsigned roles_of(const char *list)
     return roles;
 }
 
+static int start_keeper(struct daemon *d, struct buf *reterr)
+{
+    const struct audit_keeper_options options = {
+        .store = d->place->store, .key = keyring_audit_key(d->place->keys), .cluster = d->config->cluster,
+        .writer = d->place->id.text, .every_ms = (uint64_t)d->config->audit_checkpoint_ms,
+        .idle_ms = CHECKPOINT_IDLE_MS, .keep_ms = (uint64_t)d->config->audit_keep_ms,
+        .outside = { d->config->audit_file, d->config->audit_syslog },
+    };
+
+    return audit_keeper_new(&options, &d->keeper, reterr);
+}
+
 static int start_api(struct daemon *d)
 {
-    struct api_options options = { .store = d->place->store, .cluster = d->config->cluster,
+    struct api_options options = { .store = d->place->store, .audit_key = keyring_audit_key(d->place->keys),
+                                   .audit_file = d->config->audit_file, .cluster = d->config->cluster,
                                    .kek = d->place->kek, .policy = on_policy, .policy_ctx = d,
                                    .listeners_max = (unsigned)d->config->events_listeners_max,
                                    .listeners_per_caller = (unsigned)d->config->events_per_caller_max,
@@ -430,6 +471,8 @@ static int start_all(struct daemon *d, struct buf *reterr)
     if (!r)
         r = start_publisher(d, reterr);
     if (!r)
+        r = start_keeper(d, reterr);
+    if (!r)
         r = start_api(d);
     if (!r)
         r = start_listeners(d, reterr);
@@ -451,8 +494,23 @@ static void stop_listener(struct daemon *d, int which)
     server_free(server);
 }
 
+/* The last that is written, and the checkpoint over it. */
+static void finish_audit(struct daemon *d, bool leads)
+{
+    int r = 0;
+
+    if (d->refusals)
+        tell_refusals(d, true);
+    if (d->keeper)
+        r = audit_keeper_finish(d->keeper, leads);
+    if (r)
+        LOG(WARNING, "audit.checkpoint-failed", N("result", r));
+}
+
 static void daemon_deinit(struct daemon *d)
 {
+    bool leads = d->publisher && publisher_leads(d->publisher);
+
     if (d->api)
         api_stop(d->api);
     stop_listener(d, API);
@@ -464,16 +522,18 @@ static void daemon_deinit(struct daemon *d)
     timer_stop(&d->telling.timer);
     timer_stop(&d->looking.timer);
     timer_stop(&d->missing.timer);
+    timer_stop(&d->keeping.timer);
     if (d->admin)
         admin_free(d->admin);
     if (d->metrics)
         metrics_free(d->metrics);
     if (d->loop)
         loop_free(d->loop);
-    if (d->refusals) {
-        tell_refusals(d, true);
+    finish_audit(d, leads);
+    if (d->keeper)
+        audit_keeper_free(d->keeper);
+    if (d->refusals)
         refusals_free(d->refusals);
-    }
     if (d->api && api_keep_uses(d->api))
         LOG(WARNING, "housekeeping.failed");
     api_free(d->api);               /* what was refused names its rows */

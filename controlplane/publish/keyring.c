@@ -17,7 +17,7 @@ struct keyring {
     char cluster[CERT_CLUSTER_MAX + 1];
     char pin[SHA256_HEX];
     struct ca *root, *issuing[CERT_KIND_COUNT];
-    struct key *state;
+    struct key *state, *audit;
     unsigned char credential[CREDENTIAL_KEY_LEN];
     struct buf root_pem, keyset;
 };
@@ -40,6 +40,8 @@ void keyring_free(struct keyring *k)
         ca_free(k->root);
     if (k->state)
         key_free(k->state);
+    if (k->audit)
+        key_free(k->audit);
     buf_deinit(&k->root_pem);
     buf_deinit(&k->keyset);
     secret_wipe(k, sizeof(*k));
@@ -69,6 +71,11 @@ struct span keyring_keyset(const struct keyring *k)
 const struct key *keyring_state_key(const struct keyring *k)
 {
     return k->state;
+}
+
+const struct key *keyring_audit_key(const struct keyring *k)
+{
+    return k->audit;
 }
 
 const unsigned char *keyring_credential_key(const struct keyring *k)
@@ -217,7 +224,7 @@ static int load_cas(struct context *c)
 
 /* ---- the state key, its set, the credential key ---- */
 
-static int make_state_key(struct context *c)
+static int make_key(struct context *c, const char *purpose, struct key **ret_key)
 {
     AUTO(secret_buf_deinit) struct buf secret;
     AUTO(buf_deinit) struct buf public_part;
@@ -225,28 +232,28 @@ static int make_state_key(struct context *c)
 
     buf_init_heap(&secret, KEY_PEM_MAX);
     buf_init_heap(&public_part, KEY_PEM_MAX);
-    r = key_generate(&c->keys->state);
+    r = key_generate(ret_key);
     if (!r)
-        r = key_private_pem(c->keys->state, &secret);
+        r = key_private_pem(*ret_key, &secret);
     if (!r)
-        r = key_public_pem(c->keys->state, &public_part);
-    return r ? r : keep(c, "state", buf_span(&public_part), buf_span(&secret));
+        r = key_public_pem(*ret_key, &public_part);
+    return r ? r : keep(c, purpose, buf_span(&public_part), buf_span(&secret));
 }
 
-static int load_state_key(struct context *c)
+static int load_key(struct context *c, const char *purpose, struct key **ret_key)
 {
     AUTO(kept_deinit) struct kept kept = { .is_found = false };
     AUTO(secret_buf_deinit) struct buf secret;
     int r;
 
     buf_init_heap(&secret, KEY_PEM_MAX);
-    r = kept_read(c, "state", &kept);
+    r = kept_read(c, purpose, &kept);
     if (r)
         return r;
     if (!kept.is_found)
-        return make_state_key(c);
-    r = open_kept(c, "state", &kept, &secret);
-    return r ? r : key_parse_private_pem(buf_span(&secret), &c->keys->state);
+        return make_key(c, purpose, ret_key);
+    r = open_kept(c, purpose, &kept, &secret);
+    return r ? r : key_parse_private_pem(buf_span(&secret), ret_key);
 }
 
 /* Signed once and kept: the same serial number always stands for the same bytes. */
@@ -308,7 +315,9 @@ static int load_all(struct context *c, struct buf *reterr)
     if (!r)
         r = load_cas(c);
     if (!r)
-        r = load_state_key(c);
+        r = load_key(c, "state", &c->keys->state);
+    if (!r)
+        r = load_key(c, "audit", &c->keys->audit);
     if (!r)
         r = load_keyset(c);
     return r ? r : load_credential_key(c);

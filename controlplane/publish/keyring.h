@@ -6,8 +6,8 @@
 /*
  * keyring.h - every key that the control plane holds, unsealed in memory, sealed in the store.
  *
- * One root, an issuing CA for each kind, the state-signing key, the key of the proxy
- * credentials' hashes.  Loading makes what is missing, in one transaction, so it may be
+ * One root, an issuing CA for each kind, the state-signing key, the key that signs the audit's
+ * checkpoints, the key of the proxy credentials' hashes.  Loading makes what is missing, in one transaction, so it may be
  * repeated; what is there is never replaced.
  *
  * Units      Unix seconds.
@@ -32,6 +32,7 @@ const char *keyring_pin(const struct keyring *keys);            /* of the root, 
 struct span keyring_root_pem(const struct keyring *keys);
 struct span keyring_keyset(const struct keyring *keys);         /* signed text */
 const struct key *keyring_state_key(const struct keyring *keys);
+const struct key *keyring_audit_key(const struct keyring *keys);         /* of checkpoints */
 const unsigned char *keyring_credential_key(const struct keyring *keys);        /* CREDENTIAL_KEY_LEN */
 
 struct leaf_wish {

@@ -1,6 +1,7 @@
 #pragma once
 #include "controlplane/http/server.h"
 #include "controlplane/store/store.h"
+#include "lib/crypto/key.h"
 #include "lib/crypto/seal.h"
 #include "lib/crypto/secret.h"
 #include "lib/policy/policy.h"
@@ -28,6 +29,8 @@ struct api_options {
     struct policy *(*policy)(void *ctx, const struct store_position *at);
     void *policy_ctx;
     unsigned listeners_max, listeners_per_caller;       /* of GET /events; 0: 256, 16 */
+    const struct key *audit_key;        /* of the audit's checkpoints */
+    const char *audit_file;             /* where they go outside; NULL or empty: nowhere */
     const struct route *extra;          /* further rows, e.g. joining; copied */
     size_t extra_count;
 };

@@ -40,6 +40,16 @@ struct fix_answer {
     const char *body;
 };
 
+/* Made once for the program. */
+static inline const struct key *test_audit_key(void)
+{
+    static struct key *key;
+
+    if (!key)
+        assert_int_equal(key_generate(&key), 0);
+    return key;
+}
+
 static inline struct change fix_change(struct store_tx *tx)
 {
     return (struct change){ .tx = tx, .event = { .actor_kind = "system", .action = "test" } };
@@ -87,7 +97,7 @@ static inline void fix_start_tuned(struct fix *f, void (*tune)(struct fix *f, st
     AUTO(buf_deinit) struct buf error;
     struct store_where where;
     struct store_tx *tx;
-    struct api_options options = { .cluster = "adit", .agent_join_addrs = { "127.0.0.1:7443" } };
+    struct api_options options = { .cluster = "adit", .audit_key = test_audit_key(), .agent_join_addrs = { "127.0.0.1:7443" } };
     struct server_options server = { .name = "test", .listen = "127.0.0.1:0" };
 
     *f = (struct fix){ 0 };

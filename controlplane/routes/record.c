@@ -223,34 +223,6 @@ static int cut_stream(struct call *c)
     return answer_commit(c);
 }
 
-/* ---- the audit as a whole ---- */
-static int verify_audit(struct call *c)
-{
-    struct store_audit_report report = { 0 };
-    int found = store_audit_verify(c->tx, &report);
-    struct json_writer w;
-
-    if (found && found != -EUCLEAN)
-        return found;
-    json_begin(&w, &c->res->body);
-    json_open_object(&w, NULL);
-    json_put_bool(&w, "whole", !found);
-    json_put_int(&w, "events", (int64_t)report.events);
-    json_put_int(&w, "chains", (int64_t)report.chains);
-    if (found) {
-        json_put_text(&w, "bad_writer", report.bad_writer);
-        json_put_int(&w, "bad_seq", (int64_t)report.bad_seq);
-    }
-    json_close_object(&w);
-    c->res->status = 200;
-    return buf_error(&c->res->body);
-}
-
-void on_audit_verify(const struct route *route, struct request *req, struct response *res)
-{
-    call_run(route, req, res, STORE_READ, verify_audit);
-}
-
 /* ---- cutting what a filter finds ---- */
 static const struct asked_filter cut_filters[] = {
     { "user", "user", KIND_USER, NULL },

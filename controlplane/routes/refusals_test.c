@@ -229,7 +229,7 @@ static void a_trail_with_refusals_is_whole(void **state)
     note_stranger(w, 1, REASON_UNAUTHENTICATED);
     flush(w);
     assert_int_equal(store_begin(w->store, STORE_READ, &tx), 0);
-    assert_int_equal(store_audit_verify(tx, &report), 0);
+    assert_int_equal(store_audit_verify(tx, NULL, 0, &report), 0);
     assert_int_equal(report.events, 1);
 }
 

@@ -132,19 +132,53 @@ static void link_of_row(struct stmt *row, struct link *ret_link)
     column_copy(row, 6, ret_link->hash, sizeof(ret_link->hash));
 }
 
-static bool follows(const struct link *before, const struct link *link)
+/* Where the chain may begin, if that is not at its first event. */
+struct bases {
+    const struct store_audit_head *items;
+    size_t count;
+};
+
+static const struct store_audit_head *base_of(const struct bases *bases, const char *writer)
+{
+    for (size_t i = 0; i < bases->count; i++)
+        if (strcmp(bases->items[i].writer, writer) == 0)
+            return &bases->items[i];
+    return NULL;
+}
+
+static bool begins(const struct bases *bases, const struct link *link)
+{
+    const struct store_audit_head *base = base_of(bases, link->writer);
+
+    if (base && link->seq > 1)
+        return link->seq <= base->seq;
+    return link->seq == 1 && !link->prev_hash[0];
+}
+
+/* Whoever removed what was before it must have left the event itself as it was signed. */
+static bool is_as_signed(const struct bases *bases, const struct link *link)
+{
+    const struct store_audit_head *base = base_of(bases, link->writer);
+
+    return !base || base->seq != link->seq || strcmp(base->hash, link->hash) == 0;
+}
+
+static bool follows(const struct bases *bases, const struct link *before, const struct link *link)
 {
     bool is_first = strcmp(before->writer, link->writer) != 0;
     char hash[SHA256_HEX];
 
     link_hash(link, hash);
-    return link->seq == (is_first ? 1 : before->seq + 1) &&
-           strcmp(link->prev_hash, is_first ? "" : before->hash) == 0 &&
-           strcmp(link->hash, hash) == 0;
+    if (strcmp(link->hash, hash) != 0 || !is_as_signed(bases, link))
+        return false;
+    if (is_first)
+        return begins(bases, link);
+    return link->seq == before->seq + 1 && strcmp(link->prev_hash, before->hash) == 0;
 }
 
 /* 1: go on behind `before`; 0: that was all; -EUCLEAN: a broken link, in the report. */
-static int verify_some(struct store_tx *tx, struct link *before, struct store_audit_report *report)
+static int verify_some(struct store_tx *tx, const struct bases *bases, struct link *before,
+                       struct store_audit_report *report)
 {
     AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_audit_walk, "tii", before->writer, before->seq,
                                                  (int64_t)VERIFY_ROWS);
@@ -155,8 +189,8 @@ static int verify_some(struct store_tx *tx, struct link *before, struct store_au
         rows++;
         link_of_row(row, &link);
         report->events++;
-        report->chains += link.seq == 1;
-        if (!follows(before, &link)) {
+        report->chains += strcmp(before->writer, link.writer) != 0;
+        if (!follows(bases, before, &link)) {
             report->bad_seq = (uint64_t)link.seq;
             snprintf(report->bad_writer, sizeof(report->bad_writer), "%s", link.writer);
             return -EUCLEAN;
@@ -166,14 +200,16 @@ static int verify_some(struct store_tx *tx, struct link *before, struct store_au
     return r ? r : rows == VERIFY_ROWS;
 }
 
-int store_audit_verify(struct store_tx *tx, struct store_audit_report *ret_report)
+int store_audit_verify(struct store_tx *tx, const struct store_audit_head *bases, size_t count,
+                       struct store_audit_report *ret_report)
 {
+    const struct bases all = { bases, count };
     struct store_audit_report report = { 0 };
     struct link before = { .writer = "" };
     int r;
 
     do
-        r = verify_some(tx, &before, &report);
+        r = verify_some(tx, &all, &before, &report);
     while (r == 1);
     if (!r || r == -EUCLEAN)
         *ret_report = report;

@@ -29,6 +29,7 @@ static const struct table {
     { "members", "relation,group_id,member_id,doc,added_at", 3 },
     { "secrets", "object_id,purpose,value,fingerprint,set_at", 2 },
     { "audit_events", "writer,seq,id,at,doc,prev_hash,hash", 2 },
+    { "audit_checkpoints", "number,at,doc,signature", 1 },
     { "state_records", "kind,id,json", 2 },
     { "state_changes", "revision,kind,id,json", 3 },
     { "publications", "epoch,revision,after,digest,document,at", 2 },

@@ -92,7 +92,7 @@ static void check_restored(struct store *store, const struct store_backup *was)
     struct store_secret secret;
     bool has_key = false;
 
-    assert_int_equal(store_audit_verify(tx, &report), 0);
+    assert_int_equal(store_audit_verify(tx, NULL, 0, &report), 0);
     assert_int_equal(report.events, 451);       /* and the restore itself */
     assert_int_equal(store_position(tx, &position), 0);
     assert_true(position.epoch > was->position.epoch);

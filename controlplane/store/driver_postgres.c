@@ -3,6 +3,7 @@
 #include "lib/log/log.h"
 #include "migrations/postgres/0001_initial.sql.h"
 #include "migrations/postgres/0002_events.sql.h"
+#include "migrations/postgres/0003_audit_checkpoints.sql.h"
 
 #include <poll.h>
 #include <postgresql/libpq-fe.h>
@@ -548,6 +549,7 @@ static int postgres_open(const struct store_options *options, enum store_mode mo
 static const struct migration migrations[] = {
     { 1, "initial", embed_migrations_postgres_0001_initial_sql },
     { 2, "events", embed_migrations_postgres_0002_events_sql },
+    { 3, "audit_checkpoints", embed_migrations_postgres_0003_audit_checkpoints_sql },
 };
 
 #define LEADER "hashtextextended('adit leader ' || current_setting('search_path'), 0)"

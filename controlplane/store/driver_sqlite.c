@@ -2,6 +2,7 @@
 #include "lib/log/log.h"
 #include "migrations/sqlite/0001_initial.sql.h"
 #include "migrations/sqlite/0002_events.sql.h"
+#include "migrations/sqlite/0003_audit_checkpoints.sql.h"
 
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -264,6 +265,7 @@ static struct value sqlite_column(struct stmt *stmt, int column)
 static const struct migration migrations[] = {
     { 1, "initial", embed_migrations_sqlite_0001_initial_sql },
     { 2, "events", embed_migrations_sqlite_0002_events_sql },
+    { 3, "audit_checkpoints", embed_migrations_sqlite_0003_audit_checkpoints_sql },
 };
 
 const struct driver sqlite_driver = {

@@ -83,6 +83,28 @@ SELECT id, 'audit-event', '', 1, at, at, '', '', doc FROM audit_events WHERE id 
 -- name: audit_walk
 SELECT writer, seq, id, at, doc, prev_hash, hash FROM audit_events
 WHERE (writer, seq) > (?1, ?2) ORDER BY writer, seq LIMIT ?3;
+-- name: audit_heads
+WITH RECURSIVE writers (writer) AS (
+    SELECT min(writer) FROM audit_events
+    UNION ALL
+    SELECT (SELECT min(e.writer) FROM audit_events e WHERE e.writer > w.writer)
+    FROM writers w WHERE w.writer IS NOT NULL)
+SELECT w.writer, e.seq, e.hash FROM writers w JOIN audit_events e ON e.writer = w.writer
+WHERE e.seq = (SELECT max(last.seq) FROM audit_events last WHERE last.writer = w.writer)
+ORDER BY w.writer;
+-- name: audit_hash
+SELECT hash FROM audit_events WHERE writer = ?1 AND seq = ?2;
+-- name: audit_remove
+DELETE FROM audit_events WHERE writer = ?1 AND seq IN
+    (SELECT seq FROM audit_events WHERE writer = ?1 AND seq < ?2 ORDER BY seq LIMIT ?3);
+-- name: checkpoint_put
+INSERT INTO audit_checkpoints (number, at, doc, signature) VALUES (?1, ?2, ?3, ?4);
+-- name: checkpoint_get
+SELECT number, at, doc, signature FROM audit_checkpoints WHERE number = ?1;
+-- name: checkpoints
+SELECT number, at, doc, signature FROM audit_checkpoints WHERE number > ?1 ORDER BY number LIMIT ?2;
+-- name: checkpoint_before
+SELECT number, at, doc, signature FROM audit_checkpoints WHERE at < ?1 ORDER BY number DESC LIMIT 1;
 
 -- name: record_put
 INSERT INTO records (source, id, at, doc) VALUES (?1, ?2, ?3, ?4)

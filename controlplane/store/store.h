@@ -297,8 +297,38 @@ struct store_audit_report {
     uint64_t bad_seq;           /* the first broken link; 0: whole */
     char bad_writer[64];
 };
-/* Walks every chain: 0 whole, -EUCLEAN broken (the report names the first bad event). */
-MUST_CHECK int store_audit_verify(struct store_tx *tx, struct store_audit_report *ret_report);
+#define STORE_WRITER_MAX 63
+#define STORE_HASH_HEX 64
+struct store_audit_head {       /* an event of a chain, by its place */
+    char writer[STORE_WRITER_MAX + 1], hash[STORE_HASH_HEX + 1];
+    int64_t seq;
+};
+/* Walks every chain: 0 whole, -EUCLEAN broken (the report names the first bad event).
+ * `bases`: chains that may begin later than at their first event, but not behind this one, which
+ * must be there as it is named; by writer. */
+MUST_CHECK int store_audit_verify(struct store_tx *tx, const struct store_audit_head *bases, size_t count,
+                                  struct store_audit_report *ret_report);
+typedef int (*store_audit_head_fn)(void *ctx, const struct store_audit_head *head);
+/* The last event of each chain, by writer. */
+MUST_CHECK int store_audit_heads(struct store_tx *tx, store_audit_head_fn fn, void *ctx);
+/* Whether that event is there.  STORE_E_NOT_FOUND: it is not, or has another hash. */
+MUST_CHECK int store_audit_has(struct store_tx *tx, const struct store_audit_head *head);
+/* Removes the oldest events before this one, at most `limit`. */
+MUST_CHECK int store_audit_remove(struct store_tx *tx, const struct store_audit_head *before, uint64_t limit,
+                                  uint64_t *ret_removed);
+struct store_checkpoint {       /* one block of what controlplane/audit signs; spans live for the call */
+    int64_t number, at_ms;      /* numbers: 1, 2, … */
+    struct span doc, signature;
+};
+typedef int (*store_checkpoint_fn)(void *ctx, const struct store_checkpoint *checkpoint);
+MUST_CHECK int store_checkpoint_put(struct store_tx *tx, const struct store_checkpoint *checkpoint);
+/* STORE_E_NOT_FOUND. */
+MUST_CHECK int store_checkpoint_get(struct store_tx *tx, int64_t number, store_checkpoint_fn fn, void *ctx);
+/* The newest that is older.  STORE_E_NOT_FOUND. */
+MUST_CHECK int store_checkpoint_before(struct store_tx *tx, int64_t at_ms, store_checkpoint_fn fn, void *ctx);
+/* Those behind number `after`, at most `limit`. */
+MUST_CHECK int store_checkpoints(struct store_tx *tx, int64_t after, size_t limit, store_checkpoint_fn fn,
+                                 void *ctx);
 
 /* ---- what relays report: bounded rings, not audited ---- */
 /* Inserts, or replaces the document with that id (at least once delivery). */

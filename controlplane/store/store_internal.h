@@ -19,6 +19,8 @@
     X(member_put) X(member_exists) X(member_delete) X(members_of) X(groups_of)                 \
     X(secret_put) X(secret_get) X(secret_find) X(secret_delete)                                \
     X(audit_head) X(audit_append) X(audit_get) X(audit_walk)                                   \
+    X(audit_heads) X(audit_hash) X(audit_remove)                                               \
+    X(checkpoint_put) X(checkpoint_get) X(checkpoints) X(checkpoint_before)                    \
     X(record_put) X(record_add) X(record_merge)                                                \
     X(record_get) X(records_trim) X(report_put) X(report_get) X(reports)                       \
     X(state_get) X(state_put) X(state_remove) X(state_change) X(state_each) X(state_changes)   \

@@ -164,10 +164,10 @@ static void test_audit(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         check_row(rows[i].it);
         tx = begin(*state, STORE_WRITE);
-        assert_int_equal(store_audit_verify(tx, &report), 0);
+        assert_int_equal(store_audit_verify(tx, NULL, 0, &report), 0);
         assert_int_equal(report.events, 3);
         assert_int_equal(db_exec(tx->conn->db, rows[i].sql), 0);
-        assert_int_equal(store_audit_verify(tx, &report), -EUCLEAN);
+        assert_int_equal(store_audit_verify(tx, NULL, 0, &report), -EUCLEAN);
         assert_true(report.bad_seq > 0);
         store_rollback(tx);
     }
@@ -374,7 +374,7 @@ static void test_threads(void **state)
         assert_null(failed);
     }
     tx = begin(*state, STORE_READ);
-    assert_int_equal(store_audit_verify(tx, &report), 0);
+    assert_int_equal(store_audit_verify(tx, NULL, 0, &report), 0);
     store_rollback(tx);
 }
 
@@ -409,7 +409,7 @@ static void check_survivors(struct store *store, int acknowledged)
 
     buf_init_heap(&err, 4096);
     assert_int_equal(store_count(tx, &q, &users), 0);
-    assert_int_equal(store_audit_verify(tx, &report), 0);
+    assert_int_equal(store_audit_verify(tx, NULL, 0, &report), 0);
     assert_int_equal(store_position(tx, &position), 0);
     store_rollback(tx);
     assert_int_equal(store_check(store, &err), 0);
