@@ -12,6 +12,11 @@ static void flood_unknown(struct buf *b, unsigned i)
     frame_put(b, 0x3e, 0, 0, SPAN_NONE);
 }
 static void flood_credit(struct buf *b, unsigned i) { (void)i; put_credit(b, 1, 0, 0, 0); }
+static void flood_flags(struct buf *b, unsigned i)
+{
+    (void)i;
+    put_credit(b, 1, 0, 0, FRAME_CREDIT_RESET);
+}
 static void flood_old_data(struct buf *b, unsigned i) { (void)i; put_data(b, 1, 0, 1); }
 static void flood_open(struct buf *b, unsigned i) { put_open(b, 3 + 2 * i, (uint8_t)i, 80, 0); }
 static void flood_attach(struct buf *b, unsigned i)
@@ -38,6 +43,7 @@ static void test_floods(void **state)
         { "empty messages", flood_empty, 9990, 10010, false, PROTOCOL },
         { "unknown frames", flood_unknown, 9990, 10010, false, PROTOCOL },
         { "CREDIT that moves nothing", flood_credit, 9990, 10010, false, PROTOCOL },
+        { "CREDIT that says nothing new", flood_flags, 9990, 10010, false, PROTOCOL },
         { "DATA that has come before", flood_old_data, 9990, 10010, false, PROTOCOL },
         { "OPEN beyond the streams, unread", flood_open, 4096, 4110, false, REASON_OVERLOAD },
         { "ATTACH, unread", flood_attach, 4096, 4110, false, REASON_OVERLOAD },
@@ -68,6 +74,32 @@ static void test_floods(void **state)
         assert_int_equal(w.why, floods[i].why);
         end();
     }
+}
+
+/* Who is behind a holder must not end the link to it. */
+static void test_faults_of_strangers_pass(void **state)
+{
+    unsigned char mem[1024], payload_mem[512];
+
+    (void)state;
+    begin(100);
+    for (unsigned i = 0; i < 10 * MUX_STREAM_FAULTS_MAX; i++) {
+        struct mux_open open = an_open((uint8_t)i, 80);
+        struct buf b, payload;
+
+        open.uid[1] = (unsigned char)(i >> 8);
+        open.hop_count = 1;
+        buf_init_fixed(&b, mem, sizeof(mem));
+        buf_init_fixed(&payload, payload_mem, sizeof(payload_mem));
+        open_encode(&payload, &open, 0);
+        frame_put(&b, FRAME_OPEN, 0, 1 + 2 * i, buf_span(&payload));
+        put_data(&b, 1 + 2 * i, 5, 0);
+        frame_put(&b, FRAME_END, 0, 1 + 2 * i, SPAN_NONE);
+        take(&b);
+        produce();
+        assert_int_equal(w.failed, 0);
+    }
+    end();
 }
 
 /* The same in the time that they may take passes for ever. */
@@ -131,6 +163,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_floods),
+        cmocka_unit_test(test_faults_of_strangers_pass),
         cmocka_unit_test(test_slow_pings_pass),
         cmocka_unit_test(test_ids_run_out),
     };

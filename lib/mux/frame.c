@@ -6,7 +6,7 @@
 #define BOOT_ID_MAX 64
 #define TICKET_MAX 4096
 
-enum attach_tag { ATTACH_TAG_BOOT_ID = 1, ATTACH_TAG_TICKET };
+enum attach_tag { ATTACH_TAG_BOOT_ID = 1, ATTACH_TAG_TICKET, ATTACH_TAG_HOPS };
 
 static const char *const names[128] = {
     [FRAME_HELLO] = "HELLO",       [FRAME_PING] = "PING",
@@ -141,6 +141,7 @@ static int attach_tags_read(struct span bytes, struct frame_attach *a, bool may_
     const struct tag_rule rules[] = {
         { ATTACH_TAG_BOOT_ID, 1, BOOT_ID_MAX, false, tag_take_span, &a->boot_id },
         { ATTACH_TAG_TICKET, 1, TICKET_MAX, false, tag_take_span, &a->ticket },
+        { ATTACH_TAG_HOPS, 1, 1, false, tag_take_u8, &a->hop_count },
     };
 
     if (may_skip ? tags_skim(bytes, rules, ARRAY_LEN(rules)) : tags_read(bytes, rules, ARRAY_LEN(rules)))
@@ -244,6 +245,8 @@ static void attach_payload_put(struct buf *out, const struct frame_attach *a)
     buf_put_span(out, a->proof);
     tag_put_span(out, ATTACH_TAG_BOOT_ID, a->boot_id);
     tag_put_span(out, ATTACH_TAG_TICKET, a->ticket);
+    if (a->hop_count)
+        tag_put_u8(out, ATTACH_TAG_HOPS, a->hop_count);
 }
 
 void frame_attach_put(struct buf *out, uint8_t type, uint32_t stream,

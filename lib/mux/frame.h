@@ -88,6 +88,7 @@ struct frame_attach {               /* ATTACH and ATTACH_OK */
     bool is_fin_seen;
     struct span proof;              /* 16 bytes */
     struct span boot_id, ticket;    /* may be none */
+    uint8_t hop_count;
 };
 
 const char *frame_name(uint8_t type);           /* "DATA"; "?" for a type that is not known */

@@ -7,16 +7,30 @@
  */
 
 /* The memory goes with what it is filled with: the muxes of a program never hold more than all their
- * limits together. */
-static void move_memory(struct mux *m, const struct mux_stream *s, bool is_in)
-{
-    size_t held = stream_held(s), limit = m->config.memory_limit;
+ * limits together.  With it goes what lets a stream be there at all (mux_may_add_stream), as far as
+ * it is free: nobody asks there whether there is room for one more. */
+#define ASIDE (2 * MUX_SET_ASIDE)
 
-    if (!is_in && held > limit)
+static void take_memory(struct mux *m, struct mux_stream *s)
+{
+    size_t held = stream_held(s), limit = m->config.memory_limit, left;
+
+    m->stats.held_bytes -= held;
+    if (held > limit)
         held = limit;
-    m->config.memory_limit = is_in ? limit + held : limit - held;
-    m->stats.memory_in += is_in ? held : 0;
-    m->stats.memory_out += is_in ? 0 : held;
+    left = limit - held > m->stats.held_bytes ? limit - held - m->stats.held_bytes : 0;
+    s->load = (uint16_t)(left < ASIDE ? left : ASIDE);
+    m->config.memory_limit = limit - held - s->load;
+    m->stats.memory_out += held + s->load;
+}
+
+static void bring_memory(struct mux *m, struct mux_stream *s)
+{
+    size_t held = stream_held(s);
+
+    m->stats.held_bytes += held;
+    m->config.memory_limit += held + s->load;
+    m->stats.memory_in += held + s->load;
 }
 
 static void leave_lists(struct mux_stream *s)
@@ -30,7 +44,6 @@ static void leave_lists(struct mux_stream *s)
 bool mux_stream_take_out(struct mux_stream *s)
 {
     struct mux *m = s->mux;
-    size_t held = stream_held(s);
 
     if (m->depth || !stream_may_attach(s) || s->tx.is_reserved)
         return false;
@@ -38,8 +51,7 @@ bool mux_stream_take_out(struct mux_stream *s)
     leave_lists(s);
     map_remove(&m->by_uid, &s->by_uid);
     m->stats.streams--;
-    m->stats.held_bytes -= held;
-    move_memory(m, s, false);
+    take_memory(m, s);
     m->stats.promised_bytes -= s->rx_promised;
     s->mux = NULL;
     mux_feed_starved(m);
@@ -50,10 +62,9 @@ int mux_stream_put_in(struct mux *m, struct mux_stream *s, uint64_t now_ms)
 {
     int r = map_insert(&m->by_uid, &s->by_uid, span_of(s->uid, sizeof(s->uid)));
 
-    move_memory(m, s, true);
+    bring_memory(m, s);
     if (r) {
         s->mux = m;
-        m->stats.held_bytes += stream_held(s);
         datagram_drop_all(s);
         m->stats.held_bytes -= stream_held(s);
         chunk_queue_drop_all(&s->tx);
@@ -65,7 +76,6 @@ int mux_stream_put_in(struct mux *m, struct mux_stream *s, uint64_t now_ms)
         m->now_ms = now_ms;
     s->mux = m;
     m->stats.streams++;
-    m->stats.held_bytes += stream_held(s);
     m->stats.promised_bytes += s->rx_promised;
     if (s->told)
         list_append(&m->tell, &s->tell);

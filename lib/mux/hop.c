@@ -191,11 +191,15 @@ void hop_detach(struct mux_hop *hop, enum reason why, uint32_t retry_ms, const c
     own_both(hop, FRAME_DETACH, why, retry_ms, text);
 }
 
-void hop_fault(struct mux_hop *hop, const char *text)
+/* There is one holder on a path: whoever is behind a side is an end, and pays for what it repeats. */
+void hop_fault(struct side *x, const char *text)
 {
-    hop->holder->stats.faults++;
-    hop->holder->stats.resets++;
-    own_both(hop, FRAME_RESET, REASON_PROTOCOL_ERROR, 0, text);
+    struct mux_link *l = x->link;
+
+    x->hop->holder->stats.faults++;
+    x->hop->holder->stats.resets++;
+    own_both(x->hop, FRAME_RESET, REASON_PROTOCOL_ERROR, 0, text);
+    link_stream_fault(l);
 }
 
 void mux_hop_revoke(struct mux_hop *hop)

@@ -65,6 +65,7 @@ struct side {
     uint8_t own_type;
     uint8_t last;               /* enum last */
     uint8_t credit_flags;       /* of the next CREDIT that goes out here */
+    uint8_t flags_taken;        /* of CREDIT that came here */
     bool owes_credit;
     bool is_target;             /* the end behind it is the target side */
     bool is_introduced;         /* the peer knows the id */
@@ -112,7 +113,7 @@ bool holder_may_take(const struct mux_holder *h);
 struct mux_hop *hop_new(struct mux_link *l, uint32_t id, const struct mux_route *route);
 void hop_undo(struct mux_hop *hop);             /* the program has not heard of it */
 void hop_detach(struct mux_hop *hop, enum reason why, uint32_t retry_ms, const char *text);
-void hop_fault(struct mux_hop *hop, const char *text);
+void hop_fault(struct side *x, const char *text);        /* what came on `x` */
 void hop_fade(struct mux_hop *hop);             /* a RESET has gone out */
 void holder_now(struct mux_holder *h, uint64_t now_ms);
 void side_own(struct side *y, uint8_t type, enum reason why, uint32_t retry_ms, const char *text);

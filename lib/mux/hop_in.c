@@ -226,14 +226,14 @@ static void on_data(struct side *x, const struct frame *f)
     uint64_t end;
 
     if (frame_data_read(f->payload, &d)) {
-        hop_fault(x->hop, "DATA: empty");
+        hop_fault(x, "DATA: empty");
         return;
     }
     end = d.offset + d.bytes.n;
     if (end <= y->received)
         link_idle_frame(x->link);
     else if (end > y->told)
-        hop_fault(x->hop, "DATA beyond the limit");
+        hop_fault(x, "DATA beyond the limit");
     else if (d.offset > y->received)
         hop_detach(x->hop, REASON_GAP, 0, "DATA");
     else if (!side_push_bytes(y, span_skip(d.bytes, (size_t)(y->received - d.offset)), f->flags))
@@ -258,8 +258,10 @@ static void last_credit(struct side *x)
 static void take_credit(struct side *x, const struct frame_credit *c, uint8_t flags)
 {
     struct side *y = other_side(x);
-    bool is_new = c->received > x->acked || c->limit > x->limit || flags;
+    uint8_t known = FRAME_CREDIT_FIN | FRAME_CREDIT_RESET;
+    bool is_new = c->received > x->acked || c->limit > x->limit || (flags & ~x->flags_taken);
 
+    x->flags_taken |= flags & known;
     if (c->received > x->acked) {
         x->link->unacked -= c->received - x->acked;
         x->acked = c->received;
@@ -284,7 +286,7 @@ static void on_credit(struct side *x, const struct frame *f)
     struct frame_credit c;
 
     if (frame_credit_read(f->payload, &c) || c.received > x->handed)
-        hop_fault(x->hop, "CREDIT: length, or more received than was sent");
+        hop_fault(x, "CREDIT: length, or more received than was sent");
     else
         take_credit(x, &c, f->flags);
 }

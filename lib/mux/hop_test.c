@@ -37,6 +37,39 @@ static void test_keeps_so_many_unknown_frames(void **state)
     end();
 }
 
+static void test_ends_a_link_for_its_own_peer(void **state)
+{
+    static const struct { const char *it; bool is_fault; unsigned most; } rows[] = {
+        { "that repeats faults", true, MUX_STREAM_FAULTS_MAX },
+        { "that says again and again that the FIN has come", false, MUX_IDLE_FRAMES_MAX },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        unsigned n = 0;
+
+        check_row(rows[i].it);
+        begin_open(&usual, 1000);
+        for (uint32_t id = 3; n < 2 * rows[i].most && !w.failed; id += 2, n++) {
+            if (!rows[i].is_fault) {
+                say_credit(T, 2, 1000, 0, FRAME_CREDIT_FIN);
+                (void)hear_one(E);
+                continue;
+            }
+            say_open(id, 1000, SPAN_NONE);
+            hear(T);
+            say_open_ok(id + 1, 1000, 0);
+            say(T, FRAME_DATA, 0, id + 1, SPAN_NONE);
+            hear(T);
+        }
+        assert_in_range(n, rows[i].most, rows[i].most + 2);
+        assert_int_equal(w.failed, 1);
+        assert_int_equal(mux_link_state(w.link[T]), MUX_LINK_CLOSED);
+        assert_int_equal(mux_link_state(w.link[E]), MUX_LINK_OPEN);
+        end();
+    }
+}
+
 static void test_passes_what_the_ends_agreed_on(void **state)
 {
     (void)state;
@@ -300,6 +333,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keeps_so_many_unknown_frames),
+        cmocka_unit_test(test_ends_a_link_for_its_own_peer),
         cmocka_unit_test(test_passes_what_the_ends_agreed_on),
         cmocka_unit_test(test_drops_the_oldest_datagrams),
         cmocka_unit_test(test_gives_up_the_path_without_memory),

@@ -39,8 +39,8 @@ struct mux_link *mux_link_new_as(struct mux *m, bool is_accepting, void *user, u
     l->idle_frames = (struct bucket){ MUX_IDLE_FRAMES_MAX, m->now_ms };
     l->pings = (struct bucket){ MUX_PINGS_MAX, m->now_ms };
     l->strange = (struct bucket){ HOP_STRANGE_MAX, m->now_ms };
-    map_init(&l->by_id, m->config.streams_max);
-    map_init(&l->owners, m->config.streams_max);
+    map_init(&l->by_id, SIZE_MAX);      /* of streams and hops, each bounded in its own place */
+    map_init(&l->owners, SIZE_MAX);
     buf_init_heap(&l->notice, FRAME_NOTICE_TOTAL_MAX);
     lists_init(l);
     list_append(&m->links, &l->node);
@@ -114,6 +114,11 @@ uint32_t mux_link_stream_count(const struct mux_link *l)
 void mux_link_set_rate(struct mux_link *l, uint64_t bytes_per_s)
 {
     l->rate = bytes_per_s;
+}
+
+void mux_link_between_relays(struct mux_link *l)
+{
+    l->is_between = true;
 }
 
 bool link_has_streams_out(const struct mux_link *l)
@@ -257,6 +262,12 @@ void link_idle_frame(struct mux_link *l)
         link_fail(l, REASON_PROTOCOL_ERROR, "flood of frames that move nothing");
 }
 
+void link_stream_fault(struct mux_link *l)
+{
+    if (++l->stream_faults > MUX_STREAM_FAULTS_MAX)
+        link_fail(l, REASON_PROTOCOL_ERROR, "too many streams with faults");
+}
+
 /* What may still be under way for an id that is over. */
 void link_idle_allow(struct mux_link *l)
 {
@@ -269,8 +280,9 @@ void link_refuse(struct mux_link *l, uint8_t type, uint32_t id, enum reason why,
                  uint32_t retry_ms)
 {
     struct refusal *refusal = NULL;
+    uint32_t more = type == FRAME_DETACH ? l->mux->config.streams_max : 0;  /* all may leave at once */
 
-    if (l->refusal_count < MUX_REFUSALS_MAX || type == FRAME_DETACH)
+    if (l->refusal_count < (uint64_t)MUX_REFUSALS_MAX + more)
         refusal = malloc(sizeof(*refusal));
     if (!refusal) {
         link_fail(l, REASON_OVERLOAD, "flood of streams to refuse");
@@ -319,7 +331,8 @@ void mux_link_accept(struct mux_link *l, uint64_t now_ms)
 static uint64_t ping_due(const struct mux_link *l)
 {
     bool is_heard = l->data_heard_ms && l->mux->now_ms - l->data_heard_ms < MUX_HEARD_MS;
-    uint64_t interval = l->unacked || is_heard ? MUX_PING_BUSY_MS : MUX_PING_REST_MS;
+    bool is_busy = l->unacked || is_heard || l->is_between;
+    uint64_t interval = is_busy ? MUX_PING_BUSY_MS : MUX_PING_REST_MS;
 
     return l->ping_sent_ms + interval * l->ping_jitter / JITTER_ONE;
 }

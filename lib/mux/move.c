@@ -3,7 +3,7 @@
 #include <string.h>
 
 #define LABEL_MAX 16
-#define ATTACH_LEN_MAX (53 + 3 + 64)    /* this end sends no ticket */
+#define ATTACH_LEN_MAX (53 + 3 + 64 + 4)    /* this end sends no ticket */
 
 /* --- clocks ----------------------------------------------------------------------------- */
 static uint32_t now32(const struct mux *m)
@@ -109,14 +109,16 @@ static void leave_path(struct mux_stream *s, enum reason why, uint32_t retry_ms)
 void stream_detach(struct mux_stream *s, enum reason why, const char *text, uint32_t retry_ms)
 {
     struct mux_link *l = s->link;
+    bool is_of_peer;
 
     if (!stream_may_move(s)) {
         stream_break(s, why, text);
         return;
     }
+    is_of_peer = !s->is_held && why != REASON_OVERLOAD;     /* that is our own want */
     leave_path(s, why, retry_ms);
     stream_lost(s, retry_ms);
-    if (why != REASON_OVERLOAD)     /* that is our own want */
+    if (is_of_peer)
         link_idle_frame(l);         /* a peer that breaks its paths on purpose comes to an end */
 }
 
@@ -213,6 +215,7 @@ bool move_put_attach(struct mux_stream *s, struct buf *out)
     if (out->cap - out->len < FRAME_HEADER_LEN + ATTACH_LEN_MAX)
         return false;
     a.limit = credit_path_limit(s);
+    a.hop_count = s->is_entry && s->is_held;
     prove(s, s->is_entry ? "attach" : "attach-ok", a.path, a.received, proof);
     if (s->is_entry && s->frame)
         a.boot_id = span_of(s->frame->payload, s->frame->len);
@@ -318,15 +321,16 @@ static struct owed_frame *boot_copy(struct span boot_id)
 }
 
 /* It counts as lost until the answer comes: the target side may be without a path since then. */
-static void ask_again(struct mux_stream *s)
+static void ask_again(struct mux_stream *s, bool was_held)
 {
     open_set_path(s->frame->payload, s->path);
+    s->frame->len = (uint32_t)open_set_hops(s->frame->payload, s->frame->len, was_held, s->is_held);
     stream_owe(s, OWE_OPEN);
 }
 
 static int attach(struct mux_stream *s, struct mux_link *l, struct span boot_id)
 {
-    bool is_opening = s->state == STREAM_OPENING && s->frame;
+    bool is_opening = s->state == STREAM_OPENING && s->frame, was_held = s->is_held;
     struct owed_frame *boot = is_opening ? NULL : boot_copy(boot_id);
 
     if (!is_opening && !boot)
@@ -339,9 +343,10 @@ static int attach(struct mux_stream *s, struct mux_link *l, struct span boot_id)
         stream_owe_refresh(s);
         return -ENOMEM;
     }
+    s->is_held = l->is_between;
     l->next_id += 2;
     if (is_opening) {
-        ask_again(s);
+        ask_again(s, was_held);
         return 0;
     }
     free(s->frame);
@@ -480,8 +485,8 @@ static bool switch_path(struct mux_stream *s, struct mux_link *l, uint32_t id, u
     leave_path(s, REASON_STALE_PATH, 0);
     begin_loss(s);
     s->path = path;
-    if (stream_into_link(s, l, id))
-        return true;
+    if (link_takes_streams(l) && stream_into_link(s, l, id))
+        return true;                /* else it has just failed */
     stream_owe_refresh(s);
     return false;
 }
@@ -500,6 +505,7 @@ void move_on_attach(struct mux_link *l, const struct frame *f)
         link_refuse(l, FRAME_ATTACH_ERR, f->stream, why, 0);
         return;
     }
+    s->is_held = a.hop_count > 0;
     s->owed |= OWE_ATTACH;
     if (!resume(s, &a))
         stream_fault(s, "ATTACH: offsets");
@@ -524,6 +530,7 @@ void stream_rejoin(struct mux_stream *s, struct mux_link *l, uint32_t id,
         link_refuse(l, FRAME_OPEN_ERR, id, REASON_OVERLOAD, 0);
         return;
     }
+    s->is_held = open->hop_count > 0;
     if (s->state != STREAM_ASKED)
         s->owed |= OWE_ANSWER;
     if (!resume(s, &a))

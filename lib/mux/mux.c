@@ -30,7 +30,7 @@ struct mux *mux_new(const struct mux_config *config, const struct mux_handlers *
     apply_defaults(&m->config);
     m->on = *handlers;
     m->random = config->random_seed * 2 + 1;
-    map_init(&m->by_uid, m->config.streams_max);
+    map_init(&m->by_uid, SIZE_MAX);     /* who adds one asks; those that come from others are there */
     list_init(&m->links);
     list_init(&m->tell);
     list_init(&m->starved);

@@ -62,6 +62,7 @@ struct mux_open {
     struct span trace;                          /* W3C traceparent */
     struct span principal, grant, profile;      /* for the agent's log and its own policy */
     struct span entry, boot_id;                 /* the entry relay and its boot */
+    uint8_t hop_count;                          /* holders between; filled in by the link */
 };
 
 struct mux_try {                                /* one address that the target side dialled */
@@ -180,6 +181,9 @@ bool mux_link_has_output(const struct mux_link *l);
 uint64_t mux_link_tick(struct mux_link *l, uint64_t now_ms);
 /* Highest rate seen by the carrier, bytes a second, to cut frames by (0: unknown). */
 void mux_link_set_rate(struct mux_link *l, uint64_t bytes_per_s);
+/* The peer is another relay: what is opened and attached here goes on from there.  PING every second;
+ * a fault in a stream's frames is not counted against the peer. */
+void mux_link_between_relays(struct mux_link *l);
 /* REASON_NOT_READY: the accepting side's HELLO comes first.  REASON_TOO_LARGE. */
 MUST_CHECK int mux_link_hello(struct mux_link *l, struct span json);
 /* The accepting side says yes (a PING at least goes out) - streams may open now. */

@@ -205,6 +205,7 @@ struct mux_link {
     bool is_accepting;          /* the peer dialled: our ids are even, and we greet first */
     bool is_producing;          /* the carrier is asking already */
     bool is_in_message, is_freed;
+    bool is_between;            /* the peer is a relay: streams go on from there */
     bool is_worn;               /* link-renew was said: what crosses that is served */
 };
 
@@ -276,10 +277,12 @@ struct mux_stream {
     bool is_at_limit : 1;       /* the peer has used all that it was told */
     bool is_refused : 1;        /* OPEN_ERR came */
     bool is_probe : 1;          /* ours: no program hears of it */
+    bool is_held : 1;           /* its path goes through a holder: the link's peer is not its end */
     bool is_cut : 1;            /* the program has reset: it hears only the end */
     unsigned char uid[MUX_UID_LEN], secret[MUX_SECRET_LEN];
     uint16_t load_turn;         /* of its link: when `load` began */
-    uint16_t load;              /* both ways, in LOAD_UNITs */
+    uint16_t load;              /* both ways, in LOAD_UNITs; on its way to another mux: memory, in bytes,
+                                 * that goes with it beside what it holds */
 };
 
 /* --- mux.c ---------------------------------------------------------------------------- */
@@ -312,6 +315,7 @@ void link_item_free(struct mux_link *l, struct link_item *item);
 void link_destroy(struct mux_link *l);
 bool link_has_streams_out(const struct mux_link *l);
 bool bucket_take(struct bucket *b, uint32_t max, uint32_t per_s, uint64_t now_ms);
+void link_stream_fault(struct mux_link *l); /* counts one of its peer */
 void link_idle_frame(struct mux_link *l);   /* counts a frame that moved nothing */
 void link_refuse(struct mux_link *l, uint8_t type, uint32_t id, enum reason why,
                  uint32_t retry_ms);

@@ -111,6 +111,8 @@ void open_encode(struct buf *out, const struct mux_open *open, uint64_t first_li
     tag_put_u32(out, OPEN_TAG_GRACE_MS, open->grace_ms);
     tag_put_u32(out, OPEN_TAG_FEATURES, open->features);
     put_names(out, open);
+    if (open->hop_count)
+        tag_put_u8(out, OPEN_TAG_HOPS, open->hop_count);
 }
 
 #define TAG_HEAD_LEN 3
@@ -120,6 +122,18 @@ void open_set_path(unsigned char *payload, uint32_t path)
 {
     for (int i = 0; i < 4; i++)
         payload[PATH_AT + i] = (unsigned char)(path >> (24 - 8 * i));
+}
+
+size_t open_set_hops(unsigned char *payload, size_t len, uint8_t before, uint8_t hop_count)
+{
+    const unsigned char tag[OPEN_HOPS_LEN] = { OPEN_TAG_HOPS, 0, 1, hop_count };
+
+    if (before)
+        len -= sizeof(tag);
+    if (!hop_count)
+        return len;
+    memcpy(payload + len, tag, sizeof(tag));
+    return len + sizeof(tag);
 }
 
 int open_decode(struct span payload, struct mux_open *ret_open, uint64_t *ret_limit)
@@ -147,6 +161,7 @@ int open_decode(struct span payload, struct mux_open *ret_open, uint64_t *ret_li
         { OPEN_TAG_ENTRY, 1, OPEN_TEXT_MAX, false, tag_take_span, &o.entry },
         { OPEN_TAG_BOOT_ID, 1, BOOT_ID_MAX, false, tag_take_span, &o.boot_id },
         { OPEN_TAG_SPECIAL, 1, 1, false, tag_take_bool, &o.allow_special },
+        { OPEN_TAG_HOPS, 1, 1, false, tag_take_u8, &o.hop_count },
     };
     int e = tags_read(payload, rules, ARRAY_LEN(rules));
 

@@ -10,6 +10,7 @@
  * Source     schema/tunnel.md, sections "OPEN" to "GOAWAY".
  */
 #define OPEN_TEXT_MAX 255       /* any text in a frame */
+#define OPEN_HOPS_LEN 4
 
 /* Read by a holder too, which only skims. */
 enum open_tag {
@@ -35,6 +36,8 @@ void open_encode(struct buf *out, const struct mux_open *open, uint64_t first_li
 MUST_CHECK int open_decode(struct span payload, struct mux_open *ret_open, uint64_t *ret_limit);
 /* Writes another path number into what open_encode() wrote. */
 void open_set_path(unsigned char *payload, uint32_t path);
+/* Another hop count at the end of it, where there is room for OPEN_HOPS_LEN more; the new length. */
+size_t open_set_hops(unsigned char *payload, size_t len, uint8_t before, uint8_t hop_count);
 void opened_encode(struct buf *out, const struct mux_opened *opened, uint64_t first_limit);
 MUST_CHECK int opened_decode(struct span payload, struct mux_opened *ret_opened,
                              uint64_t *ret_limit);

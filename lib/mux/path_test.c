@@ -103,6 +103,7 @@ static void lose_frames(struct side *to, bool (*is_lost)(const struct frame *))
 
 static bool is_credit(const struct frame *f) { return f->type == FRAME_CREDIT; }
 static bool is_stream_frame(const struct frame *f) { return f->type & FRAME_BIT_STREAM; }
+static bool is_detach(const struct frame *f) { return f->type == FRAME_DETACH; }
 static bool is_any(const struct frame *f) { (void)f; return true; }
 
 /* Both ends talk for so long; what side 1 says passes through the filter. */
@@ -215,6 +216,30 @@ static void test_freed_without_a_path(void **state)
     pair_deinit(&p);
 }
 
+/* An entry that moves a stream again and again, does not say so on the old id, and reads nothing. */
+static void test_moves_unread(void **state)
+{
+    struct mux_link *l;
+    struct pair p;
+
+    (void)state;
+    start(&p, 60000);
+    l = p.side[1].link;
+    p.side[1].mux->config.streams_max = 8;
+    for (unsigned i = 0; i < MUX_REFUSALS_MAX + 20; i++) {
+        assert_int_equal(mux_stream_attach(seen.s[0], p.side[0].link, SPAN("boot"), p.now_ms), 0);
+        pair_send(&p.side[0]);
+        lose_frames(&p.side[1], is_detach);
+        while (pair_deliver(&p.side[1]))
+            ;
+        assert_true(l->refusal_count <= MUX_REFUSALS_MAX + 8);
+    }
+    assert_int_equal(p.side[1].failed, 1);
+    assert_int_equal(p.side[1].why, REASON_OVERLOAD);
+    assert_null(mux_stream_link(seen.s[1]));
+    pair_deinit(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_probe_fails_for_one_that_cannot_move),
         cmocka_unit_test(test_receiver_notices),
         cmocka_unit_test(test_freed_without_a_path),
+        cmocka_unit_test(test_moves_unread),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -252,6 +252,95 @@ static void test_overrun(void **state)
     pair_deinit(&p);
 }
 
+/* All streams of one mux go to another, which has as many of its own. */
+static void test_room_goes_along(void **state)
+{
+    const struct mux_config config = { .memory_limit = 40 * 2 * MUX_SET_ASIDE, .mac = mac, .is_accepting = true,
+                                       .first_window = MUX_WINDOW_LEAST, .streams_max = 40 };
+    struct mux_open open = { .kind = MUX_KIND_TCP, .host = SPAN("h"), .port = 1, .grace_ms = 60000 };
+    const struct mux_handlers none = { 0 };
+    struct mux_stream *s[40];
+    struct mux *m[2];
+
+    (void)state;
+    check_row("brings the room that a stream needs to the mux that it goes to");
+    for (int i = 0; i < 2; i++) {
+        struct mux_link *l;
+
+        m[i] = mux_new(&config, &none);
+        l = mux_link_new(m[i], NULL, 1);
+        l->is_hello_seen = l->is_hello_sent = true;
+        mux_link_accept(l, 1);
+        open.uid[0] = (unsigned char)i;
+        for (unsigned n = 0; n < 40; n++) {
+            open.uid[1] = (unsigned char)n;
+            assert_int_equal(mux_stream_open(l, &open, 1, NULL, 1, &s[n]), 0);
+        }
+    }
+    for (unsigned n = 0; n < 40; n++) {
+        assert_true(mux_stream_take_out(s[n]));
+        assert_int_equal(mux_stream_put_in(m[0], s[n], 1), 0);
+        for (int i = 0; i < 2; i++)
+            assert_true(m[i]->stats.streams * MUX_SET_ASIDE <= m[i]->config.memory_limit / 2);
+    }
+    assert_int_equal(m[0]->config.memory_limit + m[1]->config.memory_limit, 2 * config.memory_limit);
+    mux_free(m[0]);
+    mux_free(m[1]);
+}
+
+static void test_ping_between_relays(void **state)
+{
+    struct pair p;
+
+    (void)state;
+    check_row("asks another relay every second whether it is there, also at rest");
+    start(&p, 8 << 20);
+    mux_link_between_relays(p.side[0].link);
+    run(&p, 20000);
+    assert_in_range(mux_stats(p.side[0].mux)->frames_out[FRAME_PING], 15, 30);
+    assert_in_range(mux_stats(p.side[1].mux)->frames_out[FRAME_PING], 1, 10);
+    pair_deinit(&p);
+}
+
+/* The target side hears on which kind of path a stream came, said first or again. */
+static void test_hop_count(void **state)
+{
+    static const struct { const char *it; bool is_first, is_then; } rows[] = {
+        { "knows a path through a holder", true, true },
+        { "knows when a path does not go through one any more", true, false },
+        { "knows when a path goes through one now", false, true },
+    };
+    struct pair p;
+
+    (void)state;
+    for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+        bool is_opening = i % 2, is_then = rows[i / 2].is_then;
+        struct mux_stream *s;
+
+        check_row(rows[i / 2].it);
+        start(&p, 8 << 20);
+        p.side[0].link->is_between = rows[i / 2].is_first;
+        assert_int_equal(mux_stream_attach(seen.s[0], p.side[0].link, SPAN("boot"), p.now_ms), 0);
+        pair_settle(&p);
+        assert_int_equal(seen.s[1]->is_held, rows[i / 2].is_first);
+        s = seen.s[0];
+        if (is_opening) {
+            struct mux_open open = { .kind = MUX_KIND_TCP, .host = SPAN("h"), .port = 1, .uid = { 2 },
+                                     .grace_ms = 60000 };
+
+            mux_stream_abandon(s, REASON_CLIENT_GONE);
+            assert_int_equal(mux_stream_open(p.side[0].link, &open, 1, &seen.s[0], p.now_ms, &seen.s[0]), 0);
+            s = seen.s[0];
+        }
+        p.side[0].link->is_between = is_then;
+        assert_int_equal(mux_stream_attach(s, p.side[0].link, SPAN("boot"), p.now_ms), 0);
+        pair_settle(&p);
+        assert_int_equal(seen.s[1]->is_held, is_then);
+        assert_int_equal(s->is_held, is_then);
+        pair_deinit(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +348,9 @@ int main(void)
         cmocka_unit_test(test_resets_behind_bytes),
         cmocka_unit_test(test_nonsense_after_the_end),
         cmocka_unit_test(test_overrun),
+        cmocka_unit_test(test_room_goes_along),
+        cmocka_unit_test(test_ping_between_relays),
+        cmocka_unit_test(test_hop_count),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

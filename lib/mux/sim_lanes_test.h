@@ -244,6 +244,8 @@ static inline void lane_dial(int group)
             lane->link[end] = mux_link_new_as(mux_of(lane, end), end == lane->acceptor, lane,
                                               sim.now_ms);
             assert_true(lane->link[end] || sim.is_starved);
+            if (lane->link[end] && group % 2)
+                mux_link_between_relays(lane->link[end]);
             if (lane->link[end] && group && one_in(3))
                 mux_link_set_rate(lane->link[end], 100000 + below(1000000));
         }

@@ -12,6 +12,7 @@ static void lists_init(struct mux_stream *s)
 static void copy_open(struct mux_stream *s, const struct mux_open *open)
 {
     s->path = open->path;
+    s->is_held = open->hop_count > 0;
     s->grace_ds = open->grace_ms / 100 > UINT16_MAX ? UINT16_MAX : (uint16_t)(open->grace_ms / 100);
     memcpy(s->uid, open->uid, sizeof(s->uid));
     memcpy(s->secret, open->secret, sizeof(s->secret));
@@ -303,7 +304,7 @@ static int may_open(struct mux_link *l)
 
 static struct owed_frame *frame_copy(const struct buf *b)
 {
-    struct owed_frame *frame = malloc(sizeof(*frame) + b->len);
+    struct owed_frame *frame = malloc(sizeof(*frame) + b->len + OPEN_HOPS_LEN);
 
     if (!frame)
         return NULL;
@@ -355,6 +356,7 @@ int mux_stream_open(struct mux_link *l, const struct mux_open *open, uint64_t ow
         return REASON_CONFLICT;
 
     first.path = 1;
+    first.hop_count = l->is_between;
     s = stream_new(l, l->next_id, owner, true, &first);
     if (!s)
         return -ENOMEM;

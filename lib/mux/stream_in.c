@@ -2,15 +2,16 @@
 #include "lib/mux/tags.h"
 #include <errno.h>
 
-/* A fault in a stream's frames ends that stream; an end that repeats them, the link. */
+/* A fault in a stream's frames ends that stream; an end that repeats them, the link, if that is its own
+ * one: the peer of a link may be a holder that has passed on what it need not read. */
 void stream_fault(struct mux_stream *s, const char *text)
 {
     struct mux_link *l = s->link;
 
     s->mux->stats.protocol_errors++;
     stream_break(s, REASON_PROTOCOL_ERROR, text);
-    if (l && ++l->stream_faults > MUX_STREAM_FAULTS_MAX)
-        link_fail(l, REASON_PROTOCOL_ERROR, "too many streams with faults");
+    if (l && !s->is_held)
+        link_stream_fault(l);
 }
 
 /* --- OPEN and its answers ------------------------------------------------------------- */
@@ -241,8 +242,10 @@ static void acked(struct mux_stream *s, uint64_t received)
 static bool is_credit_idle(const struct mux_stream *s, const struct frame_credit *c,
                            uint8_t flags)
 {
-    return c->limit <= s->tx_limit && c->received <= s->tx_acked &&
-           !(flags & (FRAME_CREDIT_FIN | FRAME_CREDIT_RESET));
+    bool is_fin = flags & FRAME_CREDIT_FIN && !s->fin_acked;
+    bool is_reset = flags & FRAME_CREDIT_RESET && s->state == STREAM_RESETTING && s->is_entry;
+
+    return c->limit <= s->tx_limit && c->received <= s->tx_acked && !is_fin && !is_reset;
 }
 
 /* All is known that has to be: the entry says so, and both forget. */

@@ -118,6 +118,8 @@ static int say_open(const struct frame *f, struct buf *out)
     say_text(out, "profile", o.profile);
     say_text(out, "entry", o.entry);
     say_text(out, "boot", o.boot_id);
+    if (o.hop_count)
+        buf_printf(out, " hops=%u", o.hop_count);
     return e;
 }
 
@@ -206,6 +208,8 @@ static int say_attach(const struct frame *f, struct buf *out)
     say_text(out, "boot", a.boot_id);
     if (a.ticket.n)
         buf_printf(out, " ticket=%zu", a.ticket.n);
+    if (a.hop_count)
+        buf_printf(out, " hops=%u", a.hop_count);
     return e;
 }
 
