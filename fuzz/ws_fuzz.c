@@ -2,8 +2,8 @@
 // parser: lib/ws/parser.c lib/ws/utf8.c
 #include "lib/ws/ws.h"
 /*
- * Frames from a server: split anywhere they give the same events and payload, up to the same
- * error.  The first byte chooses whether text is taken, and how large a message may be.
+ * Frames: split anywhere they give the same events and payload, up to the same error.  The first
+ * byte chooses whether text is taken, whether they come from a client, how large a message may be.
  */
 #define CHECK(condition) do { if (!(condition)) __builtin_trap(); } while (0)
 
@@ -18,10 +18,10 @@ struct answer {
     uint32_t data_sum;
 };
 
-static uint32_t sum(uint32_t sum, struct span s)
+static uint32_t sum(uint32_t sum, struct span s, const unsigned char *mask)
 {
     for (size_t i = 0; i < s.n; i++)
-        sum = sum * 31 + (unsigned char)s.p[i];
+        sum = sum * 31 + ((unsigned char)s.p[i] ^ (mask ? mask[i % 4] : 0u));
     return sum;
 }
 
@@ -31,13 +31,13 @@ static void note(struct answer *a, const struct ws_event *e)
         a->firsts += e->is_first;
         a->lasts += e->is_last;
         a->data_bytes += e->data.n;
-        a->data_sum = sum(a->data_sum, e->data);
+        a->data_sum = sum(a->data_sum, e->data, e->is_masked ? e->mask : NULL);
         CHECK(a->firsts - a->lasts <= 1);
     } else if (e->kind != WS_EVENT_NONE) {
         CHECK(e->data.n <= WS_CONTROL_MAX);
         a->controls++;
         a->close_code = e->close_code;
-        a->control_sum = sum(a->control_sum + (uint32_t)e->kind, e->data);
+        a->control_sum = sum(a->control_sum + (uint32_t)e->kind, e->data, NULL);
     }
 }
 
@@ -87,6 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (n == 0)
         return 0;
     options.take_text = data[0] & 1;
+    options.is_server = data[0] & 2;
     options.message_max = (uint64_t)1 << (data[0] >> 2);
     in = span_of(data + 1, n - 1);
     whole = feed(in, n, &options);

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """autobahn.py [--build DIR] [--only client|relay]: both ends of a tunnel's WebSocket against Autobahn.
 
-lib/ws is the client of its fuzzing server; lib/tunnel/server, the relay's end, with TLS and without,
-is the server of its fuzzing client.  Cases 1 to 7, 9 and 10; no compression is offered, so 12 and 13
+lib/ws is the client of its fuzzing server; lib/ws/server and lib/ws/conn, the relay's end, with TLS
+and without, are the server of its fuzzing client.  Cases 1 to 7, 9 and 10; no compression is offered, so 12 and 13
 do not apply.  Needs wstest: named by ADIT_WSTEST, in PATH, or in .venv-wstest/, where "tools/setup
 long" puts it when there is a Python 2.7.
 """
@@ -25,21 +25,9 @@ from harness import wait_until                                  # noqa: E402
 CASES = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"]
 GOOD = ("OK", "NON-STRICT", "INFORMATIONAL")
 CLIENT_ROOMS = ["http1", "ws", "crypto", "base"]
-RELAY_ROOMS = ["tunnel_server", "tunnel", "net", "crypto", "json", "base"]
-RELAY_FLAGS = ["-Wl," + ",".join(f"--wrap=lws_{name}" for name in ("frame_is_binary", "write", "create_context"))]
-RELAY_LIBRARIES = ["-lwebsockets", "-luv", "-lcares", "-ljansson", "-lcmocka"]
-LIMIT = 600         # seconds for all cases; they take some ten, against the relay's end sixty
-
-# What libwebsockets does its own way, and nothing of ours can change; see docs/decisions/link-carriers.md.
-# Where it refuses a frame itself it sends the right Close at once, but then waits 5 s for an answer that
-# it no longer understands; the suite waits one second, and hangs up ("preferred", it says).
-SLOW_TO_HANG_UP = ["3.1", "3.2", "3.3", "3.4", "3.5", "3.6", "3.7", "7.3.2"]
-# Without TLS it parses many frames of one read at a time, keeps one PONG, and sends it behind what we send.
-ONE_PONG = ["2.10", "2.11", "5.6", "5.7", "5.8", "5.19", "5.20"]
-KNOWN = {("relay", case): ("OK", "FAILED BY CLIENT") for case in SLOW_TO_HANG_UP}
-KNOWN |= {("relay-plain", case): ("OK", "FAILED BY CLIENT") for case in SLOW_TO_HANG_UP}
-KNOWN |= {("relay-plain", case): ("FAILED", "OK") for case in ONE_PONG}
-PLAIN_CASES = ["1.*", "2.*", "3.*", "4.*", "5.*", "7.*"]
+RELAY_ROOMS = ["ws_server", "ws_conn", "ws", "http1", "net", "crypto", "base"]
+RELAY_LIBRARIES = ["-luv", "-lcares", "-lcmocka"]
+LIMIT = 600         # seconds for all cases; they take some ten
 
 
 def driver_build(build, here, name, rooms, more):
@@ -90,14 +78,14 @@ def client(wstest, build, here):
 
 def relay(wstest, build, here):
     """The same of the relay's end, with TLS and without."""
-    driver_build(build, here, "ws_relay", RELAY_ROOMS, RELAY_FLAGS + RELAY_LIBRARIES)
+    driver_build(build, here, "ws_relay", RELAY_ROOMS, RELAY_LIBRARIES)
     found = {}
-    for agent, scheme, options, cases in (("relay", "wss", [], CASES), ("relay-plain", "ws", ["--plain"], PLAIN_CASES)):
+    for agent, scheme, options in (("relay", "wss", []), ("relay-plain", "ws", ["--plain"])):
         server = subprocess.Popen([str(here / "ws_relay")] + options, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         try:
             url = f"{scheme}://127.0.0.1:{int(server.stdout.readline())}/tunnel"
             spec = here / "spec.json"
-            spec.write_text(json.dumps({"outdir": str(here / "report"), "cases": cases, "exclude-cases": [],
+            spec.write_text(json.dumps({"outdir": str(here / "report"), "cases": CASES, "exclude-cases": [],
                                         "servers": [{"agent": agent, "url": url, "protocols": ["adit.v1"]}],
                                         "exclude-agent-cases": {}}))
             with open(here / "log", "wb") as log:
@@ -131,12 +119,10 @@ def main():
         if options.only in (None, end.__name__):
             with tempfile.TemporaryDirectory() as directory:
                 found |= end(wstest, options.build, pathlib.Path(directory))
-    known = [key for key, result in found.items() if KNOWN.get(key) == result]
-    bad = {key: r for key, r in found.items() if key not in known and not set(r) <= set(GOOD)}
+    bad = {key: r for key, r in found.items() if not set(r) <= set(GOOD)}
     for (agent, case), r in sorted(found.items()):
-        if (agent, case) in bad or (agent, case) in known or "NON-STRICT" in r:
-            print(f"{'FAILED' if (agent, case) in bad else 'known' if (agent, case) in known else 'non-strict'}:"
-                  f" {agent} {case}: {r[0]}, close {r[1]}")
+        if (agent, case) in bad or "NON-STRICT" in r:
+            print(f"{'FAILED' if (agent, case) in bad else 'non-strict'}: {agent} {case}: {r[0]}, close {r[1]}")
     agents = {agent for agent, _ in found}
     print(", ".join(f"{agent}: {sum(a == agent for a, _ in found)} cases" for agent in sorted(agents)))
     print(f"autobahn: {len(found) - len(bad)} passed, {len(bad)} failed, 0 skipped")

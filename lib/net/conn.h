@@ -75,6 +75,8 @@ struct endpoint conn_local(const struct conn *c);
 const struct identity *conn_tls_peer(const struct conn *c);
 /* After on_failed under TLS: whom or what was wrong; REASON_NONE: the network. */
 enum reason conn_refusal(const struct conn *c);
+/* TLS: what the kernel did not take is kept, and nothing more is taken before it is gone. */
+bool conn_is_holding(const struct conn *c);
 /* Bytes given and not yet acknowledged by the peer's kernel. */
 size_t conn_unsent(const struct conn *c);
 struct socket_path;                             /* lib/net/socket.h */

@@ -122,6 +122,11 @@ void conn_finish_write(struct conn *c)
     shutdown(c->fd, SHUT_WR);
 }
 
+bool conn_is_holding(const struct conn *c)
+{
+    return c->kept_len != 0;
+}
+
 size_t conn_unsent(const struct conn *c)
 {
     return c->kept_len + socket_unsent(c->fd);

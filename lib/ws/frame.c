@@ -3,33 +3,29 @@
 
 #define FIN 0x80
 #define MASKED 0x80
+#define MASK_BYTES 4
 #define LENGTH_16 126
 #define LENGTH_64 127
 
-size_t ws_header_bytes(uint64_t payload_bytes)
-{
-    if (payload_bytes < LENGTH_16)
-        return 6;
-    return payload_bytes <= UINT16_MAX ? 8 : WS_HEADER_MAX;
-}
-
 size_t ws_header_write(unsigned char dst[WS_HEADER_MAX], enum ws_opcode opcode, bool fin,
-                       uint64_t payload_bytes, const unsigned char mask[4])
+                       uint64_t payload_bytes, const unsigned char *mask)
 {
+    uint8_t masked = mask ? MASKED : 0;
     struct buf b;
 
     buf_init_fixed(&b, dst, WS_HEADER_MAX);
     buf_put_u8(&b, (uint8_t)((fin ? FIN : 0) | opcode));
     if (payload_bytes < LENGTH_16) {
-        buf_put_u8(&b, (uint8_t)(MASKED | payload_bytes));
+        buf_put_u8(&b, (uint8_t)(masked | payload_bytes));
     } else if (payload_bytes <= UINT16_MAX) {
-        buf_put_u8(&b, MASKED | LENGTH_16);
+        buf_put_u8(&b, masked | LENGTH_16);
         buf_put_u16(&b, (uint16_t)payload_bytes);
     } else {
-        buf_put_u8(&b, MASKED | LENGTH_64);
+        buf_put_u8(&b, masked | LENGTH_64);
         buf_put_u64(&b, payload_bytes);
     }
-    buf_put(&b, mask, 4);
+    if (mask)
+        buf_put(&b, mask, MASK_BYTES);
     return b.len;
 }
 
@@ -65,14 +61,17 @@ void ws_mask_copy(void *dst, const void *src, size_t n, const unsigned char mask
 }
 
 size_t ws_control_write(unsigned char dst[WS_CONTROL_FRAME_MAX], enum ws_opcode opcode,
-                        struct span payload, const unsigned char mask[4])
+                        struct span payload, const unsigned char *mask)
 {
     size_t n = payload.n < WS_CONTROL_MAX ? payload.n : WS_CONTROL_MAX;
     unsigned char header[WS_HEADER_MAX];
     size_t header_bytes = ws_header_write(header, opcode, true, n, mask);
 
     memcpy(dst, header, header_bytes);
-    ws_mask_copy(dst + header_bytes, payload.p, n, mask, 0);
+    if (mask)
+        ws_mask_copy(dst + header_bytes, payload.p, n, mask, 0);
+    else if (n)
+        memcpy(dst + header_bytes, payload.p, n);
     return header_bytes + n;
 }
 
@@ -87,7 +86,7 @@ static struct span cut_text(struct span text, size_t max)
 }
 
 size_t ws_close_write(unsigned char dst[WS_CONTROL_FRAME_MAX], uint16_t code, struct span reason,
-                      const unsigned char mask[4])
+                      const unsigned char *mask)
 {
     unsigned char payload[WS_CONTROL_MAX];
     struct buf b;

@@ -26,10 +26,14 @@ static void test_headers(void **state)
         unsigned char header[WS_HEADER_MAX];
 
         check_row(rows[i].it);
-        assert_int_equal(ws_header_bytes(rows[i].payload), rows[i].n);
         assert_int_equal(ws_header_write(header, WS_BINARY, rows[i].fin, rows[i].payload, mask),
                          rows[i].n);
         assert_memory_equal(header, rows[i].want, rows[i].n);
+        check_row("writes a server's: no mask, and it says so");
+        assert_int_equal(ws_header_write(header, WS_BINARY, rows[i].fin, rows[i].payload, NULL),
+                         rows[i].n - 4);
+        assert_int_equal(header[1], (unsigned char)rows[i].want[1] & 0x7f);
+        assert_memory_equal(header + 2, rows[i].want + 2, rows[i].n - 6);
     }
 }
 
@@ -96,6 +100,9 @@ static void test_close(void **state)
         assert_int_equal(ws_close_write(dst, rows[i].code, span_str(rows[i].reason), no_mask),
                          rows[i].n);
         assert_memory_equal(dst, rows[i].want, rows[i].n);
+        assert_int_equal(ws_close_write(dst, rows[i].code, span_str(rows[i].reason), NULL), rows[i].n - 4);
+        assert_int_equal(dst[1], rows[i].n - 6);
+        assert_memory_equal(dst + 2, rows[i].want + 6, rows[i].n - 6);
     }
 }
 

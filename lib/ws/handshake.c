@@ -85,3 +85,45 @@ int ws_answer_check(const struct ws_answer *a, struct span want_accept, struct s
         return WS_E_PROTOCOL;
     return 0;
 }
+
+/* 16 bytes in base 64: 22 characters that count, of which the last has four bits to spare. */
+static bool key_is_good(struct span key)
+{
+    if (key.n != WS_KEY_BYTES || key.p[22] != '=' || key.p[23] != '=' || !memchr("AQgw", key.p[21], 4))
+        return false;
+    for (size_t i = 0; i < 22; i++) {
+        char c = key.p[i];
+        bool is_letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+
+        if (!is_letter && !(c >= '0' && c <= '9') && c != '+' && c != '/')
+            return false;
+    }
+    return true;
+}
+
+int ws_offer_check(const struct ws_offer *o)
+{
+    if (!o->is_plain_get)
+        return WS_E_METHOD;
+    if (!o->has_upgrade || !o->has_connection)
+        return WS_E_NO_UPGRADE;
+    if (o->version_count != 1 || !span_eq(o->version, SPAN("13")))
+        return WS_E_VERSION;
+    if (o->key_count != 1 || !key_is_good(o->key))
+        return WS_E_KEY;
+    return o->has_protocol ? 0 : WS_E_NO_PROTOCOL;
+}
+
+unsigned ws_offer_status(int error)
+{
+    return error == WS_E_NO_UPGRADE || error == WS_E_VERSION ? 426 : 400;
+}
+
+void ws_answer_write(struct buf *out, struct span accept, struct span protocol)
+{
+    buf_put_str(out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
+    field_write(out, SPAN("Sec-WebSocket-Accept"), accept);
+    if (protocol.n)
+        field_write(out, SPAN("Sec-WebSocket-Protocol"), protocol);
+    buf_put_str(out, "\r\n");
+}

@@ -132,6 +132,63 @@ static void test_answer(void **state)
     assert_int_equal(ws_answer_check(&good, SPAN_NONE, SPAN("adit.v1")), WS_E_ACCEPT);
 }
 
+static void test_offer(void **state)
+{
+    static const struct ws_offer good = {
+        .is_plain_get = true, .has_upgrade = true, .has_connection = true,
+        .version_count = 1, .version = { "13", 2 }, .key_count = 1, .key = KEY, .has_protocol = true,
+    };
+    static const struct { const char *it; struct ws_offer not; const char *version, *key; int error; unsigned status;
+    } rows[] = {
+        { "takes the good one", { 0 }, NULL, NULL, 0, 0 },
+        { "refuses another method, or content", { .is_plain_get = true }, NULL, NULL, WS_E_METHOD, 400 },
+        { "refuses no Upgrade", { .has_upgrade = true }, NULL, NULL, WS_E_NO_UPGRADE, 426 },
+        { "refuses no Connection", { .has_connection = true }, NULL, NULL, WS_E_NO_UPGRADE, 426 },
+        { "refuses no version", { .version_count = 1 }, NULL, NULL, WS_E_VERSION, 426 },
+        { "refuses two versions", { .version_count = 3 }, NULL, NULL, WS_E_VERSION, 426 },
+        { "refuses version 12", { 0 }, "12", NULL, WS_E_VERSION, 426 },
+        { "refuses no key", { .key_count = 1 }, NULL, NULL, WS_E_KEY, 400 },
+        { "refuses two keys", { .key_count = 3 }, NULL, NULL, WS_E_KEY, 400 },
+        { "refuses a short key", { 0 }, NULL, "dGhlIHNhbXBsZSBub25jZQ=", WS_E_KEY, 400 },
+        { "refuses a key of 18 bytes", { 0 }, NULL, "dGhlIHNhbXBsZSBub25jZQab", WS_E_KEY, 400 },
+        { "refuses a key with bits to spare", { 0 }, NULL, "dGhlIHNhbXBsZSBub25jZR==", WS_E_KEY, 400 },
+        { "refuses a key that is not base 64", { 0 }, NULL, "dGhl-HNhbXBsZSBub25jZQ==", WS_E_KEY, 400 },
+        { "refuses another subprotocol", { .has_protocol = true }, NULL, NULL, WS_E_NO_PROTOCOL, 400 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct ws_offer o = good;
+
+        check_row(rows[i].it);
+        o.is_plain_get ^= rows[i].not.is_plain_get;
+        o.has_upgrade ^= rows[i].not.has_upgrade;
+        o.has_connection ^= rows[i].not.has_connection;
+        o.has_protocol ^= rows[i].not.has_protocol;
+        o.version_count ^= rows[i].not.version_count;
+        o.key_count ^= rows[i].not.key_count;
+        o.version = rows[i].version ? span_str(rows[i].version) : good.version;
+        o.key = rows[i].key ? span_str(rows[i].key) : good.key;
+        assert_int_equal(ws_offer_check(&o), rows[i].error);
+        if (rows[i].error)
+            assert_int_equal(ws_offer_status(rows[i].error), rows[i].status);
+    }
+}
+
+static void test_answer_is_written(void **state)
+{
+    static const struct span accept = ACCEPT;
+    unsigned char mem[512];
+    struct buf out;
+
+    (void)state;
+    buf_init_fixed(&out, mem, sizeof(mem));
+    ws_answer_write(&out, accept, SPAN("adit.v1"));
+    assert_string_equal(buf_text(&out),
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: adit.v1\r\n\r\n");
+}
+
 static void test_errors_have_rows(void **state)
 {
     (void)state;
@@ -149,6 +206,8 @@ int main(void)
         cmocka_unit_test(test_request_refused),
         cmocka_unit_test(test_accept_input),
         cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_offer),
+        cmocka_unit_test(test_answer_is_written),
         cmocka_unit_test(test_errors_have_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,9 @@
 #define MASKED 0x80
 #define LENGTH 0x7f
 #define IS_CONTROL 0x08
+#define PREFIX_BYTES 2
+#define MASK_BYTES 4
+#define TEXT_PART 512
 
 enum {
     AT_HEADER,
@@ -17,14 +20,14 @@ enum {
 
 void ws_parser_init(struct ws_parser *p, const struct ws_options *options)
 {
-    *p = (struct ws_parser){ .options = *options, .header_want = 2 };
+    *p = (struct ws_parser){ .options = *options, .header_want = PREFIX_BYTES };
 }
 
 static void next_frame(struct ws_parser *p)
 {
     p->state = AT_HEADER;
     p->header_have = 0;
-    p->header_want = 2;
+    p->header_want = PREFIX_BYTES;
 }
 
 /* The first two bytes: all that can be refused is refused now. */
@@ -36,8 +39,8 @@ static int prefix_read(struct ws_parser *p)
 
     if (first & RSV)
         return WS_E_RSV;
-    if (second & MASKED)
-        return WS_E_MASKED;
+    if (!(second & MASKED) == p->options.is_server)
+        return p->options.is_server ? WS_E_UNMASKED : WS_E_MASKED;
     if (opcode & IS_CONTROL) {
         if (opcode > WS_PONG)
             return WS_E_OPCODE;
@@ -55,21 +58,29 @@ static int prefix_read(struct ws_parser *p)
     p->opcode = (enum ws_opcode)opcode;
     p->fin = is_fin;
     p->left = length;
-    p->header_want = length == 126 ? 4 : length == 127 ? 10 : 2;
+    p->header_want = PREFIX_BYTES + (length == 126 ? 2 : length == 127 ? 8 : 0);
+    if (p->options.is_server)
+        p->header_want += MASK_BYTES;
     return 0;
 }
 
-static int length_read(struct ws_parser *p)
+/* The length where it has bytes of its own, and the mask. */
+static int rest_read(struct ws_parser *p)
 {
     struct reader r;
+    bool is_right = true;
 
-    reader_init(&r, span_of(p->header + 2, p->header_want - 2));
-    if (p->header_want == 4) {
+    reader_init(&r, span_of(p->header + PREFIX_BYTES, p->header_want - PREFIX_BYTES));
+    if (p->left == 126) {
         p->left = read_u16(&r);
-        return p->left > WS_CONTROL_MAX ? 0 : WS_E_LENGTH;
+        is_right = p->left > WS_CONTROL_MAX;
+    } else if (p->left == 127) {
+        p->left = read_u64(&r);
+        is_right = p->left > UINT16_MAX && p->left <= INT64_MAX;
     }
-    p->left = read_u64(&r);
-    return p->left > UINT16_MAX && p->left <= INT64_MAX ? 0 : WS_E_LENGTH;
+    if (p->options.is_server)
+        memcpy(p->mask, r.p, MASK_BYTES);
+    return is_right ? 0 : WS_E_LENGTH;
 }
 
 static int data_begin(struct ws_parser *p)
@@ -102,26 +113,54 @@ static int frame_begin(struct ws_parser *p)
 /* Takes header bytes; the frame has begun when the state is no longer AT_HEADER. */
 static int header_take(struct ws_parser *p, struct span *in)
 {
-    while (in->n && p->header_have < p->header_want) {
-        int r = 0;
+    int r = 0;
 
+    while (!r && in->n && p->header_have < p->header_want) {
         p->header[p->header_have++] = (unsigned char)in->p[0];
         *in = span_skip(*in, 1);
-        if (p->header_have == 2)
+        if (p->header_have == PREFIX_BYTES)
             r = prefix_read(p);
-        else if (p->header_have == p->header_want)
-            r = length_read(p);
-        if (r)
-            return r;
     }
-    return p->header_have == p->header_want ? frame_begin(p) : 0;
+    if (!r && p->header_have == p->header_want)
+        r = rest_read(p);
+    if (!r && p->header_have == p->header_want)
+        r = frame_begin(p);
+    return r;
+}
+
+/* Text under a mask is laid open for the check, a part at a time. */
+static bool feed_text(struct ws_parser *p, struct span data)
+{
+    unsigned char open[TEXT_PART];
+    bool is_good = true;
+
+    if (!p->options.is_server)
+        return ws_utf8_feed(&p->utf8, data);
+    for (uint64_t at = 0; data.n && is_good; at += sizeof(open)) {
+        struct span part = span_first(data, sizeof(open));
+
+        ws_mask_copy(open, part.p, part.n, p->mask, at);
+        is_good = ws_utf8_feed(&p->utf8, span_of(open, part.n));
+        data = span_skip(data, part.n);
+    }
+    return is_good;
 }
 
 static int text_check(struct ws_parser *p, struct span data, bool is_last)
 {
     if (p->message != WS_TEXT)
         return 0;
-    return ws_utf8_feed(&p->utf8, data) && !(is_last && p->utf8) ? 0 : WS_E_UTF8;
+    return feed_text(p, data) && !(is_last && p->utf8) ? 0 : WS_E_UTF8;
+}
+
+/* The mask as it goes on behind n bytes. */
+static void turn_mask(struct ws_parser *p, size_t n)
+{
+    unsigned char before[MASK_BYTES];
+
+    memcpy(before, p->mask, sizeof(before));
+    for (size_t i = 0; i < sizeof(before); i++)
+        p->mask[i] = before[(i + n) % sizeof(before)];
 }
 
 static int data_take(struct ws_parser *p, struct span *in, struct ws_event *event)
@@ -141,8 +180,10 @@ static int data_take(struct ws_parser *p, struct span *in, struct ws_event *even
 
     *event = (struct ws_event){
         .kind = WS_EVENT_DATA, .opcode = p->message, .data = data,
-        .is_first = p->is_first, .is_last = is_last,
+        .is_first = p->is_first, .is_last = is_last, .is_masked = p->options.is_server,
     };
+    memcpy(event->mask, p->mask, sizeof(event->mask));
+    turn_mask(p, data.n);
     p->is_first = false;
     if (is_last)
         p->message = WS_CONTINUATION;
@@ -187,7 +228,9 @@ static int control_take(struct ws_parser *p, struct span *in, struct ws_event *e
     size_t n = p->left < in->n ? (size_t)p->left : in->n;
     struct span payload;
 
-    if (n)
+    if (n && p->options.is_server)
+        ws_mask_copy(p->control + p->control_have, in->p, n, p->mask, p->control_have);
+    else if (n)
         memcpy(p->control + p->control_have, in->p, n);
     p->control_have += (unsigned)n;
     p->left -= n;

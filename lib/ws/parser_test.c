@@ -11,13 +11,19 @@
  */
 static void event_note(struct buf *log, const struct ws_event *e)
 {
+    unsigned char *at;
+
     switch (e->kind) {
     case WS_EVENT_NONE:
         return;
     case WS_EVENT_DATA:
         if (e->is_first)
             buf_put_str(log, e->opcode == WS_TEXT ? "T(" : "B(");
-        buf_put_span(log, e->data);
+        at = buf_extend(log, e->data.n);
+        assert_non_null(at);
+        memcpy(at, e->data.p ? e->data.p : "", e->data.n);
+        if (e->is_masked)
+            ws_mask_copy(at, e->data.p, e->data.n, e->mask, 0);
         if (e->is_last)
             buf_put_str(log, ")");
         return;
@@ -147,6 +153,72 @@ static void test_frames(void **state)
     }
 }
 
+/* The frames of a client: each header is made one with a mask, and its payload masked.  Payloads
+ * that are not all there are masked as far as they go. */
+static size_t mask_frames(const char *text, size_t n, unsigned char *dst)
+{
+    size_t at = 0, out = 0;
+
+    while (at + 2 <= n) {
+        size_t ext = (text[at + 1] & 0x7f) == 126 ? 2 : (text[at + 1] & 0x7f) == 127 ? 8 : 0, len = 0;
+
+        if (at + 2 + ext > n)
+            break;
+        for (size_t i = 0; i < ext; i++)
+            len = len << 8 | (unsigned char)text[at + 2 + i];
+        len = ext ? len : text[at + 1] & 0x7f;
+        memcpy(dst + out, text + at, 2 + ext);
+        dst[out + 1] |= 0x80;
+        memcpy(dst + out + 2 + ext, "\x37\xfa\x21\x3d", 4);
+        at += 2 + ext;
+        out += 2 + ext + 4;
+        len = len < n - at ? len : n - at;
+        for (size_t i = 0; i < len; i++)
+            dst[out + i] = (unsigned char)text[at + i] ^ (unsigned char)"\x37\xfa\x21\x3d"[i % 4];
+        at += len;
+        out += len;
+    }
+    memcpy(dst + out, text + at, n - at);
+    return out + n - at;
+}
+
+static void test_masked_frames(void **state)
+{
+    static const struct ws_options options = { .message_max = 256, .take_text = true, .is_server = true };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        unsigned char bytes[512];
+        size_t n = mask_frames(rows[i].text, rows[i].n, bytes);
+
+        if (rows[i].want == WS_E_MASKED)
+            continue;
+        for (size_t step = 1; step <= n + 1; step++) {
+            unsigned char mem[512];
+            struct ws_parser p;
+            struct buf log;
+
+            check_row(rows[i].it);
+            buf_init_fixed(&log, mem, sizeof(mem));
+            ws_parser_init(&p, &options);
+            assert_int_equal(feed(&p, span_of(bytes, n), step, &log), rows[i].want);
+            assert_string_equal(buf_text(&log), rows[i].log);
+        }
+    }
+}
+
+static void test_unmasked_frames_refused(void **state)
+{
+    static const struct ws_options options = { .message_max = 256, .is_server = true };
+    struct ws_parser p;
+    struct ws_event event;
+    size_t bytes;
+
+    (void)state;
+    ws_parser_init(&p, &options);
+    assert_int_equal(ws_parser_take(&p, SPAN("\x82\x01" "a"), &bytes, &event), WS_E_UNMASKED);
+}
+
 static void test_payload_is_not_copied(void **state)
 {
     static const struct ws_options options = { .message_max = 256 };
@@ -234,6 +306,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_masked_frames),
+        cmocka_unit_test(test_unmasked_frames_refused),
         cmocka_unit_test(test_payload_is_not_copied),
         cmocka_unit_test(test_text_refused),
         cmocka_unit_test(test_empty_frames_are_bounded),

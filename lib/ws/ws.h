@@ -1,18 +1,19 @@
 #pragma once
 #include "lib/base/buf.h"
 /*
- * ws.h - the client half of WebSocket: opening handshake, frames out, frames in.
+ * ws.h - WebSocket, either end: opening handshake, frames out, frames in.
  *
  * Shape      pure: bytes in, bytes out.  Randomness (key, masks) and SHA-1 come from the
- *            caller; the head of the answer is parsed by the caller too (lib/http1) and
- *            judged here.  Bytes split anywhere give the same answer as all at once.
+ *            caller; heads are parsed by the caller too (lib/http1) and judged here.  Bytes
+ *            split anywhere give the same answer as all at once.
  * Units      bytes.
  * Ownership  nothing is allocated.  Payload is delivered as spans of the caller's input;
  *            only a control frame's (at most 125 bytes) is gathered in the parser.
  * Threads    no shared state.
  * Errors     > 0, one of enum ws_error; ws_error_close_code() says what to send.  After one
  *            the parser takes nothing more.
- * Source     RFC 6455.  No extension is offered, so none is taken: RSV bits are refused.
+ * Source     RFC 6455.  No extension is offered or agreed on, so none is taken: RSV bits are
+ *            refused.  A client masks what it sends, a server does not.
  */
 #define WS_KEY_BYTES 24                 /* base 64 of 16 random bytes */
 #define WS_HEADER_MAX 14                /* longest header of a frame, mask included */
@@ -46,6 +47,7 @@ enum {
     X(RSV, 1002, "a reserved bit is set and no extension was agreed") \
     X(OPCODE, 1002, "a reserved opcode") \
     X(MASKED, 1002, "a frame from the server is masked") \
+    X(UNMASKED, 1002, "a frame from the client is not masked") \
     X(LENGTH, 1002, "a length is not written in its shortest form, or beyond 2^63") \
     X(CONTROL, 1002, "a control frame is fragmented or longer than 125 bytes") \
     X(CONTINUATION, 1002, "a continuation without a message, or a message inside another") \
@@ -58,7 +60,12 @@ enum {
     X(UPGRADE, 1002, "the answer lacks Upgrade: websocket or Connection: Upgrade") \
     X(ACCEPT, 1002, "Sec-WebSocket-Accept is missing, repeated or wrong") \
     X(PROTOCOL, 1002, "the subprotocol is not the one that was asked for") \
-    X(EXTENSION, 1002, "the server uses an extension that was not offered")
+    X(EXTENSION, 1002, "the server uses an extension that was not offered") \
+    X(METHOD, 1002, "the upgrade is not asked for by GET without content") \
+    X(NO_UPGRADE, 1002, "the request lacks Upgrade: websocket or Connection: Upgrade") \
+    X(VERSION, 1002, "Sec-WebSocket-Version is missing, repeated or not 13") \
+    X(KEY, 1002, "Sec-WebSocket-Key is missing, repeated or not 16 bytes in base 64") \
+    X(NO_PROTOCOL, 1002, "the subprotocol that is spoken here was not asked for")
 
 enum ws_error {
     WS_E_OK,
@@ -110,13 +117,29 @@ struct ws_answer {
 MUST_CHECK int ws_answer_check(const struct ws_answer *a, struct span want_accept,
                                struct span want_protocol);
 
-/* ---- frames out ---- */
+/* A request's head, as its parser saw it. */
+struct ws_offer {
+    bool is_plain_get;                  /* GET, HTTP/1.1, no content */
+    bool has_upgrade, has_connection;   /* as in an answer */
+    size_t version_count;               /* fields Sec-WebSocket-Version */
+    struct span version;
+    size_t key_count;                   /* fields Sec-WebSocket-Key */
+    struct span key;
+    bool has_protocol;                  /* the list Sec-WebSocket-Protocol has ours */
+};
 
-/* Writes the header of a masked frame; returns its length, 6..WS_HEADER_MAX. */
+MUST_CHECK int ws_offer_check(const struct ws_offer *o);
+/* What HTTP answers to an offer that was refused with `error`: 400, or 426 where nobody asked
+ * for this protocol, or for another version of it. */
+unsigned ws_offer_status(int error);
+/* The head of the answer that agrees, `accept` being 28 characters. */
+void ws_answer_write(struct buf *out, struct span accept, struct span protocol);
+
+/* ---- frames out: `mask` NULL for a server ---- */
+
+/* Writes the header of a frame; returns its length, 2..WS_HEADER_MAX. */
 size_t ws_header_write(unsigned char dst[WS_HEADER_MAX], enum ws_opcode opcode, bool fin,
-                       uint64_t payload_bytes, const unsigned char mask[4]);
-/* The header's length beforehand, to leave head room. */
-size_t ws_header_bytes(uint64_t payload_bytes);
+                       uint64_t payload_bytes, const unsigned char *mask);
 /* dst = src XOR mask, one pass.  dst may be src; otherwise they do not overlap.  `offset`: of
  * src's first byte in its frame's payload, so that a frame may be masked in parts. */
 void ws_mask_copy(void *dst, const void *src, size_t n, const unsigned char mask[4],
@@ -124,17 +147,18 @@ void ws_mask_copy(void *dst, const void *src, size_t n, const unsigned char mask
 /* A whole control frame; the payload is cut at WS_CONTROL_MAX. */
 #define WS_CONTROL_FRAME_MAX (6 + WS_CONTROL_MAX)
 size_t ws_control_write(unsigned char dst[WS_CONTROL_FRAME_MAX], enum ws_opcode opcode,
-                        struct span payload, const unsigned char mask[4]);
+                        struct span payload, const unsigned char *mask);
 /* A Close; WS_CLOSE_NONE writes none of code and reason.  The reason is cut between
  * characters. */
 size_t ws_close_write(unsigned char dst[WS_CONTROL_FRAME_MAX], uint16_t code, struct span reason,
-                      const unsigned char mask[4]);
+                      const unsigned char *mask);
 
 /* ---- frames in ---- */
 
 struct ws_options {
     uint64_t message_max;               /* bytes of a message, all fragments together */
     bool take_text;                     /* text messages, checked to be UTF-8 */
+    bool is_server;                     /* frames in come from a client: masked */
 };
 
 enum ws_event_kind {
@@ -151,6 +175,9 @@ struct ws_event {
     bool is_first, is_last;             /* DATA: part of its message; an empty message is both */
     struct span data;                   /* DATA: of the input.  PING, PONG: payload.  CLOSE: reason.
                                          * The latter are the parser's, until the next call. */
+    bool is_masked;                     /* DATA: `data` is what was sent under `mask` from its first
+                                         * byte on: ws_mask_copy(dst, data, n, mask, 0) */
+    unsigned char mask[4];
     uint16_t close_code;                /* CLOSE: WS_CLOSE_NONE when it carried none */
 };
 
@@ -158,12 +185,13 @@ struct ws_parser {                      /* the parser's own; frames and empties 
     struct ws_options options;
     int error;                          /* sticks */
     unsigned state;
-    unsigned char header[10];
+    unsigned char header[WS_HEADER_MAX];
     unsigned header_have, header_want;
     enum ws_opcode opcode;              /* of the frame */
     enum ws_opcode message;             /* of the message under way; WS_CONTINUATION: none */
     bool fin, is_first;
     uint64_t left;                      /* payload bytes of the frame still to come */
+    unsigned char mask[4];              /* from the next of them on */
     uint64_t message_bytes;
     unsigned utf8;                      /* state of the text decoder */
     unsigned empties;                   /* data frames without payload, in a row */

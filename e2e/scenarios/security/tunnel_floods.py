@@ -26,7 +26,7 @@ FLOODS = {
     "OPEN, each answered": (None, 20000, False),
     "message of no frame": (b"", 20000, True),
 }
-# The same in frames of the WebSocket: bytes, opcode, first bits.  libwebsockets answers PINGs by itself.
+# The same in frames of the WebSocket: bytes, opcode, first bits.  PINGs are answered below the tunnel.
 WEBSOCKET_FLOODS = {
     "WebSocket PING": (b"x", PING, 0x80, False), "WebSocket PONG": (b"x", 10, 0x80, False),
     "parts without a byte": (b"", CONTINUATION, 0, True),

@@ -81,13 +81,19 @@ static void test_heads(void **state)
         { "refuses another path",
           "GET /other HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Protocol: adit.v1\r\n\r\n", "404" },
         { "refuses no subprotocol", "GET /tunnel HTTP/1.1\r\n" UPGRADE "\r\n", "400" },
+        { "takes one of several subprotocols",
+          "GET /tunnel HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Protocol: adit.v2, adit.v1\r\n\r\n", "101" },
         { "refuses another subprotocol",
-          "GET /tunnel HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Protocol: adit.v2\r\n\r\n", "" },
+          "GET /tunnel HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Protocol: adit.v2\r\n\r\n", "400" },
         { "refuses a request without an upgrade", "GET /tunnel HTTP/1.1\r\nHost: a\r\n\r\n",
-          "404" },
+          "426" },
+        { "refuses two keys", "GET /tunnel HTTP/1.1\r\n" UPGRADE
+          "Sec-WebSocket-Protocol: adit.v1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", "400" },
+        { "refuses two hosts", "GET /tunnel HTTP/1.1\r\nHost: b\r\n" UPGRADE
+          "Sec-WebSocket-Protocol: adit.v1\r\n\r\n", "400" },
         { "refuses a body", "POST /tunnel HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
-          "" },
-        { "refuses what is not HTTP", "\x16\x03\x01\x02\x03\x01\xfc\x03\x03 \r\n\r\n", "" },
+          "400" },
+        { "refuses what is not HTTP", "\x16\x03\x01\x02\x03\x01\xfc\x03\x03 \r\n\r\n", "400" },
     };
 
     (void)state;
@@ -220,8 +226,8 @@ static void test_messages(void **state)
         enum reason why;
     } rows[] = {
         { "refuses text", 0x81, "hello", 5, REASON_PROTOCOL_ERROR },
-        { "refuses a reserved bit", 0xc2, "hello", 5, REASON_SESSION_LOST },
-        { "refuses a reserved opcode", 0x83, "hello", 5, REASON_SESSION_LOST },
+        { "refuses a reserved bit", 0xc2, "hello", 5, REASON_PROTOCOL_ERROR },
+        { "refuses a reserved opcode", 0x83, "hello", 5, REASON_PROTOCOL_ERROR },
         { "refuses a frame of the mux that is none", 0x82, "\xff\0\0\0\0\0\0\0", 8,
           REASON_PROTOCOL_ERROR },
         { "refuses half a frame of the mux", 0x82, "\x01\0\0", 3, REASON_PROTOCOL_ERROR },

@@ -3,7 +3,7 @@
 #include "lib/net/tls.h"
 #include "lib/tunnel/tunnel.h"
 /*
- * tunnel_server.h - takes tunnels in: one libwebsockets context on a worker's loop.
+ * tunnel_server.h - takes tunnels in, on a worker's loop.
  *
  * Descriptors come from the worker's own listener (lib/net/listener.h).  Path /tunnel and
  * subprotocol adit.v1 only; text messages, compression and early data are refused.
