@@ -45,7 +45,7 @@ DEFINE_FREEP(tls_ctx, tls_ctx_unref)
 /* Handshakes from now on show this certificate (renewal). */
 MUST_CHECK int tls_ctx_set_certificate(struct tls_ctx *ctx, struct chain *chain, struct key *key);
 
-/* For libraries that make the SSL_CTX themselves (libwebsockets, libcurl): sets all of the
+/* For libraries that make the SSL_CTX themselves (libcurl): sets all of the
  * above in it, and keeps a reference until the SSL_CTX is freed. */
 MUST_CHECK int tls_ctx_apply(struct tls_ctx *ctx, struct ssl_ctx_st *ssl_ctx);
 /* The same; a refusal of the peer is noted in *note, which has to live until the handshake is

@@ -22,7 +22,6 @@ link_<openssl/> := -lssl -lcrypto
 link_<argon2.h> := -largon2
 link_<ares.h> := -lcares
 link_<curl/> := -lcurl
-link_<libwebsockets.h> := -lwebsockets
 link_<sqlite3.h> := -lsqlite3
 link_<postgresql/> := -lpq
 link_<microhttpd.h> := -lmicrohttpd
