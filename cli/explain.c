@@ -90,11 +90,23 @@ static void show_candidates(const struct json_value *list)
 {
     for (size_t i = 0; list && i < json_count(list); i++) {
         struct span name = candidate_name(json_at(list, i)), reason;
+        int64_t wait_s;
 
         if (!json_get_str(json_at(list, i), "reason", &reason))
             reason = SPAN("?");
-        printf("  %-12s " SPAN_FMT ": " SPAN_FMT "\n", "candidate", SPAN_ARG(name), SPAN_ARG(reason));
+        printf("  %-12s " SPAN_FMT ": " SPAN_FMT, "candidate", SPAN_ARG(name), SPAN_ARG(reason));
+        if (json_get_int(json_at(list, i), "retry_after_s", &wait_s))
+            printf(" (again in %lld s)", (long long)wait_s);
+        putchar('\n');
     }
+}
+
+static void show_wait(const struct json_value *body)
+{
+    int64_t wait_s;
+
+    if (json_get_int(body, "retry_after_s", &wait_s))
+        printf("  %-12s in %lld s\n", "again", (long long)wait_s);
 }
 
 static void show_text(const struct json_value *body, bool allowed, const char *user, const char *target)
@@ -118,6 +130,8 @@ static void show_text(const struct json_value *body, bool allowed, const char *u
     show_named(body, "agent_group", "agent group");
     show_named(body, "agent", "agent");
     show_named(body, "lock", "lock");
+    show_named(body, "quota", "quota");
+    show_wait(body);
     show_candidates(json_get(body, "candidates"));
 }
 

@@ -73,6 +73,14 @@ static const struct resource resources[] = {
         .columns = "name user group agent destination_profile network ends_at reason",
         .examples = "adit lock create --user mallory --reason 'lost laptop' --wait\n"
                     "adit lock create --network 198.51.100.0/24 --ends-at +1h\n" },
+    { .kind = KIND_QUOTA, .word = "quota", .one = "a quota", .many = "quotas",
+        .help = "how much may be used at once, in a second, in a day",
+        .columns = "name user group agent scope usage.streams max_streams streams_per_second bytes_per_second "
+                   "usage.bytes_today bytes_per_day usage.saturated",
+        .examples = "adit quota create alice-day --user alice --bytes-per-day 10000000000 --zone Europe/Berlin\n"
+                    "adit quota create --group staff --max-streams 200 --streams-per-second 50\n"
+                    "adit quota create all --scope all --bytes-per-second 50000000 --wait\n"
+                    "adit quota list\n" },
     { .kind = KIND_API_TOKEN, .word = "token", .one = "an API token", .many = "API tokens",
         .help = "bearer tokens for the API", .columns = "name user scopes expires_at fingerprint last_used_at",
         .verbs = VERB_BIT(ROTATE),

@@ -39,6 +39,8 @@
     X(MSEC, udp_idle_ms, "1m", 100, 604800000, 0, "end a stream of datagrams on which nothing moves for that long") \
     X(MSEC, udp_association_idle_ms, "1h", 0, 604800000, 0, "end an association without a datagram for that long; 0: never") \
     X(INT, udp_reply_ratio, "1000", 0, 1000000, 0, "bytes answered for each byte an association sent, after 1 MiB; 0: any") \
+    X(INT, quotas_max, "10000", 1, 1000000, 0, "quotas that this relay can count; streams under more of them: overload") \
+    X(MSEC, quotas_told_ms, "2s", 100, 60000, 0, "how often the control plane hears what was used of quotas; a crash loses as much") \
     X(MSEC, max_staleness_ms, "24h", 1000, 2592000000, 0, "serve that long without a word of the control plane") \
     X(MSEC, control_away_ms, "15s", 6000, 3600000, 0, "the control plane counts as away after that long a silence; it speaks every 5 s") \
     X(MSEC, renew_wait_ms, "90s", 1000, 86400000, 0, "once it is back, for agents to renew certificates that ended meanwhile") \

@@ -15,6 +15,7 @@ struct crew {
     struct crew_config config;
     struct roster *roster;
     struct tally *tally;
+    struct quotas *quotas;
     struct worker *workers[ROSTER_WORKERS_MAX];
     struct crew_door doors[LISTEN_DOORS];
     unsigned draining;              /* workers that are not done yet */
@@ -53,6 +54,7 @@ static int make_worker(struct crew *c, unsigned number, const struct endpoint *a
         .freshness = c->config.freshness,
         .roster = c->roster,
         .tally = c->tally,
+        .quotas = c->quotas,
         .metrics = metrics_slot(c->config.metrics, c->config.first_slot + number),
         .streams_max = (uint32_t)o->streams_max,
         .links_max = (uint32_t)o->links_max,
@@ -164,6 +166,8 @@ int crew_new(const struct crew_config *config, struct crew **ret_crew, struct bu
     if (!r)
         r = tally_new((uint32_t)config->options->streams_max, (size_t)config->options->memory_limit, &c->tally);
     if (!r)
+        r = quotas_new((size_t)config->options->quotas_max, &c->quotas);
+    if (!r)
         r = make_workers(c, reterr);
     if (!r)
         r = make_doors(c, reterr);
@@ -194,6 +198,8 @@ void crew_free(struct crew *c)
         if (c->doors[i].crowd)
             crowd_free(c->doors[i].crowd);
     }
+    if (c->quotas)
+        quotas_free(c->quotas);
     if (c->tally)
         tally_free(c->tally);
     if (c->roster)
@@ -221,6 +227,11 @@ void crew_stop(struct crew *c)
 struct roster *crew_roster(const struct crew *c)
 {
     return c->roster;
+}
+
+struct quotas *crew_quotas(const struct crew *c)
+{
+    return c->quotas;
 }
 
 void crew_post_view(struct crew *c, struct view *v)

@@ -2,6 +2,7 @@
 #include "dataplane/crew.h"
 #include "dataplane/listen.h"
 #include "dataplane/reporter.h"
+#include "dataplane/usage.h"
 #include "lib/base/version.h"
 #include "lib/crypto/file.h"
 #include "lib/crypto/random.h"
@@ -30,6 +31,7 @@ struct relay {
     struct events *events;
     struct source *source;
     struct reporter *reporter;
+    struct usage *usage;
     struct tls_ctx *tunnel_tls, *door_tls;
     struct tunnel_self self;
     char name[64];
@@ -75,6 +77,8 @@ static void on_view(void *user, struct view *v)
     struct relay *relay = user;
 
     relay->has_view = true;
+    quotas_sync(crew_quotas(relay->crew), v->policy,
+                &(struct quota_time){ .wall_ms = (int64_t)wall_ms(), .mono_ms = mono_ms() });
     crew_post_view(relay->crew, v);
     if (relay->reporter)
         reporter_state_changed(relay->reporter);
@@ -112,7 +116,11 @@ static void write_metrics(void *arg, struct buf *out)
     struct metric_slot *slot = metrics_slot(relay->metrics, SLOT_CONTROL);
     struct source_status status;
     uint64_t dropped = events_dropped(relay->events);
+    struct quotas_stats quotas;
 
+    quotas_get_stats(crew_quotas(relay->crew), &quotas);
+    metric_set(slot, M_QUOTAS, (int64_t)quotas.pools);
+    metric_set(slot, M_QUOTAS_UNCOUNTED, (int64_t)quotas.over_bound);
     source_status(relay->source, &status);
     metric_set(slot, M_CONFIG_AGE, status.age_ms == UINT64_MAX ? -1 : (int64_t)(status.age_ms / 1000));
     metric_set(slot, M_CONFIG_REVISION, (int64_t)status.position.revision);
@@ -302,6 +310,25 @@ static int make_source(struct relay *relay, struct buf *reterr)
     return source_new(&config, &relay->source, reterr);
 }
 
+static void on_report_answer(void *user, struct span answer)
+{
+    struct relay *relay = user;
+
+    usage_hear(relay->usage, answer);
+}
+
+static int make_usage(struct relay *relay)
+{
+    const struct usage_config config = {
+        .loop = relay->loop,
+        .events = relay->events,
+        .quotas = crew_quotas(relay->crew),
+        .told_ms = (uint64_t)relay->config->quotas_told_ms,
+    };
+
+    return usage_new(&config, &relay->usage);
+}
+
 static int make_reporter(struct relay *relay)
 {
     const struct reporter_config config = {
@@ -313,6 +340,7 @@ static int make_reporter(struct relay *relay)
         .metrics = relay->metrics,
         .boot_id = relay->self.boot_id,
         .on_renewed = on_renewed,
+        .on_answer = on_report_answer,
         .user = relay,
     };
 
@@ -347,6 +375,7 @@ static void on_drained(void *user, const struct worker_receipt *receipt)
 
     relay->receipt = *receipt;
     events_tell_refused(relay->events);
+    usage_tell(relay->usage);
     timer_start(relay->loop, &relay->stopping, LAST_WORDS_MS, on_last_words, relay);
 }
 
@@ -394,6 +423,8 @@ static void relay_deinit(struct relay *relay)
         admin_free(relay->admin);
     if (relay->reporter)
         reporter_free(relay->reporter);
+    if (relay->usage)
+        usage_free(relay->usage);
     if (relay->source)
         source_free(relay->source);
     if (relay->crew)
@@ -430,6 +461,8 @@ static int start(struct relay *relay, struct buf *reterr)
         r = make_crew(relay, reterr);
     if (!r)
         r = make_source(relay, reterr);
+    if (!r)
+        r = make_usage(relay);
     if (!r)
         r = make_reporter(relay);
     if (!r)

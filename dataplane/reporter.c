@@ -13,6 +13,7 @@
 #define RENEW_LOOK_MS 60000
 #define AGENTS_MAX ((size_t)8 << 20)
 #define BODY_MAX ((size_t)16 << 20)
+#define ANSWER_MAX ((size_t)16 << 20)
 
 struct reporter {
     struct reporter_config config;
@@ -30,6 +31,8 @@ static void on_reported(void *user, const struct control_answer *answer)
     r->is_sending = false;
     if (answer->status >= 300)
         LOG(WARNING, "report.refused", U("status", answer->status), R("reason", answer->reason));
+    else
+        r->config.on_answer(r->config.user, answer->body);
 }
 
 static int write_report(struct reporter *r, struct buf *out)
@@ -63,7 +66,7 @@ static void send_soon(void *arg)
         return;
     buf_init_heap(&body, BODY_MAX);
     r->is_sending = write_report(r, &body) == 0 &&
-                    control_send(r->config.control, "/internal/v1/applied", buf_span(&body), 65536, 10000,
+                    control_send(r->config.control, "/internal/v1/applied", buf_span(&body), ANSWER_MAX, 10000,
                                  on_reported, r) == 0;
 }
 

@@ -17,6 +17,7 @@ struct reporter_config {
     struct member *member;
     struct metrics *metrics;
     struct ulid boot_id;
+    void (*on_answer)(void *user, struct span answer);  /* to a report */
     void (*on_renewed)(void *user);         /* the member has a new certificate */
     void *user;
 };

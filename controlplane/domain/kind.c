@@ -119,6 +119,22 @@ static const struct field lock[] = {
     TEXT("reason", 0, 500),
 };
 
+#define RATE_MAX ((int64_t)1 << 40)
+#define BYTES_MAX ((int64_t)1 << 50)
+
+static const struct field quota[] = {
+    REF("user", USER, FIXED_FILTER),
+    REF("group", GROUP, FIXED_FILTER),
+    REF("agent", AGENT, FIXED_FILTER),
+    ENUM("scope", "all", FIXED_FILTER),
+    INT("max_streams", 1, 1000000),
+    INT("streams_per_second", 1, 100000),
+    INT("streams_burst", 1, 1000000),
+    INT("bytes_per_second", 1024, RATE_MAX),
+    INT("bytes_per_day", 1, BYTES_MAX),
+    { .name = "zone", .leaf = LEAF_ZONE, .initial = "\"UTC\"" },
+};
+
 static const struct field api_token[] = {
     REF("user", USER, FIXED_FILTER),
     LIST("scopes", LEAF_SCOPE, 1, 64, .initial = "[\"*:*\"]"),
@@ -169,6 +185,8 @@ static const struct kind kinds[KIND_COUNT] = {
          .exactly_one = { "addresses unix" }, .at_most_one = "agent agent_group"),
     KIND(LOCK, "lock", CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE, FIELDS(lock),
          .exactly_one = { "user group agent destination_profile network" }),
+    KIND(QUOTA, "quota", CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE, FIELDS(quota), .owner = "user",
+         .exactly_one = { "user group agent scope" }),
     KIND(API_TOKEN, "api-token", CRUD | KIND_NAME_OPTIONAL, FIELDS(api_token), .owner = "user",
          .secret = "token", .purpose = "api-token"),
     KIND(SESSION, "login-session", KIND_DELETE | KIND_NAME_OPTIONAL, FIELDS(session),

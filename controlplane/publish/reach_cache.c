@@ -406,6 +406,7 @@ static int apply_change(struct reach_cache *c, const struct policy *before, cons
     case RECORD_RELAY:
     case RECORD_AGENTPOLICY:
     case RECORD_SETTING:
+    case RECORD_QUOTA:
     case RECORD_KIND_COUNT:
         break;
     }

@@ -20,6 +20,7 @@ static const struct {
     [KIND_GRANT] = { RECORD_GRANT, compile_grant },
     [KIND_OVERRIDE] = { RECORD_OVERRIDE, compile_override },
     [KIND_LOCK] = { RECORD_LOCK, compile_lock },
+    [KIND_QUOTA] = { RECORD_QUOTA, compile_quota },
     [KIND_RELAY] = { RECORD_RELAY, compile_relay },
 };
 

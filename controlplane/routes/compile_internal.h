@@ -23,6 +23,7 @@ int compile_profile(struct compile *c, struct record *record);
 int compile_grant(struct compile *c, struct record *record);
 int compile_override(struct compile *c, struct record *record);
 int compile_lock(struct compile *c, struct record *record);
+int compile_quota(struct compile *c, struct record *record);
 int compile_relay(struct compile *c, struct record *record);
 
 /* A zeroed array for the items of a field; *ret_items stays NULL when there are none. */

@@ -2,7 +2,7 @@
 #include "controlplane/routes/zone.h"
 #include <errno.h>
 
-/* Records of what is allowed: profiles, grants, overrides, locks. */
+/* Records of what is allowed: profiles, grants, overrides, locks, quotas. */
 #define YEAR_S (365 * 86400LL)
 #define ZONE_YEARS 10                   /* how far the offsets of a grant reach */
 
@@ -140,4 +140,35 @@ int compile_lock(struct compile *c, struct record *record)
     }
     lock->lock_kind = LOCK_ADDRESS;
     return cidr_parse(doc_text(c->doc, "network"), &lock->address) ? 0 : -EINVAL;
+}
+
+/* Without a burst so many may come at once as in a second. */
+int compile_quota(struct compile *c, struct record *record)
+{
+    static const struct {
+        const char *field;
+        enum quota_scope scope;
+    } targets[] = { { "user", QUOTA_USER }, { "group", QUOTA_GROUP }, { "agent", QUOTA_AGENT } };
+    struct quota_record *quota = container_of(record, struct quota_record, record);
+    int64_t now_s = (int64_t)(store_now_ms(store_of(c->tx)) / 1000);
+    struct span zone = doc_text(c->doc, "zone");
+
+    quota->streams = doc_int(c->doc, "max_streams");
+    quota->streams_per_s = doc_int(c->doc, "streams_per_second");
+    quota->burst = doc_int(c->doc, "streams_burst");
+    if (!quota->burst)
+        quota->burst = quota->streams_per_s;
+    quota->bytes_per_s = doc_int(c->doc, "bytes_per_second");
+    quota->bytes_per_day = doc_int(c->doc, "bytes_per_day");
+    quota->scope = QUOTA_ALL;
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+        quota->target = doc_id(c->doc, targets[i].field);
+        if (!quota->target.text[0])
+            continue;
+        quota->scope = targets[i].scope;
+        break;
+    }
+    if (!zone.n || span_eq(zone, SPAN("UTC")))
+        return 0;                       /* needs no table */
+    return zone_offsets(zone, now_s - YEAR_S, now_s + ZONE_YEARS * YEAR_S, &quota->offsets, &quota->offset_count);
 }

@@ -2,6 +2,7 @@
 #include "controlplane/domain/when.h"
 #include "controlplane/routes/answer.h"
 #include "controlplane/routes/handlers.h"
+#include "controlplane/routes/used.h"
 #include "lib/policy/decide.h"
 #include <errno.h>
 #include <stdio.h>
@@ -39,6 +40,23 @@ static bool find_live(void *context, const struct ulid *agent, const struct ulid
     ret_live->streams = (uint32_t)a->streams;
     ret_live->rtt_us = (uint32_t)a->rtt_us;
     return true;
+}
+
+/* Limits on what comes in a second are the relays' alone to know. */
+static bool quota_has_room(void *context, const struct quota_record *quota, uint64_t *ret_wait_ms)
+{
+    const struct question *q = context;
+    struct ulid id;
+    struct used used;
+
+    if (!ulid_parse(record_id(&quota->record), &id) || used_read(q->c->tx, &q->live, &id, &used))
+        return true;
+    if (quota->streams && used.streams >= quota->streams)
+        return false;
+    if (!quota->bytes_per_day || used.bytes < quota->bytes_per_day)
+        return true;
+    *ret_wait_ms = (uint64_t)(used.day_end_ms - q->live.now_ms);
+    return false;
 }
 
 /* ---- the question ---- */
@@ -153,7 +171,8 @@ static int read_question(struct question *q)
         r = read_policy(q);
     if (r)
         return r;
-    q->registry = (struct policy_registry){ .context = q, .agent = find_live };
+    q->registry = (struct policy_registry){ .context = q, .agent = find_live,
+                                             .quota_has_room = quota_has_room };
     q->asked.registry = &q->registry;
     return 0;
 }
@@ -188,6 +207,12 @@ static void put_named(const struct question *q, const char *key, const struct re
 
 #define PUT_NAMED(q, key, thing_, w) put_named((q), (key), (thing_) ? &(thing_)->record : NULL, (w))
 
+static void put_wait(uint64_t wait_ms, struct json_writer *w)
+{
+    if (wait_ms)
+        json_put_int(w, "retry_after_s", (int64_t)(wait_ms + 999) / 1000);
+}
+
 static void put_candidate(const struct question *q, const struct policy_refusal *refusal,
                           struct json_writer *w)
 {
@@ -201,6 +226,7 @@ static void put_candidate(const struct question *q, const struct policy_refusal 
     if (refusal->agentgroup.text[0])
         PUT_NAMED(q, "agent_group", policy_agentgroup(q->policy, &refusal->agentgroup), w);
     json_put_text(w, "reason", reason_text(refusal->reason));
+    put_wait(refusal->wait_ms, w);
     json_close_object(w);
 }
 
@@ -228,6 +254,8 @@ static void put_candidates(const struct question *q, const struct policy_decisio
     json_close_array(w);
 }
 
+#define RAISE_QUOTA "Raise the limit of the quota that is used up.", "All that falls under the quota."
+
 /* What would mend it, by the reason: an operation and on what. */
 static const struct {
     enum reason reason;
@@ -250,6 +278,10 @@ static const struct {
     { REASON_ACL_DENIED, "agents.update", "PATCH", "/api/v1/agents/{agent}",
       "Let the agent's list allow the target; its own file must allow it too.",
       "The target, for all who have a grant." },
+    { REASON_QUOTA_USER, "quotas.update", "PATCH", "/api/v1/quotas/{quota}", RAISE_QUOTA },
+    { REASON_QUOTA_GROUP, "quotas.update", "PATCH", "/api/v1/quotas/{quota}", RAISE_QUOTA },
+    { REASON_QUOTA_AGENT, "quotas.update", "PATCH", "/api/v1/quotas/{quota}", RAISE_QUOTA },
+    { REASON_QUOTA_ALL, "quotas.update", "PATCH", "/api/v1/quotas/{quota}", RAISE_QUOTA },
     { REASON_NO_AGENT, "agent-groups.members.put", "PUT",
       "/api/v1/agent-groups/{agent_group}/members/{member}",
       "Start an agent of the group, or put one that is connected into it.",
@@ -304,6 +336,8 @@ static void put_way(const struct question *q, const struct policy_decision *d,
     PUT_NAMED(q, "agent_group", d->agentgroup, w);
     PUT_NAMED(q, "agent", d->agent, w);
     PUT_NAMED(q, "lock", d->lock, w);
+    PUT_NAMED(q, "quota", d->quota, w);
+    put_wait(d->wait_ms, w);
     json_put_text(w, "relay", held && held->is_connected ? held->relay.text : NULL);
 }
 

@@ -134,6 +134,11 @@ static int contradicts(struct call *c, const char *pointer, const char *message)
     return call_refuse_at(c, REASON_CONFLICT, pointer, message);
 }
 
+static bool is_no_zone(int r)
+{
+    return r == -ENOENT || r == -EBADMSG || r == -ENOTDIR;
+}
+
 static int guard_windows(struct call *c, const struct json_value *doc)
 {
     const struct json_value *windows = json_get(doc, "windows");
@@ -150,9 +155,7 @@ static int guard_windows(struct call *c, const struct json_value *doc)
             return contradicts(c, "/windows", "all windows of a grant must be of one time zone");
     }
     r = zone_offsets(zone, 0, 1, &offsets, &count);
-    if (r == -ENOENT || r == -EBADMSG || r == -ENOTDIR)
-        return contradicts(c, "/windows/0/zone", "this time zone is not known here");
-    return r;
+    return is_no_zone(r) ? contradicts(c, "/windows/0/zone", "this time zone is not known here") : r;
 }
 
 static int guard_grant(struct call *c, const struct json_value *doc)
@@ -162,6 +165,20 @@ static int guard_grant(struct call *c, const struct json_value *doc)
     if (start_ms && end_ms && end_ms <= start_ms)
         return contradicts(c, "/ends_at", "must be after starts_at");
     return guard_windows(c, doc);
+}
+
+static int guard_quota(struct call *c, const struct json_value *doc)
+{
+    AUTO(freep) struct zone_offset *offsets = NULL;
+    size_t count;
+    int r;
+
+    if (doc_int(doc, "streams_burst") && !doc_int(doc, "streams_per_second"))
+        return contradicts(c, "/streams_burst", "needs streams_per_second");
+    if (doc_is(doc, "zone", "UTC"))
+        return 0;
+    r = zone_offsets(doc_text(doc, "zone"), 0, 1, &offsets, &count);
+    return is_no_zone(r) ? contradicts(c, "/zone", "this time zone is not known here") : r;
 }
 
 static int guard_fields(struct call *c, const struct json_value *before,
@@ -182,6 +199,8 @@ static int guard_fields(struct call *c, const struct json_value *before,
         return guard_grant(c, after);
     case KIND_LOCK:
         return admins_check_lock(c, after);
+    case KIND_QUOTA:
+        return guard_quota(c, after);
     case KIND_GROUP:
     case KIND_CREDENTIAL:
     case KIND_AGENT:

@@ -3,6 +3,7 @@
 #include "controlplane/routes/internal.h"
 #include "controlplane/routes/internal_refused.h"
 #include "controlplane/routes/tell.h"
+#include "controlplane/routes/used.h"
 #include "lib/base/reason.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #define EVENTS_MAX 1000
 #define DOC_MAX 16384
 #define DATA_MEMBERS_MAX 64
+#define ANSWER_MAX ((size_t)16 << 20)
 
 /* One event on its way into the store. */
 struct incoming {
@@ -333,6 +335,11 @@ static int on_alarm(struct incoming *e)
     return r ? r : tell_alarm(e->tx, doc_text(data, "reason"), event.object_id, doc_text(data, "text"));
 }
 
+static int on_quota_used(struct incoming *e)
+{
+    return used_keep(e->tx, e->req->principal.id, e->boot, e->at_ms, e->data);
+}
+
 static const struct {
     const char *type;
     int (*take)(struct incoming *e);
@@ -340,7 +347,7 @@ static const struct {
     { "stream.opened", on_stream_opened }, { "stream.closed", on_stream_closed },
     { "stream.passed", on_stream_passed }, { "decision", on_decision },
     { "agent.up", on_presence },           { "agent.down", on_presence },
-    { "alarm", on_alarm },
+    { "alarm", on_alarm },                 { "quota.used", on_quota_used },
 };
 
 static int read_event(struct incoming *e, struct span event)
@@ -562,6 +569,22 @@ static int keep_applied(struct internal *in, const struct request *req, const st
     return r ? r : store_commit(&tx, NULL);
 }
 
+static int answer_applied(struct internal *in, const struct request *req, const struct json_value *body,
+                          struct response *res)
+{
+    AUTO(store_rollbackp) struct store_tx *tx = NULL;
+    int r;
+
+    buf_deinit(&res->body);
+    buf_init_heap(&res->body, ANSWER_MAX);
+    r = store_begin(in->enrol.store, STORE_READ, &tx);
+    if (!r)
+        r = used_write_others(tx, req->principal.id, doc_text(body, "boot_id"), &res->body);
+    if (!r)
+        res->status = 200;
+    return r;
+}
+
 void on_relay_applied(const struct route *route, struct request *req, struct response *res)
 {
     struct internal *in = route->ctx;
@@ -575,7 +598,10 @@ void on_relay_applied(const struct route *route, struct request *req, struct res
         return;
     }
     r = keep_applied(in, req, body);
-    finish(res, r);
+    if (!r)
+        r = answer_applied(in, req, body, res);
+    if (r)
+        finish(res, r);
     if (!r && in->on_applied)
         in->on_applied(in->ctx);
 }

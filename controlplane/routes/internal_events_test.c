@@ -213,19 +213,19 @@ static void test_applied(void **state)
 
     buf_init_heap(&doc, 4096);
     assert_int_equal(post(w, on_relay_applied, RELAY, "[]"), 400);
-    assert_int_equal(post(w, on_relay_applied, RELAY, "{\"boot_id\":\"b1\",\"revision\":3}"), 204);
+    assert_int_equal(post(w, on_relay_applied, RELAY, "{\"boot_id\":\"b1\",\"revision\":3}"), 200);
     assert_int_equal(post(w, on_relay_events, RELAY, OPENED(STREAM)), 204);
     assert_int_equal(post(w, on_relay_events, OTHER, OPENED(SECOND)), 204);
-    assert_int_equal(post(w, on_relay_applied, RELAY, "{\"boot_id\":\"b1\",\"revision\":4}"), 204);
+    assert_int_equal(post(w, on_relay_applied, RELAY, "{\"boot_id\":\"b1\",\"revision\":4}"), 200);
     assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "state", text), "open");
     /* Another boot: what it held is gone, what others hold is not. */
-    assert_int_equal(post(w, on_relay_applied, RELAY, "{\"boot_id\":\"b2\",\"revision\":4}"), 204);
+    assert_int_equal(post(w, on_relay_applied, RELAY, "{\"boot_id\":\"b2\",\"revision\":4}"), 200);
     assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "state", text), "closed");
     assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "reason", text), "session-lost");
     assert_string_equal(row_text(w, STORE_STREAMS, SECOND, "state", text), "open");
     /* What the new one told of itself before it said that it had started, it holds. */
     assert_int_equal(post(w, on_relay_events, RELAY, OPENED_BY("b3", THIRD)), 204);
-    assert_int_equal(post(w, on_relay_applied, RELAY, "{\"boot_id\":\"b3\",\"revision\":4}"), 204);
+    assert_int_equal(post(w, on_relay_applied, RELAY, "{\"boot_id\":\"b3\",\"revision\":4}"), 200);
     assert_string_equal(row_text(w, STORE_STREAMS, THIRD, "state", text), "open");
     /* What a dead one told, and what came only now, nobody holds. */
     assert_int_equal(post(w, on_relay_events, RELAY, OPENED_BY("b2", FOURTH)), 204);

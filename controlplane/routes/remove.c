@@ -1,5 +1,6 @@
 #include "controlplane/routes/remove.h"
 #include "controlplane/routes/guard.h"
+#include "controlplane/routes/used.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -121,6 +122,8 @@ static int remove_tree(struct removal *r, const struct kind *kind,
         rc = remove_referrers(r, &object->id, depth);
     if (!rc)
         rc = change_delete(&change, kind, &object->id, object->version);
+    if (!rc && kind->id == KIND_QUOTA)
+        rc = used_forget(r->c->tx, &object->id);
     if (rc)
         return rc;
     snprintf(self.kind, sizeof(self.kind), "%s", kind->name);

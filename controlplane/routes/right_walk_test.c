@@ -63,6 +63,7 @@ static void make_objects(struct walk *w)
         { KIND_PROFILE, "{\"hosts\":[\"a.b\"],\"ports\":[\"80\"]}" },
         { KIND_OVERRIDE, "{\"host\":\"a.b\",\"addresses\":[\"10.0.0.1\"]}" },
         { KIND_LOCK, "{\"network\":\"10.0.0.0/8\"}" },
+        { KIND_QUOTA, "{\"scope\":\"all\",\"max_streams\":5}" },
         { KIND_RELAY, "{\"status\":\"active\"}" },
     };
     struct store_query audit = { .source = STORE_AUDIT, .limit = 1 };
@@ -162,6 +163,7 @@ static const struct {
     { "grants.create", "{\"user\":\"victor\",\"agent_group\":\"thing\"}" },
     { "dns-overrides.create", "{\"host\":\"a.b\",\"addresses\":[\"10.0.0.1\"]}" },
     { "locks.create", "{\"user\":\"victor\"}" },
+    { "quotas.create", "{\"user\":\"victor\",\"max_streams\":5}" },
     { "api-tokens.create", "{\"user\":\"%s\",\"scopes\":[\"*:read\"]}" },
 };
 

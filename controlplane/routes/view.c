@@ -2,6 +2,7 @@
 #include "controlplane/routes/second.h"
 #include "controlplane/domain/when.h"
 #include "controlplane/routes/doc.h"
+#include "controlplane/routes/used.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -231,6 +232,30 @@ static int put_relay(struct view *v, const struct store_object *o, struct json_w
     return 0;
 }
 
+static int put_quota(struct view *v, const struct store_object *o, struct json_writer *w)
+{
+    struct used used;
+    int r = view_wants(v, "usage") ? need_live(v) : 0;
+
+    if (!r && view_wants(v, "usage"))
+        r = used_read(v->c->tx, &v->live, &o->id, &used);
+    if (r || !view_wants(v, "usage"))
+        return r;
+    json_open_object(w, "usage");
+    json_put_int(w, "streams", used.streams);
+    json_put_int(w, "bytes_today", used.bytes);
+    view_time(w, "day_ends_at", used.day_end_ms);
+    json_open_array(w, "saturated");
+    for (unsigned i = 0; i < USED_LIMITS; i++) {
+        if (used.saturated & 1u << i)
+            json_put_text(w, NULL, used_limits[i]);
+    }
+    json_close_array(w);
+    view_time(w, "told_at", used.told_ms);
+    json_close_object(w);
+    return 0;
+}
+
 typedef int (*put_fn)(struct view *v, const struct store_object *o, struct json_writer *w);
 
 static const put_fn more[KIND_COUNT] = {
@@ -241,6 +266,7 @@ static const put_fn more[KIND_COUNT] = {
     [KIND_JOIN_TOKEN] = put_join_token,
     [KIND_AGENT] = put_agent,
     [KIND_RELAY] = put_relay,
+    [KIND_QUOTA] = put_quota,
 };
 
 /* ---- the object ---- */

@@ -45,6 +45,11 @@ int store_report_put(struct store_tx *tx, const struct ulid *subject, const char
                                (int64_t)store_now_ms(tx->store), doc), NULL);
 }
 
+int store_report_delete(struct store_tx *tx, const struct ulid *subject, const char *topic)
+{
+    return db_done(tx, db_bind(tx, Q_report_delete, "tu", topic, subject), NULL);
+}
+
 int store_report_get(struct store_tx *tx, const struct ulid *subject, const char *topic,
                      struct buf *ret_doc, int64_t *ret_at_ms)
 {

@@ -132,6 +132,8 @@ AND NOT (?3 = 1 AND coalesce(doc ->> 'state', '') = 'open');
 -- name: report_put
 INSERT INTO reports (topic, subject, at, doc) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (topic, subject) DO UPDATE SET at = excluded.at, doc = excluded.doc;
+-- name: report_delete
+DELETE FROM reports WHERE topic = ?1 AND subject = ?2;
 -- name: report_get
 SELECT subject, at, doc FROM reports WHERE topic = ?1 AND subject = ?2;
 -- name: reports

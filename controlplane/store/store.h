@@ -345,6 +345,8 @@ MUST_CHECK int store_records_trim(struct store_tx *tx, enum store_source source,
 /* The last word of a subject on a topic ("relay.applied", "agent.seen"). */
 MUST_CHECK int store_report_put(struct store_tx *tx, const struct ulid *subject, const char *topic,
                                 struct span doc);
+/* What is not there is no error. */
+MUST_CHECK int store_report_delete(struct store_tx *tx, const struct ulid *subject, const char *topic);
 MUST_CHECK int store_report_get(struct store_tx *tx, const struct ulid *subject, const char *topic,
                                 struct buf *ret_doc, int64_t *ret_at_ms);       /* STORE_E_NOT_FOUND */
 typedef int (*store_report_fn)(void *ctx, const struct ulid *subject, struct span doc, int64_t at_ms);

@@ -22,7 +22,8 @@
     X(audit_heads) X(audit_hash) X(audit_remove)                                               \
     X(checkpoint_put) X(checkpoint_get) X(checkpoints) X(checkpoint_before)                    \
     X(record_put) X(record_add) X(record_merge)                                                \
-    X(record_get) X(records_trim) X(report_put) X(report_get) X(reports)                       \
+    X(record_get) X(records_trim) X(report_put) X(report_delete) X(report_get)         \
+    X(reports)                                                                                  \
     X(state_get) X(state_put) X(state_remove) X(state_change) X(state_each) X(state_changes)   \
     X(state_trim) X(publication_put) X(publications) X(publications_trim)                      \
     X(answer_get) X(answer_put) X(answers_trim)                                                \

@@ -25,20 +25,39 @@ static struct span printable(struct span text, char *mem, size_t size)
     return span_of(mem, n);
 }
 
+/* In whole seconds, as Retry-After; empty where nobody knows. */
+static struct span retry_after(struct visit *v, enum reason why, char text[32])
+{
+    static const enum reason timed[] = {
+        REASON_QUOTA_USER, REASON_QUOTA_GROUP, REASON_QUOTA_AGENT, REASON_QUOTA_ALL, REASON_BREAKER_OPEN,
+    };
+    uint64_t ms = router_retry_ms(visit_router(v));
+
+    for (size_t i = 0; ms && i < ARRAY_LEN(timed); i++) {
+        if (timed[i] != why)
+            continue;
+        snprintf(text, 32, "%llu", (unsigned long long)(ms + 999) / 1000);
+        return span_str(text);
+    }
+    return SPAN_NONE;
+}
+
 static void answer_refusal(struct visit *v, unsigned status, enum reason why, struct span text, bool keep_alive)
 {
     struct http_state *h = visit_state(v);
-    char mem[2048], clean[256];
+    char mem[2048], clean[256], seconds[32];
+    struct span retry = retry_after(v, why, seconds);
     struct buf body;
     const struct http1_field fields[] = {
         { SPAN("Adit-Reason"), span_str(reason_text(why)) },
         { SPAN("Cache-Control"), SPAN("no-store") },
-        { SPAN("Proxy-Authenticate"), SPAN(REALM) },
+        status == 407 ? (struct http1_field){ SPAN("Proxy-Authenticate"), SPAN(REALM) }
+                      : (struct http1_field){ SPAN("Retry-After"), retry },
     };
     const struct http1_answer answer = {
         .status = status,
         .set = fields,
-        .set_count = status == 407 ? 3 : 2,
+        .set_count = status == 407 || retry.n ? 3 : 2,
         .close = !keep_alive,
         .head_only = h->is_head_request,
     };

@@ -43,8 +43,9 @@ static void give_up(struct visit *v)
 /* --- request: to the target ------------------------------------------------------------------------- */
 
 /* How many of the n bytes the stream took now. */
-static size_t push(struct mux_stream *stream, const char *p, size_t n)
+static size_t push(struct route *route, const char *p, size_t n)
 {
+    struct mux_stream *stream = route_stream(route);
     size_t done = 0;
 
     while (done < n) {
@@ -59,12 +60,13 @@ static size_t push(struct mux_stream *stream, const char *p, size_t n)
         mux_stream_commit(stream, room);
         done += room;
     }
+    route_carried(route, done);
     return done;
 }
 
 static bool push_head(struct http_state *h)
 {
-    size_t n = push(route_stream(h->route), (const char *)h->request_head.data, h->request_head.len);
+    size_t n = push(h->route, (const char *)h->request_head.data, h->request_head.len);
 
     buf_shift(&h->request_head, n);
     return h->request_head.len == 0;
@@ -85,6 +87,9 @@ static bool push_body(struct visit *v)
             return false;
         mux_stream_commit(route_stream(h->route), 0);
         in = span_first(in, room);
+        in = span_first(in, route_room(h->route, in.n));
+        if (!in.n)
+            return false;
         r = http1_body_take(&ahead, in, &bytes, &data);
         if (r) {
             route_abandon(TAKE(h->route), REASON_BAD_REQUEST);
@@ -94,7 +99,7 @@ static bool push_body(struct visit *v)
                 http_refuse(v, REASON_BAD_REQUEST, span_str(http1_error_text(r)), false);
             return false;
         }
-        push(route_stream(h->route), in.p, bytes);
+        push(h->route, in.p, bytes);
         h->request_body = ahead;
         visit_take(v, bytes);
     }
@@ -239,6 +244,7 @@ static bool fill_head(struct visit *v)
         return false;
     }
     mux_stream_consume(route_stream(h->route), span.n);
+    route_carried(h->route, span.n);
     return true;
 }
 
@@ -261,10 +267,12 @@ static void read_body(struct visit *v)
         take_rest_of_head(v);
     while (h->phase == HTTP_EXCHANGE && h->response_head.len == 0 && !h->response_body.is_done &&
            out->len < out->cap && mux_stream_peek(route_stream(h->route), &span, 1)) {
-        size_t n = take_body(v, span);
+        size_t most = route_room(h->route, span.n), n = most ? take_body(v, span_first(span, most)) : 0;
 
-        if (h->phase == HTTP_EXCHANGE)
-            mux_stream_consume(route_stream(h->route), n);
+        if (h->phase != HTTP_EXCHANGE || n == 0)
+            return;
+        mux_stream_consume(route_stream(h->route), n);
+        route_carried(h->route, n);
     }
 }
 
@@ -360,6 +368,14 @@ static void on_writable(void *user, struct route *r)
     send_request(user);
 }
 
+/* Writing may end the exchange. */
+static void on_resumed(void *user, struct route *r)
+{
+    (void)r;
+    send_request(user);
+    send_response(user);
+}
+
 static void on_ended(void *user, struct route *r, enum reason how)
 {
     struct visit *v = user;
@@ -381,6 +397,7 @@ static const struct route_handlers events = {
     .on_move = visit_follow,
     .on_readable = on_readable,
     .on_writable = on_writable,
+    .on_resumed = on_resumed,
     .on_ended = on_ended,
 };
 

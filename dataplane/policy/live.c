@@ -100,6 +100,8 @@ bool live_sweep(struct live *l, const struct view *v, const struct freshness *f,
         list_remove(first);
         list_append(&l->entries, first);
         why = ask(entry, v, f, now_ms, mono_now_ms);
+        if (why == REASON_NONE && l->on_stays)
+            why = l->on_stays(l->user, entry);
         if (why == REASON_NONE) {
             note_next(l, entry);
             continue;

@@ -36,6 +36,8 @@ struct live {
     uint64_t sweep;                 /* number of the newest sweep wanted */
     int64_t next_ms;                /* earliest again_ms */
     void (*on_cut)(void *user, struct live_entry *entry, enum reason why);
+    /* Asked for each that may stay; another reason than REASON_NONE cuts it all the same.  NULL: none. */
+    enum reason (*on_stays)(void *user, struct live_entry *entry);
     void *user;
     uint64_t cuts;
 };

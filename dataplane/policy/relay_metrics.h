@@ -83,6 +83,9 @@
       "Bytes held in streams: replay copies and what was not yet delivered.")                     \
     X(PROMISED_BYTES, "adit_relay_promised_bytes", GAUGE, NULL, NULL,                             \
       "Bytes that peers may still send.")                                                         \
+    X(QUOTAS, "adit_relay_quotas", GAUGE, NULL, NULL, "Quotas that are counted here.")             \
+    X(QUOTAS_UNCOUNTED, "adit_relay_quotas_uncounted", GAUGE, NULL, NULL,                         \
+      "Quotas of the state beyond quotas_max: streams under them are refused.")                   \
     X(LATE_FRAMES, "adit_relay_late_frames_total", COUNTER, NULL, NULL,                           \
       "Frames for streams that had ended.")                                                       \
     X(OVERLOADS, "adit_relay_overloads_total", COUNTER, NULL, NULL,                               \
@@ -105,10 +108,11 @@ extern const struct metric_label metric_by_handshake;
 /* Why a datagram is dropped: malformed; FRAG is not 0; longer than a frame; not from the client's
  * address and port; more targets than an association may have; new targets too fast; its target
  * was refused a moment ago, or its stream ended; too many wait for their target to be opened; more
- * would be answered than was asked for; the client's socket or the tunnel cannot take it. */
+ * would be answered than was asked for; a quota of bytes is used up; the client's socket or the tunnel
+ * cannot take it. */
 #define DATAGRAM_DROPS(X) \
     X(malformed) X(fragment) X(too_long) X(source) X(targets) X(rate) X(refused) X(waiting) X(ratio) \
-    X(socket) X(tunnel)
+    X(quota) X(socket) X(tunnel)
 enum {
 #define DATAGRAM_DROP(name) DROP_##name,
     DATAGRAM_DROPS(DATAGRAM_DROP)

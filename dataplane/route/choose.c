@@ -1,7 +1,6 @@
 #include "dataplane/route/route_internal.h"
 #include "lib/base/hash.h"
 #include "lib/crypto/random.h"
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,6 +19,14 @@ static bool registry_agent(void *context, const struct ulid *agent, const struct
     (void)agentgroup;
     (void)target;
     return holders_live(&ask->router->holders, agent, ask->now_ms, ret_live);
+}
+
+static bool registry_quota(void *context, const struct quota_record *quota, uint64_t *ret_wait_ms)
+{
+    const struct ask *ask = context;
+    const struct quota_time now = meters_now(&ask->router->meters);
+
+    return quotas_have_room(ask->router->config.quotas, quota, &now, ret_wait_ms);
 }
 
 static uint64_t registry_grant_streams(void *context, const struct ulid *grant)
@@ -70,27 +77,12 @@ static uint64_t owner_of(const struct route *r)
     return hash_bytes(ulid_span(&r->principal.user));
 }
 
-/* What the relay as a whole can take, of all streams and of this grant's. */
-static enum reason take_places(struct route *r)
-{
-    struct router *router = r->router;
-    int e;
-
-    if (!tally_take_stream(router->config.tally))
-        return REASON_OVERLOAD;
-    e = live_add(&router->live, &r->live, router->view, wall_now());
-    if (!e)
-        return REASON_NONE;
-    tally_put_stream(router->config.tally);
-    return e == -EDQUOT ? REASON_QUOTA_GRANT : REASON_OVERLOAD;
-}
-
 static enum reason open_stream(struct route *r, const struct policy_decision *d, struct seat *seat,
                                struct mux_link *link)
 {
     struct router *router = r->router;
     char mem[MUX_RESOLVE_MAX][ADDR_UNIX_MAX + 8];
-    enum reason why = take_places(r);
+    enum reason why = route_take_places(r);
     struct mux_open open;
     int e;
 
@@ -140,6 +132,14 @@ static enum reason go_elsewhere(struct route *r, const struct ulid *agent, uint6
     return seat && go_there(r, holders_elsewhere(h, seat, now_ms)) ? REASON_NONE : REASON_NO_AGENT;
 }
 
+/* For whoever tells of it in this turn. */
+static void note_refusal(struct router *router, const struct policy_decision *d)
+{
+    router->refusal = (struct quota_refusal){ .wait_ms = d->wait_ms };
+    if (d->quota)
+        span_copy(record_id(&d->quota->record), router->refusal.quota.text, sizeof(router->refusal.quota.text));
+}
+
 /* REASON_NONE: the stream is being opened, or the route is about to move.  NO_AGENT: worth
  * waiting for. */
 static enum reason decide(struct route *r)
@@ -149,6 +149,7 @@ static enum reason decide(struct route *r)
     struct ask ask = { .router = router, .now_ms = now_ms };
     const struct policy_registry registry = {
         .context = &ask, .agent = registry_agent, .grant_streams = registry_grant_streams,
+        .quota_has_room = router->config.quotas ? registry_quota : NULL,
     };
     const struct policy_question question = {
         .user = r->principal.user,
@@ -164,6 +165,7 @@ static enum reason decide(struct route *r)
     struct ulid agent;
     enum reason why = policy_decide(router->view->policy, &question, &decision);
 
+    note_refusal(router, &decision);
     if (why != REASON_NONE)
         return why;
     if (freshness_is_stale(router->config.freshness, mono_ms(), (uint64_t)decision.max_staleness_s * 1000))
@@ -264,6 +266,7 @@ enum reason route_choose(struct route *r)
 {
     enum reason why = may_open(r->router);
 
+    r->router->refusal = (struct quota_refusal){ 0 };
     if (why == REASON_NONE)
         why = decide(r);
     if (why == REASON_NONE)

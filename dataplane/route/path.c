@@ -22,6 +22,8 @@ void route_leave(struct route *r)
         live_lift(&r->router->live, &r->live);
         route_uncount(r);
         pipe_detach(&r->pipe);
+        if (r->meter)
+            meter_leave(r->meter);
     }
     r->moves++;
 }
@@ -59,6 +61,8 @@ static enum reason land(struct route *r, enum reason why)
 
     if (!r->live.count)
         return REASON_NONE;         /* cut already: it goes there to say so */
+    if (r->meter && meter_arrive(r->meter, &router->meters))
+        return REASON_OVERLOAD;
     if (live_land(&router->live, &r->live, router->view, wall_now(), &standing))
         return REASON_OVERLOAD;
     if (standing != REASON_NONE)
@@ -79,6 +83,10 @@ static void go_on(struct route *r, enum reason why)
         return;
     }
     why = land(r, why);
+    if (why == REASON_NONE)
+        why = route_look_at_quotas(r);
+    if (why == REASON_NONE && pipe_is_on(&r->pipe))
+        pipe_resume(&r->pipe);
     if (r->left_ms && why == REASON_NONE)
         timer_start(router->config.loop, &r->deadline, r->left_ms, r->deadline.fn, r->deadline.arg);
     if (why == REASON_NONE)

@@ -77,6 +77,13 @@ static void send(struct events *e, const char *type, const struct ulid *id, stru
         events_add(e, type, id, buf_span(data));
 }
 
+static void put_refusal(struct json_writer *w, const struct quota_refusal *refusal)
+{
+    put_id(w, "quota", &refusal->quota);
+    if (refusal->wait_ms)
+        json_put_int(w, "retry_after_s", (int64_t)(refusal->wait_ms + 999) / 1000);
+}
+
 void report_decision(struct events *e, const struct report *r)
 {
     char mem[DATA_MAX], target[TARGET_TEXT_MAX];
@@ -97,6 +104,8 @@ void report_decision(struct events *e, const struct report *r)
     json_open_object(&w, NULL);
     put_common(&w, r);
     json_put_text(&w, "reason", reason_text(r->reason));
+    if (r->refusal)
+        put_refusal(&w, r->refusal);
     json_put_str(&w, "stream", ulid_span(r->id));
     if (r->opened)
         put_tries(&w, r->opened);

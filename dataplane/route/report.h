@@ -16,6 +16,7 @@ struct report {                     /* as far as it is known */
     const char *agent_name;
     const struct mux_opened *opened;            /* what the agent dialled; NULL: it has not said */
     enum reason reason;
+    const struct quota_refusal *refusal;        /* of a quota or a breaker; NULL: neither */
     struct span text;
     uint64_t sent_bytes, received_bytes;        /* to and from the target */
     uint64_t sent_datagrams, received_datagrams;

@@ -28,6 +28,7 @@ static struct report report_of(const struct route *r, enum reason why)
         .agent_name = r->agent_name[0] ? r->agent_name : NULL,
         .opened = r->tried,
         .reason = why,
+        .refusal = r->router->refusal.quota.text[0] || r->router->refusal.wait_ms ? &r->router->refusal : NULL,
         .is_udp = r->is_udp,
         .opened_ms = r->opened_ms,
     };
@@ -81,6 +82,7 @@ void route_count(struct route *r, struct seat *seat)
 void route_leave_grant(struct route *r)
 {
     route_uncount(r);
+    route_leave_quotas(r);
     live_remove(&r->router->live, &r->live);
 }
 
@@ -182,9 +184,31 @@ struct mux_stream *route_stream(struct route *r)
     return r->stream;
 }
 
+size_t route_room(struct route *r, size_t most)
+{
+    return r->meter ? meter_room(r->meter, most) : most;
+}
+
+void route_carried(struct route *r, size_t bytes)
+{
+    if (r->meter)
+        meter_carried(r->meter, bytes);
+}
+
+/* A datagram waits for no rate: what is over it is dropped. */
+static bool pass_datagram(struct route *r, size_t bytes)
+{
+    if (r->meter && !meter_fits(r->meter, bytes)) {
+        metric_add_at(r->router->config.metrics, M_DATAGRAMS_DROPPED, DROP_quota, 0, 1);
+        return false;
+    }
+    route_carried(r, bytes);
+    return true;
+}
+
 bool route_send_datagram(struct route *r, struct span bytes)
 {
-    return mux_stream_send_datagram(r->stream, bytes) == 0;
+    return pass_datagram(r, bytes.n) && mux_stream_send_datagram(r->stream, bytes) == 0;
 }
 
 const struct ulid *route_id(const struct route *r)
@@ -270,6 +294,7 @@ static void on_stream_refused(void *user, struct mux_stream *stream, enum reason
     if (!r)
         return;
     r->cut = why;
+    r->router->refusal = (struct quota_refusal){ 0 };
     route_tell_door(r, why, text);  /* on_stream_ended() frees */
     r->tried = NULL;
 }
@@ -306,7 +331,7 @@ static void on_stream_datagram(void *user, struct mux_stream *stream, struct spa
     struct route *r = user;
 
     (void)stream;
-    if (r && handlers_of(r)->on_datagram)
+    if (r && handlers_of(r)->on_datagram && pass_datagram(r, bytes.n))
         handlers_of(r)->on_datagram(r->user, r, bytes);
 }
 

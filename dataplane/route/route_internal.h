@@ -1,4 +1,5 @@
 #pragma once
+#include "dataplane/route/meter.h"
 #include "dataplane/route/report.h"
 /*
  * route_internal.h - what router.c (logging in, access that ends, life), route.c (one request
@@ -16,6 +17,9 @@ struct router {
     struct list routes;             /* all of them */
     struct list waiting;            /* those that wait for an agent */
     uint32_t waiting_count;
+    struct meters meters;
+    struct quota_refusal refusal;   /* of the decision made last, where a quota or a breaker refused */
+    uint64_t over_seen;             /* quotas_over_count() */
     struct loop_timer tick, sweep;
     bool is_draining, is_over;      /* over: what is left has been cut */
 };
@@ -42,6 +46,7 @@ struct route {
     unsigned moves;                 /* so many times it went to another worker */
     struct mux_stream *stream;      /* NULL: not opened yet */
     struct pipe pipe;
+    struct meter *meter;            /* NULL: it is under no quota */
     const struct mux_opened *tried; /* what the agent dialled in vain, while it is told; else NULL */
     int64_t opened_ms;              /* 0: not connected */
     uint64_t lost_at_ms;            /* its path, before the answer; 0: it has one */
@@ -83,6 +88,14 @@ void route_fill_handlers(struct mux_handlers *handlers);
 void route_fill_path_handlers(struct mux_handlers *handlers);
 /* Goes to another worker at the turn's end, with its stream where it has one. */
 void route_move(struct route *r, unsigned worker);
+
+/* --- places.c ------------------------------------------------------------------------------- */
+/* A place in all that it falls under: the relay, its grant, its quotas. */
+enum reason route_take_places(struct route *r);
+/* Its quotas may be others by now.  REASON_NONE, or why it is cut. */
+enum reason route_look_at_quotas(struct route *r);
+/* Gives back what it holds of its quotas. */
+void route_leave_quotas(struct route *r);
 
 /* --- choose.c ------------------------------------------------------------------------------ */
 /* REASON_NONE: a stream is being opened, or the route waits for an agent. */

@@ -68,6 +68,12 @@ static void on_cut(void *user, struct live_entry *entry, enum reason why)
     route_end(r, why, SPAN_NONE);
 }
 
+static enum reason on_stays(void *user, struct live_entry *entry)
+{
+    (void)user;
+    return route_look_at_quotas(container_of(entry, struct route, live));
+}
+
 static void on_sweep(void *arg)
 {
     struct router *router = arg;
@@ -87,10 +93,12 @@ static void on_tick(void *arg)
     struct router *router = arg;
     int64_t left_ms = live_next_ms(&router->live) - wall_now();
     bool is_aging = freshness_age_ms(router->config.freshness, mono_ms()) > STALE_LOOK_MS;
+    uint64_t over = router->config.quotas ? quotas_over_count(router->config.quotas) : 0;
 
     mux_tick(router->mux, loop_now_ms(router->config.loop));     /* for streams whose link is gone */
-    if (left_ms <= 0 || is_aging)
+    if (left_ms <= 0 || is_aging || over != router->over_seen)
         sweep_now(router);
+    router->over_seen = over;
     if (left_ms <= 0 || left_ms > TICK_MAX_MS)
         left_ms = TICK_MAX_MS;
     timer_start(router->config.loop, &router->tick, (uint64_t)left_ms, on_tick, router);
@@ -125,6 +133,11 @@ void router_drain(struct router *router)
 bool router_is_draining(const struct router *router)
 {
     return router->is_draining;
+}
+
+uint64_t router_retry_ms(const struct router *router)
+{
+    return router->refusal.wait_ms;
 }
 
 uint32_t router_streams(const struct router *router)
@@ -185,6 +198,8 @@ int router_new(const struct router_config *config, struct router **ret_router)
 
     holders_init(&router->holders, config->roster, config->worker, AGENTS_MAX);
     live_init(&router->live, config->tally, config->streams_max, on_cut, router);
+    router->live.on_stays = on_stays;
+    meters_init(&router->meters, config->loop, config->quotas);
     timer_start(config->loop, &router->tick, TICK_MAX_MS, on_tick, router);
     *ret_router = TAKE(router);
     return 0;
@@ -198,6 +213,7 @@ void router_free(struct router *router)
     timer_stop(&router->tick);
     timer_stop(&router->sweep);
     live_deinit(&router->live);
+    meters_deinit(&router->meters);
     holders_deinit(&router->holders);
     if (router->view)
         view_unref(router->view);

@@ -1,5 +1,6 @@
 #pragma once
 #include "dataplane/policy/live.h"
+#include "dataplane/policy/quota.h"
 #include "dataplane/policy/relay_metrics.h"
 #include "dataplane/route/holders.h"
 #include "dataplane/sync/events.h"
@@ -32,6 +33,7 @@ struct router_config {
     struct events *events;          /* NULL: nobody is told */
     struct roster *roster;
     struct tally *tally;
+    struct quotas *quotas;          /* NULL: nobody has any */
     unsigned worker;                /* which of the roster's this is */
     struct metric_slot *metrics;
     const char *relay_id, *boot_id;
@@ -68,6 +70,7 @@ struct route_handlers {             /* called on a later turn than route_open() 
     /* Without a pipe only: */
     void (*on_readable)(void *user, struct route *r);
     void (*on_writable)(void *user, struct route *r);
+    void (*on_resumed)(void *user, struct route *r);    /* route_room() gives some again, both ways */
     void (*on_datagram)(void *user, struct route *r, struct span bytes);
     /* The last call, with a pipe too. */
     void (*on_ended)(void *user, struct route *r, enum reason how);
@@ -108,6 +111,9 @@ void router_tell_login_refused(struct router *r, const char *door, struct span u
                                const struct addr *source, enum reason why);
 /* Reports a request that was refused before anybody asked for a target. */
 void router_tell_refused(struct router *r, const char *door, const struct addr *source, enum reason why);
+/* Of the QUOTA_* or BREAKER_OPEN that route_open() just answered, or on_refused() tells: when it is
+ * worth another try.  0: not known. */
+uint64_t router_retry_ms(const struct router *r);
 /* REASON_NONE: an answer comes by `handlers`.  Else refused, at once, and nothing follows. */
 enum reason route_open(struct router *r, const struct route_request *request,
                        const struct route_handlers *handlers, void *user, struct route **ret_route);
@@ -120,6 +126,10 @@ void route_arrive(struct route *r, struct router *router, enum reason why);
  * what the client sent behind its request, copied. */
 void route_pipe(struct route *r, struct conn *conn, struct span early);
 struct mux_stream *route_stream(struct route *r);
+/* Without a pipe: what is read of the stream or written to it is asked for here, and told.  0: not now,
+ * on_resumed comes. */
+size_t route_room(struct route *r, size_t most);
+void route_carried(struct route *r, size_t bytes);
 /* is_udp, opened: false: it was dropped. */
 bool route_send_datagram(struct route *r, struct span bytes);
 /* The exchange is over for the door: our FIN goes, what still comes is thrown away, and a

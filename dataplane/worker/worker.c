@@ -362,6 +362,7 @@ static int make_router(struct worker *w)
         .events = c->events,
         .roster = c->roster,
         .tally = c->tally,
+        .quotas = c->quotas,
         .worker = c->number,
         .metrics = c->metrics,
         .relay_id = c->self->id.text,

@@ -30,6 +30,7 @@ struct worker_config {
     struct freshness *freshness;
     struct roster *roster;                  /* both outlive all workers */
     struct tally *tally;
+    struct quotas *quotas;                  /* likewise; NULL: none */
     struct metric_slot *metrics;
     uint32_t streams_max, links_max, answer_ms, idle_ms, grace_ms;
     uint32_t handshakes_per_s;              /* of all workers; 0: 1,000 */

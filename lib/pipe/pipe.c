@@ -90,7 +90,19 @@ static void set_want(struct pipe *p, unsigned event, bool is_on)
         conn_want(p->conn, next);
 }
 
-/* What came before goes first; false: the stream takes no more now. */
+/* Without a gate, all of it. */
+static size_t gate_room(const struct pipe *p, size_t most)
+{
+    return p->gate ? p->gate->room(p->gate, most) : most;
+}
+
+static void note_carried(const struct pipe *p, size_t bytes)
+{
+    if (p->gate)
+        p->gate->carried(p->gate, bytes);
+}
+
+/* It was read already, so it waits for no gate.  What came before goes first; false: the stream takes no more now. */
 static bool push_early(struct pipe *p)
 {
     while (p->early) {
@@ -103,6 +115,7 @@ static bool push_early(struct pipe *p)
             room = left;
         memcpy(dst, p->early->bytes + p->early->at, room);
         mux_stream_commit(p->stream, room);
+        note_carried(p, room);
         p->early->at += room;
         if (p->early->at == p->early->n)
             drop_early(p);
@@ -114,19 +127,23 @@ static bool push_early(struct pipe *p)
  * is all there was: the socket says when there is more, asking now would only cost. */
 static size_t fill_once(struct pipe *p)
 {
-    size_t room;
-    unsigned char *dst = mux_stream_reserve(p->stream, &room);
+    size_t room, most = gate_room(p, PIPE_TURN);
+    unsigned char *dst = most ? mux_stream_reserve(p->stream, &room) : NULL;
     ssize_t n;
 
     if (!dst) {
-        set_want(p, CONN_READ, false);      /* pipe_on_writable() resumes */
+        set_want(p, CONN_READ, false);      /* pipe_on_writable() resumes, or pipe_resume() */
         return 0;
     }
 
+    if (room > most)
+        room = most;
     n = conn_read(p->conn, dst, room);
     mux_stream_commit(p->stream, n > 0 ? (size_t)n : 0);
-    if (n > 0)
+    if (n > 0) {
+        note_carried(p, (size_t)n);
         return (size_t)n == room ? room : 0;
+    }
 
     if (n == 0) {
         p->is_in_done = true;
@@ -172,17 +189,31 @@ static void bound_unsent(struct pipe *p)
     socket_bound_output(conn_fd(p->conn), PIPE_UNSENT_MAX);
 }
 
+/* What came and may go now, as spans; 0: nothing. */
+static size_t next_out(struct pipe *p, struct span spans[SPANS])
+{
+    size_t count = mux_stream_peek(p->stream, spans, SPANS), left, n;
+
+    left = count ? gate_room(p, PIPE_TURN) : 0;
+    for (n = 0; n < count && left; n++) {
+        spans[n] = span_first(spans[n], left);
+        left -= spans[n].n;
+    }
+    return n;
+}
+
 static void write_out(struct pipe *p)
 {
     struct span spans[SPANS];
     size_t count;
 
     note_active(p);
-    while ((count = mux_stream_peek(p->stream, spans, SPANS)) > 0) {
+    while ((count = next_out(p, spans)) > 0) {
         ssize_t n = conn_writev(p->conn, spans, count);
 
         if (n > 0) {
             mux_stream_consume(p->stream, (size_t)n);
+            note_carried(p, (size_t)n);
             bound_unsent(p);
         }
         if (n == -EAGAIN || n == 0) {
@@ -236,7 +267,7 @@ static bool keep_early(struct pipe *p, struct span early)
 void pipe_start(struct pipe *p, struct conn *conn, struct mux_stream *stream, enum reason conn_lost,
                 uint32_t idle_ms, struct span early)
 {
-    *p = (struct pipe){ .conn = conn, .stream = stream, .conn_lost = conn_lost };
+    *p = (struct pipe){ .conn = conn, .stream = stream, .conn_lost = conn_lost, .gate = p->gate };
     conn_set_handlers(conn, &handlers, p);
     if (!keep_early(p, early) || !watch_idle(p, idle_ms)) {
         pipe_cut(p, REASON_OVERLOAD, SPAN_NONE);
@@ -250,6 +281,12 @@ void pipe_on_writable(struct pipe *p)
 {
     if (p->conn && !p->is_in_done && push_early(p))
         set_want(p, CONN_READ, true);
+}
+
+void pipe_resume(struct pipe *p)
+{
+    pipe_on_writable(p);
+    pipe_on_readable(p);
 }
 
 void pipe_on_reset(struct pipe *p)

@@ -11,7 +11,7 @@
  * buffer in between.  An error of the socket resets the stream after the bytes that were
  * read; a reset of the stream becomes an RST.
  *
- * Shape      embedded in its owner, which is the stream's user and passes the mux's
+ * Shape      embedded, zeroed, in its owner, which is the stream's user and passes the mux's
  *            handlers on to the four functions below.
  * Ownership  pipe_start() takes the conn.  The stream belongs to its mux.
  * Threads    the loop's thread.
@@ -19,6 +19,13 @@
 #define PIPE_TURN (128 * 1024)
 #define PIPE_UNSENT_MAX (128 * 1024)    /* of the kernel's, for a socket whose reader is slow, */
 #define PIPE_UNSENT_FROM (16 * 1024)    /* once so much went into it: most never take more */
+
+/* Bounds what a pipe carries, both ways together.  Whoever has one sets `gate` before pipe_start();
+ * while it says 0, nothing moves until pipe_resume(). */
+struct pipe_gate {
+    size_t (*room)(struct pipe_gate *gate, size_t most);    /* bytes that may move now, at most `most` */
+    void (*carried)(struct pipe_gate *gate, size_t bytes);
+};
 
 /* Streams are many and mostly idle: what few of them need is not in each. */
 struct pipe_idle;
@@ -29,6 +36,7 @@ struct pipe {
     struct mux_stream *stream;
     struct pipe_idle *idle;         /* NULL: silence has no limit */
     struct pipe_early *early;       /* bytes that go before the socket's; freed when out */
+    struct pipe_gate *gate;         /* NULL: no bound */
     struct loop_task out;           /* the write at the end of this turn */
     enum reason conn_lost;          /* what an error of the socket means: client-gone, target-reset */
     bool is_in_done;                /* the socket's end was passed to the stream */
@@ -41,6 +49,9 @@ struct pipe {
 void pipe_start(struct pipe *p, struct conn *conn, struct mux_stream *stream, enum reason conn_lost,
                 uint32_t idle_ms, struct span early);
 static inline bool pipe_is_on(const struct pipe *p) { return p->conn != NULL; }
+
+/* The gate lets some through again. */
+void pipe_resume(struct pipe *p);
 
 /* For the mux's handlers of the same names. */
 void pipe_on_readable(struct pipe *p);

@@ -6,7 +6,7 @@
  */
 enum {
     ANN = 1, BOB, CID, STAFF = 10, OPS, A1 = 20, A2, A3, G1 = 30, G2, P_EXACT = 40, P_SUFFIX,
-    P_DEEP, P_NET, P_NARROW, P_RESOLVED, P_OTHER, GR = 50, K1 = 80, K2, L1 = 90, O1 = 100, X1 = 110,
+    P_DEEP, P_NET, P_NARROW, P_RESOLVED, P_OTHER, GR = 50, K1 = 80, K2, L1 = 90, O1 = 100, X1 = 110, Q1 = 120,
 };
 
 /* ann (group staff) may reach, through g1 (a1, then a2): db.x:5432, *.x:80, *.deep.x, networks;

@@ -24,10 +24,12 @@ struct pick {
     struct agent_live live;
     uint64_t weight_seen;
     size_t seen;
+    const struct quota_record *quota;   /* that refuses it */
+    uint64_t wait_ms;                   /* how long quota or breaker will */
 };
 
 static void refuse(struct deciding *w, enum record_kind kind, struct span id,
-                   const struct ulid *agentgroup, enum reason reason)
+                   const struct ulid *agentgroup, enum reason reason, uint64_t wait_ms)
 {
     struct policy_decision *d = w->d;
     struct policy_refusal *r;
@@ -37,7 +39,8 @@ static void refuse(struct deciding *w, enum record_kind kind, struct span id,
         return;
     }
     r = &d->refusals[d->refusal_count++];
-    *r = (struct policy_refusal){ .kind = kind, .reason = reason };
+    *r = (struct policy_refusal){ .kind = kind, .reason = reason,
+                                  .wait_ms = wait_ms < UINT32_MAX ? (uint32_t)wait_ms : UINT32_MAX };
     if (agentgroup)
         r->agentgroup = *agentgroup;
     span_copy(id, r->id.text, sizeof(r->id.text));
@@ -69,6 +72,27 @@ static struct agent_live ask_live(const struct deciding *w, const struct ulid *a
     if (!registry->agent(registry->context, agent, agentgroup, &w->q->target, &live))
         live.is_held = false;
     return live;
+}
+
+/* Whether a stream more fits into all quotas of that scope; fills in who refuses. */
+static bool quota_fits(const struct deciding *w, enum quota_scope scope, struct span id, struct pick *refused)
+{
+    const struct policy_registry *registry = w->q->registry;
+    struct index_hits hits;
+
+    if (w->p->quotas[scope] == 0 || !registry || !registry->quota_has_room)
+        return true;
+    hits = match_quotas(w->p, scope, id);
+    for (size_t i = 0; i < hits.n; i++) {
+        const struct quota_record *quota = RECORD_AS(index_hit(&hits, i), QUOTA, quota_record);
+
+        refused->wait_ms = 0;
+        if (registry->quota_has_room(registry->context, quota, &refused->wait_ms))
+            continue;
+        refused->quota = quota;
+        return false;
+    }
+    return true;
 }
 
 static enum reason acl_holds(const struct deciding *w, const struct agent_record *agent,
@@ -106,13 +130,16 @@ static enum reason member_fails(const struct deciding *w, const struct ulid *gro
         return REASON_AGENT_DRAINING;
     if (match_lock(w->p, LOCK_AGENT, id, w->q->now_ms))
         return REASON_LOCKED;
-    if (candidate->live.is_quota_used)
+    if (!quota_fits(w, QUOTA_AGENT, ulid_span(id), candidate))
         return REASON_QUOTA_AGENT;
     candidate->override = match_override(w->p, &w->q->target, group_id, id);
     reason = acl_holds(w, candidate->agent, candidate->override);
     if (reason != REASON_NONE)
         return reason;
-    return candidate->live.is_breaker_open ? REASON_BREAKER_OPEN : REASON_NONE;
+    if (!candidate->live.is_breaker_open)
+        return REASON_NONE;
+    candidate->wait_ms = candidate->live.breaker_ms;
+    return REASON_BREAKER_OPEN;
 }
 
 static int compare(int64_t a, int64_t b)
@@ -223,9 +250,11 @@ static enum reason choose_agent(struct deciding *w, const struct agentgroup_reco
             consider(w, group->mode, &best[candidate.live.is_proved ? 0 : 1], &candidate);
             continue;
         }
-        refuse(w, RECORD_AGENT, ulid_span(&candidate.member->agent), group_id, reason);
-        if (rank(reason) > rank(failure))
+        refuse(w, RECORD_AGENT, ulid_span(&candidate.member->agent), group_id, reason, candidate.wait_ms);
+        if (rank(reason) > rank(failure)) {
             failure = reason;
+            *ret_pick = candidate;
+        }
     }
     if (!best[0].is_found && !best[1].is_found)
         return failure;
@@ -278,7 +307,7 @@ static bool try_grant(struct deciding *w, const struct grant_record *g)
 
     if (reason != REASON_NONE) {
         first_failure(&w->grant_failure, reason);
-        refuse(w, RECORD_GRANT, record_id(&g->record), NULL, reason);
+        refuse(w, RECORD_GRANT, record_id(&g->record), NULL, reason, 0);
         return false;
     }
     reason = group ? choose_agent(w, group, group_id, &pick) : REASON_NO_AGENT;
@@ -286,12 +315,16 @@ static bool try_grant(struct deciding *w, const struct grant_record *g)
         w->d->grant = g;
         w->d->profile = w->profile;
         w->d->agentgroup = group;
+        w->d->quota = pick.quota;
+        w->d->wait_ms = pick.wait_ms;
     }
     if (reason != REASON_NONE) {
         first_failure(&w->agent_failure, reason);
-        refuse(w, RECORD_GRANT, record_id(&g->record), NULL, reason);
+        refuse(w, RECORD_GRANT, record_id(&g->record), NULL, reason, pick.wait_ms);
         return false;
     }
+    w->d->quota = NULL;
+    w->d->wait_ms = 0;
     w->d->grant = g;
     w->d->profile = w->profile;
     w->d->agentgroup = group;
@@ -409,6 +442,22 @@ static bool try_all(struct deciding *w)
     return !index_is_empty(w->p, INDEX_WHOLE) && each_subject(w, try_whole);
 }
 
+/* An agent was found: what is left are the quotas of those who ask, the narrowest first. */
+static enum reason quotas_fail(struct deciding *w)
+{
+    const struct user_record *user = w->d->user;
+    struct pick refused = { 0 };
+    bool fits = quota_fits(w, QUOTA_USER, record_id(&user->record), &refused);
+
+    for (size_t i = 0; fits && w->p->quotas[QUOTA_GROUP] && i < user->group_count; i++)
+        fits = quota_fits(w, QUOTA_GROUP, ulid_span(&user->groups[i]), &refused);
+    if (fits && quota_fits(w, QUOTA_ALL, SPAN_NONE, &refused))
+        return REASON_NONE;
+    w->d->quota = refused.quota;
+    w->d->wait_ms = refused.wait_ms;
+    return policy_quota_reason(refused.quota->scope);
+}
+
 static enum reason principal_fails(const struct policy *p, const struct policy_question *q,
                                    const struct match_look *look, struct policy_decision *d)
 {
@@ -428,7 +477,7 @@ static enum reason decide(struct deciding *w)
     if (reason != REASON_NONE)
         return reason;
     if (try_all(w))
-        return REASON_NONE;
+        return quotas_fail(w);
     if (w->agent_failure != REASON_NONE)
         return w->agent_failure;
     return w->grant_failure != REASON_NONE ? w->grant_failure : REASON_NO_GRANT;

@@ -13,7 +13,7 @@
  *            prefix, match_resolved, then whole agent group; equals by the profile's id, the
  *            user's own before its groups', the grant's id) → members of the agent group that
  *            can take it → its routing mode (proved before unproved; equals: own session
- *            before a peer's, fewest streams, id).
+ *            before a peer's, fewest streams, id) → quotas of the user, its groups, all.
  * Locks      of a profile refuse every target that its hosts and ports name, whichever
  *            grant would allow it; a match_resolved profile that is locked gives nothing.
  * Unix       an override to a socket needs allow_special of the grant's profile.
@@ -30,10 +30,10 @@ struct agent_live {
     bool is_own;                /* it is this relay */
     bool is_proved;             /* bytes both ways lately */
     bool is_draining;
-    bool is_quota_used;
     bool is_breaker_open;       /* for this agent group and target */
     uint32_t streams;
     uint32_t rtt_us;            /* 0: not measured yet, goes last */
+    uint32_t breaker_ms;        /* until the breaker lets one try; 0: not known */
 };
 
 struct policy_registry {
@@ -43,6 +43,9 @@ struct policy_registry {
                   const struct target *target, struct agent_live *ret_live);
     /* Streams that stand on the grant now; NULL: not counted. */
     uint64_t (*grant_streams)(void *context, const struct ulid *grant);
+    /* Whether one stream more fits; else `ret_wait_ms` is how long it may take until it does, 0: not
+     * known.  NULL: always. */
+    bool (*quota_has_room)(void *context, const struct quota_record *quota, uint64_t *ret_wait_ms);
 };
 
 struct policy_question {
@@ -59,6 +62,7 @@ struct policy_refusal {         /* a grant or an agent that was looked at and no
     struct ulid id;
     struct ulid agentgroup;     /* of an agent */
     enum reason reason;
+    uint32_t wait_ms;           /* QUOTA_*, BREAKER_OPEN: when to try again; 0: not known */
 };
 
 struct policy_decision {
@@ -71,6 +75,8 @@ struct policy_decision {
     const struct agent_record *agent;
     const struct override_record *override;     /* resolve-to; NULL: the agent resolves */
     const struct lock_record *lock;             /* that refused */
+    const struct quota_record *quota;           /* QUOTA_USER, _GROUP, _ALL, _AGENT: that refused */
+    uint64_t wait_ms;                           /* QUOTA_*, BREAKER_OPEN: when to try again; 0: not known */
     bool allow_special;
     bool is_own;                                /* the agent's session is this relay's */
     int64_t max_staleness_s;                    /* the profile's, 0: the cluster's */
@@ -84,6 +90,13 @@ struct policy_decision {
 /* Writes `ret_decision` whole and returns its reason. */
 enum reason policy_decide(const struct policy *p, const struct policy_question *q,
                           struct policy_decision *ret_decision);
+
+/* The quotas that a stream of the user through the agent takes from: the agent's, the user's, its
+ * groups', everybody's, each by id.  At most `max`; how many there are. */
+#define POLICY_QUOTAS_MAX 64
+size_t policy_quotas(const struct policy *p, const struct user_record *user, const struct ulid *agent,
+                     const struct quota_record **ret_quotas, size_t max);
+enum reason policy_quota_reason(enum quota_scope scope);
 
 /* `hash`: the keyed hash of the secret, lower-case hex.  REASON_NONE gives both records;
  * else AUTH_FAILED, CREDENTIAL_EXPIRED, SOURCE_DENIED, USER_DISABLED, LOCKED. */

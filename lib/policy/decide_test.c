@@ -125,7 +125,7 @@ static uint64_t ten_streams(void *context, const struct ulid *grant)
     return 10;
 }
 
-static const struct policy_registry registry = { NULL, tell_live, ten_streams };
+static const struct policy_registry registry = { .agent = tell_live, .grant_streams = ten_streams };
 #define LIVE(...) { .is_held = true, .is_proved = true, __VA_ARGS__ }
 
 static void test_routing(void **state)
@@ -148,8 +148,7 @@ static void test_routing(void **state)
         { "takes an unproved one when there is no other", ROUTE_PRIORITY, { { .is_held = true }, { 0 }, { 0 } }, REASON_NONE, A1 },
         { "has none", ROUTE_PRIORITY, { { 0 }, { 0 }, { 0 } }, REASON_NO_AGENT, 0 },
         { "says that all are draining", ROUTE_PRIORITY, { LIVE(.is_draining = true), { 0 }, { 0 } }, REASON_AGENT_DRAINING, 0 },
-        { "says that the quota is used", ROUTE_PRIORITY, { LIVE(.is_quota_used = true), LIVE(.is_draining = true), { 0 } }, REASON_QUOTA_AGENT, 0 },
-        { "says that the breaker is open", ROUTE_PRIORITY, { LIVE(.is_breaker_open = true), LIVE(.is_quota_used = true), { 0 } }, REASON_BREAKER_OPEN, 0 },
+        { "says that the breaker is open", ROUTE_PRIORITY, { LIVE(.is_breaker_open = true), LIVE(.is_draining = true), { 0 } }, REASON_BREAKER_OPEN, 0 },
         { "goes round an open breaker", ROUTE_PRIORITY, { LIVE(.is_breaker_open = true), LIVE(), LIVE() }, REASON_NONE, A2 },
     };
 
@@ -221,6 +220,90 @@ static void test_stream_limit(void **state)
     }
 }
 
+/* Which of the quotas Q1 + i have no room. */
+static unsigned used_up;
+
+static bool has_room(void *context, const struct quota_record *quota, uint64_t *ret_wait_ms)
+{
+    uint64_t n;
+
+    (void)context;
+    assert_true(span_to_u64(record_id(&quota->record), 999, &n));
+    *ret_wait_ms = 100 * (n - Q1);
+    return !(used_up & 1u << (n - Q1));
+}
+
+static struct policy *with_quotas(struct policy *p)
+{
+    static const struct { enum quota_scope scope; unsigned target; } made[] = {
+        { QUOTA_ALL, 0 },     { QUOTA_GROUP, STAFF }, { QUOTA_USER, ANN },  { QUOTA_USER, ANN },
+        { QUOTA_AGENT, A1 },  { QUOTA_AGENT, A2 },    { QUOTA_USER, CID },  { QUOTA_GROUP, OPS },
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(made); i++)
+        p = with(p, make_quota(Q1 + i, made[i].scope, made[i].target));
+    return p;
+}
+
+static void test_quotas(void **state)
+{
+    static const struct { const char *it; unsigned used_up; enum reason want; unsigned agent, quota; } rows[] = {
+        { "allows while all have room", 0, REASON_NONE, A1, 0 },
+        { "refuses by one of the user's", 1 << 3, REASON_QUOTA_USER, A1, Q1 + 3 },
+        { "refuses by the group's", 1 << 1, REASON_QUOTA_GROUP, A1, Q1 + 1 },
+        { "refuses by everybody's", 1 << 0, REASON_QUOTA_ALL, A1, Q1 },
+        { "names the narrowest", 0xf, REASON_QUOTA_USER, A1, Q1 + 2 },
+        { "goes round an agent's", 1 << 4, REASON_NONE, A2, 0 },
+        { "refuses by all agents'", 3 << 4, REASON_QUOTA_AGENT, 0, Q1 + 5 },
+        { "is not held to another's", 3 << 6, REASON_NONE, A1, 0 },
+    };
+    AUTO(policy_unrefp) struct policy *p = with_quotas(base_world());
+    const struct policy_registry asked = { .agent = tell_live, .quota_has_room = has_room };
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        lives[i] = (struct agent_live)LIVE();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct policy_question q = question(ANN, "db.x", 5432);
+        struct policy_decision d;
+
+        check_row(rows[i].it);
+        q.registry = &asked;
+        used_up = rows[i].used_up;
+        assert_int_equal(policy_decide(p, &q, &d), rows[i].want);
+        assert_id(rows[i].agent ? &d.agent->record : NULL, rows[i].agent);
+        assert_id(rows[i].quota ? &d.quota->record : NULL, rows[i].quota);
+        assert_int_equal(d.wait_ms, rows[i].quota ? 100 * (rows[i].quota - Q1) : 0);
+    }
+    check_row("refuses nothing where nobody counts");
+    struct policy_question q = question(ANN, "db.x", 5432);
+    struct policy_decision d;
+    assert_int_equal(policy_decide(p, &q, &d), REASON_NONE);
+}
+
+static void test_quotas_of_a_stream(void **state)
+{
+    static const unsigned want[] = { Q1 + 4, Q1 + 2, Q1 + 3, Q1 + 1, Q1 };
+    AUTO(policy_unrefp) struct policy *p = with_quotas(base_world());
+    const struct ulid ann = uid(ANN), a1 = uid(A1);
+    const struct quota_record *found[8] = { NULL };
+
+    (void)state;
+    check_row("finds the agent's, the user's, its group's, everybody's");
+    assert_int_equal(policy_quotas(p, policy_user(p, &ann), &a1, found, 8), ARRAY_LEN(want));
+    for (size_t i = 0; i < ARRAY_LEN(want); i++)
+        assert_id(&found[i]->record, want[i]);
+
+    check_row("writes no more than there is room for, and says how many there are");
+    found[2] = NULL;
+    assert_int_equal(policy_quotas(p, policy_user(p, &ann), &a1, found, 2), ARRAY_LEN(want));
+    assert_null(found[2]);
+
+    check_row("forgets those that go");
+    p = without(without(p, RECORD_QUOTA, Q1 + 2), RECORD_QUOTA, Q1);
+    assert_int_equal(policy_quotas(p, policy_user(p, &ann), &a1, found, 8), 3);
+}
+
 static void test_overrides(void **state)
 {
     static const struct { const char *host; enum override_scope scope; unsigned id, n; } made[] = {
@@ -266,6 +349,8 @@ int main(void)
         cmocka_unit_test(test_routing),
         cmocka_unit_test(test_weighted),
         cmocka_unit_test(test_stream_limit),
+        cmocka_unit_test(test_quotas),
+        cmocka_unit_test(test_quotas_of_a_stream),
         cmocka_unit_test(test_overrides),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

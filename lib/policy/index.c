@@ -125,6 +125,7 @@ static const struct pmap_values index_values[INDEX_COUNT] = {
     [INDEX_LOCK] = INDEX_VALUES(NULL),
     [INDEX_LOCK_CIDR] = INDEX_VALUES(NULL),
     [INDEX_CUT] = INDEX_VALUES(NULL),
+    [INDEX_QUOTA] = INDEX_VALUES(NULL),
 };
 
 /* The grants of a profile: any number, so a map and not a list. */
@@ -172,6 +173,7 @@ void index_share(struct policy *to, const struct policy *from)
     memcpy(to->profile_prefixes, from->profile_prefixes, sizeof(to->profile_prefixes));
     memcpy(to->lock_prefixes, from->lock_prefixes, sizeof(to->lock_prefixes));
     memcpy(to->locks, from->locks, sizeof(to->locks));
+    memcpy(to->quotas, from->quotas, sizeof(to->quotas));
     to->refs = 1;
     for (enum record_kind k = 0; k < RECORD_KIND_COUNT; k++)
         to->by_id[k] = pmap_share(&from->by_id[k]);
@@ -459,6 +461,14 @@ static int change_cut(struct policy *p, index_change *change, struct record *r)
     return change(p, index_key_kind(INDEX_CUT, c->cut_kind, span_str(c->target)), r);
 }
 
+static int change_quota(struct policy *p, index_change *change, struct record *r)
+{
+    const struct quota_record *q = RECORD_AS(r, QUOTA, quota_record);
+
+    p->quotas[q->scope] += change == add ? 1 : UINT32_MAX;
+    return change(p, index_key_kind(INDEX_QUOTA, q->scope, ulid_span(&q->target)), r);
+}
+
 static int change_name(struct policy *p, index_change *change, struct record *r)
 {
     const char *name = record_name(r);
@@ -474,6 +484,7 @@ static kind_change *const by_kind[RECORD_KIND_COUNT] = {
     [RECORD_OVERRIDE] = change_override,
     [RECORD_LOCK] = change_lock,
     [RECORD_CUT] = change_cut,
+    [RECORD_QUOTA] = change_quota,
 };
 
 static int change_record(struct policy *p, index_change *change, struct record *r)

@@ -26,6 +26,7 @@ enum index_tag {
     INDEX_LOCK,                 /* lock kind, ULID */
     INDEX_LOCK_CIDR,
     INDEX_CUT,                  /* cut kind, target */
+    INDEX_QUOTA,                /* scope, ULID */
     INDEX_COUNT
 };
 
@@ -54,6 +55,7 @@ struct policy {
     uint32_t profile_prefixes[ADDR_BITS + 1];   /* how many CIDR hosts have that length */
     uint32_t lock_prefixes[ADDR_BITS + 1];
     uint32_t locks[LOCK_ADDRESS + 1];
+    uint32_t quotas[QUOTA_ALL + 1];
 };
 
 extern const struct pmap_values record_values;

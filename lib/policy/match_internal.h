@@ -55,6 +55,8 @@ const struct lock_record *match_lock_user(const struct policy *p, const struct u
 const struct lock_record *match_lock_target(const struct policy *p, const struct target *t,
                                             int64_t now_ms);
 
+struct index_hits match_quotas(const struct policy *p, enum quota_scope scope, struct span id);
+
 /* The grant alone: begin, end, windows, source.  `ret_again_ms` may be NULL. */
 enum reason match_grant_in_force(const struct grant_record *g, const struct addr *source,
                                  int64_t now_ms, int64_t *ret_again_ms);

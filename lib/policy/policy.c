@@ -101,6 +101,11 @@ const struct record *policy_next(const struct policy *p, enum record_kind kind,
     return pmap_next(&p->by_id[kind], &cursor->at, &id, &record) ? record : NULL;
 }
 
+struct pmap policy_records(const struct policy *p, enum record_kind kind)
+{
+    return pmap_share(&p->by_id[kind]);
+}
+
 struct span policy_setting(const struct policy *p, const char *name)
 {
     const struct setting_record *s =

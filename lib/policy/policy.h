@@ -42,6 +42,9 @@ struct policy_cursor {
 };
 const struct record *policy_next(const struct policy *p, enum record_kind kind,
                                  struct policy_cursor *cursor);
+/* All records of a kind, one more handle on them (pmap_deinit); two policies with the same root have
+ * the same ones. */
+struct pmap policy_records(const struct policy *p, enum record_kind kind);
 /* A setting's value; SPAN_NONE when it is not set. */
 struct span policy_setting(const struct policy *p, const char *name);
 

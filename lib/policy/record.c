@@ -69,6 +69,7 @@ static const struct kind_row kinds[RECORD_KIND_COUNT] = {
     [RECORD_AGENTPOLICY] = { "agentpolicy", NAMELESS(agentpolicy_record),
                              { offsetof(struct agentpolicy_record, document) }, NULL },
     [RECORD_SETTING] = { "setting", NAMELESS(setting_record), { 0 }, NULL },
+    [RECORD_QUOTA] = { "quota", NAMELESS(quota_record), { offsetof(struct quota_record, offsets) }, NULL },
 };
 
 const char *record_kind_name(enum record_kind kind)

@@ -20,7 +20,8 @@
 #define RECORD_KINDS(X) \
     X(USER, user) X(GROUP, group) X(CREDENTIAL, credential) X(AGENT, agent) \
     X(AGENTGROUP, agentgroup) X(PROFILE, profile) X(GRANT, grant) X(OVERRIDE, override) \
-    X(LOCK, lock) X(CUT, cut) X(RELAY, relay) X(AGENTPOLICY, agentpolicy) X(SETTING, setting)
+    X(LOCK, lock) X(CUT, cut) X(RELAY, relay) X(AGENTPOLICY, agentpolicy) X(SETTING, setting) \
+    X(QUOTA, quota)
 
 enum record_kind {
 #define RECORD_ENUM(upper, lower) RECORD_##upper,
@@ -169,6 +170,19 @@ struct relay_record {
 struct agentpolicy_record {             /* id: the agent's */
     struct record record;
     char *document;                     /* signed, to be passed on as it is */
+};
+
+enum quota_scope { QUOTA_USER, QUOTA_GROUP, QUOTA_AGENT, QUOTA_ALL };
+
+struct quota_record {                   /* what all of its scope may use together; 0: any amount */
+    struct record record;
+    enum quota_scope scope;
+    struct ulid target;                 /* empty: QUOTA_ALL */
+    int64_t streams;                    /* at once */
+    int64_t streams_per_s, burst;       /* new ones, and so many of them at a time */
+    int64_t bytes_per_s, bytes_per_day; /* both ways together */
+    size_t offset_count;
+    struct zone_offset *offsets;        /* of the zone whose days count; none: UTC */
 };
 
 struct setting_record {

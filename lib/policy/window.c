@@ -3,20 +3,20 @@
 #define DAY_S ((int64_t)86400)
 
 /* The offset at `now_s`, and when the next one begins. */
-static int64_t offset_at(const struct grant_record *g, int64_t now_s, int64_t *ret_next_s)
+static int64_t offset_at(const struct zone_offset *offsets, size_t count, int64_t now_s, int64_t *ret_next_s)
 {
-    int64_t offset = g->offset_count ? g->offsets[0].offset_s : 0;
+    int64_t offset = count ? offsets[0].offset_s : 0;
 
     *ret_next_s = WINDOW_NEVER;
-    for (size_t i = 0; i < g->offset_count; i++) {
-        if (g->offsets[i].from_s > now_s) {
+    for (size_t i = 0; i < count; i++) {
+        if (offsets[i].from_s > now_s) {
             if (i > 0)
-                *ret_next_s = g->offsets[i].from_s;
-            else if (g->offset_count > 1)       /* the first holds before its begin, too */
-                *ret_next_s = g->offsets[1].from_s;
+                *ret_next_s = offsets[i].from_s;
+            else if (count > 1)                 /* the first holds before its begin, too */
+                *ret_next_s = offsets[1].from_s;
             break;
         }
-        offset = g->offsets[i].offset_s;
+        offset = offsets[i].offset_s;
     }
     return offset;
 }
@@ -68,7 +68,7 @@ static bool scan(const struct grant_window *w, int64_t local_s, int64_t *again_s
 bool window_holds(const struct grant_record *g, int64_t now_ms, int64_t *ret_again_ms)
 {
     int64_t now_s = now_ms / 1000, next_offset_s, again_local_s = WINDOW_NEVER, again_s;
-    int64_t offset_s = offset_at(g, now_s, &next_offset_s);
+    int64_t offset_s = offset_at(g->offsets, g->offset_count, now_s, &next_offset_s);
     bool holds = g->window_count == 0;
 
     for (size_t i = 0; i < g->window_count; i++)
@@ -78,4 +78,26 @@ bool window_holds(const struct grant_record *g, int64_t now_ms, int64_t *ret_aga
         again_s = earlier(again_s, next_offset_s);
     *ret_again_ms = again_s == WINDOW_NEVER ? WINDOW_NEVER : again_s * 1000;
     return holds;
+}
+
+/* The moment at which a clock in the zone shows `local_s`: with the offset that holds there. */
+static int64_t moment_of(const struct zone_offset *offsets, size_t count, int64_t local_s)
+{
+    int64_t next_s, before = local_s - offset_at(offsets, count, local_s, &next_s);
+
+    return local_s - offset_at(offsets, count, before, &next_s);
+}
+
+struct window_day window_day(const struct zone_offset *offsets, size_t count, int64_t now_ms)
+{
+    int64_t now_s = now_ms / 1000, next_s;
+    int64_t day = day_of(now_s + offset_at(offsets, count, now_s, &next_s));
+    struct window_day found = { moment_of(offsets, count, day * DAY_S) * 1000,
+                                moment_of(offsets, count, (day + 1) * DAY_S) * 1000 };
+
+    if (found.begin_ms > now_ms)            /* an offset changed between: the hour is there twice */
+        found.begin_ms = now_ms;
+    if (found.end_ms <= now_ms)
+        found.end_ms = now_ms + 1000;
+    return found;
 }

@@ -93,12 +93,35 @@ static void test_no_windows(void **state)
     assert_int_equal(again_ms, WINDOW_NEVER);
 }
 
+/* Each day ends where the next one begins, also where clocks change. */
+static void test_days(void **state)
+{
+    static const struct { const char *it; int64_t now_ms, begin_ms, hours; } rows[] = {
+        { "has 23 hours in spring", UTC(SPRING_SUNDAY, 12, 0), UTC(SPRING_SUNDAY - 1, 23, 0), 23 },
+        { "has 25 hours in autumn", UTC(AUTUMN_SUNDAY, 12, 0), UTC(AUTUMN_SUNDAY - 1, 22, 0), 25 },
+        { "begins to the second", UTC(SPRING_SUNDAY, 22, 0), UTC(SPRING_SUNDAY, 22, 0), 24 },
+        { "lasts to the millisecond", UTC(SPRING_SUNDAY, 22, 0) - 1, UTC(SPRING_SUNDAY - 1, 23, 0), 23 },
+    };
+    struct window_day day = window_day(NULL, 0, UTC(3, 5, 0));
+
+    (void)state;
+    check_row("is UTC's without offsets");
+    assert_true(day.begin_ms == UTC(3, 0, 0) && day.end_ms == UTC(4, 0, 0));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        check_row(rows[i].it);
+        day = window_day(berlin, 3, rows[i].now_ms);
+        assert_int_equal(day.begin_ms, rows[i].begin_ms);
+        assert_int_equal(day.end_ms - day.begin_ms, rows[i].hours * 3600000);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_again_is_never_late),
         cmocka_unit_test(test_no_windows),
+        cmocka_unit_test(test_days),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -154,6 +154,17 @@ static inline struct lock_record *make_lock(unsigned n, enum lock_kind kind, uns
     return l;
 }
 
+static inline struct quota_record *make_quota(unsigned n, enum quota_scope scope, unsigned target)
+{
+    struct quota_record *q = MAKE(QUOTA, quota_record, n);
+
+    q->scope = scope;
+    if (scope != QUOTA_ALL)
+        q->target = uid(target);
+    q->streams = 1;
+    return q;
+}
+
 /* Puts the record (its reference goes to the policy) and gives the new version. */
 static inline struct policy *with(struct policy *p, void *record)
 {

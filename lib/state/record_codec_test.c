@@ -23,6 +23,8 @@ static void test_both_ways(void **state)
         { RECORD_LOCK, "{\"kind\":\"user\",\"target\":\"" U1 "\",\"until_ms\":9,\"reason\":\"a \\\"word\\\"\"}" },
         { RECORD_LOCK, "{\"kind\":\"address\",\"address\":\"192.0.2.0/24\"}" },
         { RECORD_CUT, "{\"kind\":\"stream\",\"target\":\"abc\",\"before_ms\":4}" },
+        { RECORD_QUOTA, "{\"scope\":\"group\",\"target\":\"" U1 "\",\"streams\":3,\"streams_per_s\":2,\"burst\":4,\"bytes_per_s\":1099511627776,\"bytes_per_day\":9007199254740992,\"offsets\":[{\"from_s\":0,\"offset_s\":3600}]}" },
+        { RECORD_QUOTA, "{\"scope\":\"all\",\"bytes_per_day\":1}" },
         { RECORD_RELAY, "{\"name\":\"r\",\"active\":true,\"address\":\"relay.x:7443\",\"zone\":\"eu-1\"}" },
         { RECORD_AGENTPOLICY, "{\"document\":\"adit/agentpolicy/v1 x\\nline\\n\"}" },
     };
@@ -92,6 +94,15 @@ static void test_refusals(void **state)
         { RECORD_LOCK, "{\"kind\":\"address\",\"target\":\"" U1 "\"}", "field target" },
         { RECORD_CUT, "{\"kind\":\"user\",\"target\":\"x\",\"before_ms\":0}", "field before_ms" },
         { RECORD_AGENTPOLICY, "{}", "field document: is missing" },
+        { RECORD_QUOTA, "{\"streams\":1}", "field scope: is missing" },
+        { RECORD_QUOTA, "{\"scope\":\"all\",\"target\":\"" U1 "\"}", "field target" },
+        { RECORD_QUOTA, "{\"scope\":\"user\"}", "field target" },
+        { RECORD_QUOTA, "{\"scope\":\"all\",\"streams\":1000001}", "field streams" },
+        { RECORD_QUOTA, "{\"scope\":\"all\",\"streams_per_s\":1}", "field burst" },
+        { RECORD_QUOTA, "{\"scope\":\"all\",\"burst\":1}", "field burst" },
+        { RECORD_QUOTA, "{\"scope\":\"all\",\"bytes_per_s\":1099511627777}", "field bytes_per_s" },
+        { RECORD_QUOTA, "{\"scope\":\"all\",\"bytes_per_day\":9007199254740993}", "field bytes_per_day" },
+        { RECORD_QUOTA, "{\"scope\":\"all\",\"offsets\":[{\"from_s\":5,\"offset_s\":0},{\"from_s\":5,\"offset_s\":0}]}", "field offsets: from_s" },
     };
 
     (void)state;

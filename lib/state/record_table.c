@@ -132,6 +132,21 @@ static const struct record_field agentpolicy_fields[] = {
 
 static const struct record_field setting_fields[] = { TEXT(setting_record, "value", value, 1) };
 
+static const char *const quota_scopes[] = {
+    [QUOTA_USER] = "user", [QUOTA_GROUP] = "group", [QUOTA_AGENT] = "agent", [QUOTA_ALL] = "all",
+};
+
+static const struct record_field quota_fields[] = {
+    ENUM(quota_record, "scope", scope, quota_scopes),
+    ID(quota_record, "target", target, false),
+    INT(quota_record, "streams", streams, 0, 1000000),
+    INT(quota_record, "streams_per_s", streams_per_s, 0, 1000000),
+    INT(quota_record, "burst", burst, 0, 1000000),
+    INT(quota_record, "bytes_per_s", bytes_per_s, 0, (int64_t)1 << 40),
+    INT(quota_record, "bytes_per_day", bytes_per_day, 0, (int64_t)1 << 53),
+    LIST(quota_record, "offsets", offsets, offset_count, 0, 64, element_offset),
+};
+
 static const char *check_profile(const struct record *r)
 {
     const struct profile_record *p = RECORD_AS(r, PROFILE, profile_record);
@@ -144,6 +159,15 @@ static const char *check_profile(const struct record *r)
     return NULL;
 }
 
+static bool are_rising(const struct zone_offset *offsets, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        if (offsets[i].from_s <= offsets[i - 1].from_s)
+            return false;
+    }
+    return true;
+}
+
 static const char *check_grant(const struct record *r)
 {
     const struct grant_record *g = RECORD_AS(r, GRANT, grant_record);
@@ -154,11 +178,7 @@ static const char *check_grant(const struct record *r)
         return "field end_ms: must be later than start_ms";
     if (g->window_count > 0 && g->offset_count == 0)
         return "field offsets: must be there with windows";
-    for (size_t i = 1; i < g->offset_count; i++) {
-        if (g->offsets[i].from_s <= g->offsets[i - 1].from_s)
-            return "field offsets: from_s must rise";
-    }
-    return NULL;
+    return are_rising(g->offsets, g->offset_count) ? NULL : "field offsets: from_s must rise";
 }
 
 static const char *check_override(const struct record *r)
@@ -186,6 +206,17 @@ static const char *check_lock(const struct record *r)
     return NULL;
 }
 
+static const char *check_quota(const struct record *r)
+{
+    const struct quota_record *q = RECORD_AS(r, QUOTA, quota_record);
+
+    if ((q->scope == QUOTA_ALL) != (q->target.text[0] == '\0'))
+        return "field target: must be there exactly where scope is not all";
+    if ((q->streams_per_s > 0) != (q->burst > 0))
+        return "field burst: must be there with streams_per_s";
+    return are_rising(q->offsets, q->offset_count) ? NULL : "field offsets: from_s must rise";
+}
+
 #define TABLE(fields_, check_) { fields_, ARRAY_LEN(fields_), check_ }
 static const struct record_table tables[RECORD_KIND_COUNT] = {
     [RECORD_USER] = TABLE(user_fields, NULL),
@@ -201,6 +232,7 @@ static const struct record_table tables[RECORD_KIND_COUNT] = {
     [RECORD_RELAY] = TABLE(relay_fields, NULL),
     [RECORD_AGENTPOLICY] = TABLE(agentpolicy_fields, NULL),
     [RECORD_SETTING] = TABLE(setting_fields, NULL),
+    [RECORD_QUOTA] = TABLE(quota_fields, check_quota),
 };
 
 const struct record_table *record_table(enum record_kind kind)

@@ -11,9 +11,6 @@ from up import BIN
 NO_SOURCE = {
     "not-here": "one relay holds all agents: there is no other to ask for one that has left",
     "ticket-invalid": "relays hand no streams to each other, so there are no tickets",
-    "quota-user": "users have no quota yet",
-    "quota-group": "groups have no quota yet",
-    "quota-agent": "the decision knows it; relays count no quota for an agent yet",
     "breaker-open": "the decision knows it; relays have no breakers yet",
 }
 # What the two ends of a tunnel tell each other when a path ends and the stream goes on by another: no
