@@ -39,6 +39,7 @@ static void make_owned(struct walk *w, struct store_tx *tx, size_t u)
     w->owned[KIND_CREDENTIAL][u] = fix_insert(f, tx, KIND_CREDENTIAL, NULL, doc, user, hash);
     w->owned[KIND_SESSION][u] = fix_insert(f, tx, KIND_SESSION, NULL, doc, user, none);
     w->owned[KIND_GRANT][u] = fix_insert(f, tx, KIND_GRANT, NULL, doc, user, none);
+    w->owned[KIND_QUOTA][u] = fix_insert(f, tx, KIND_QUOTA, NULL, doc, user, none);
     w->streams[u] = put_record(w, tx, STORE_STREAMS, user);
     w->decisions[u] = put_record(w, tx, STORE_DECISIONS, user);
 }
@@ -63,7 +64,6 @@ static void make_objects(struct walk *w)
         { KIND_PROFILE, "{\"hosts\":[\"a.b\"],\"ports\":[\"80\"]}" },
         { KIND_OVERRIDE, "{\"host\":\"a.b\",\"addresses\":[\"10.0.0.1\"]}" },
         { KIND_LOCK, "{\"network\":\"10.0.0.0/8\"}" },
-        { KIND_QUOTA, "{\"scope\":\"all\",\"max_streams\":5}" },
         { KIND_RELAY, "{\"status\":\"active\"}" },
     };
     struct store_query audit = { .source = STORE_AUDIT, .limit = 1 };

@@ -190,6 +190,69 @@ static void test_whole(void **state)
     }
 }
 
+/* Lets so many bytes through at a time. */
+struct sluice {
+    struct pipe_gate gate;
+    struct pipe *pipe;
+    struct loop_timer timer;
+    struct loop *loop;
+    uint64_t left, carried;
+    unsigned stops;
+};
+
+enum { SLUICE_BYTES = 30000 };
+
+static size_t sluice_room(struct pipe_gate *gate, size_t most)
+{
+    struct sluice *s = container_of(gate, struct sluice, gate);
+
+    s->stops += s->left == 0;
+    return most < s->left ? most : s->left;
+}
+
+static void sluice_carried(struct pipe_gate *gate, size_t bytes)
+{
+    struct sluice *s = container_of(gate, struct sluice, gate);
+
+    assert_true(bytes <= s->left);
+    s->left -= bytes;
+    s->carried += bytes;
+}
+
+static void on_sluice(void *arg)
+{
+    struct sluice *s = arg;
+
+    s->left = SLUICE_BYTES;
+    pipe_resume(s->pipe);
+    timer_start(s->loop, &s->timer, 1, on_sluice, s);
+}
+
+static void test_gate(void **state)
+{
+    struct carried c = { 0 };
+    struct sluice s = { .gate = { sluice_room, sluice_carried }, .pipe = &c.half[0].pipe };
+
+    (void)state;
+    check_row("carries no more at a time than its gate lets through, and all of it in the end");
+    c.half[0].peer.total = 1 << 20;
+    c.half[1].peer.total = 2 << 20;
+    c.half[0].pipe.gate = &s.gate;
+    carried_open(&c);
+    s.loop = c.loop;
+    on_sluice(&s);
+    assert_true(loop_run_until(c.loop, is_over, &c, 30000));
+    for (int side = 0; side < 2; side++) {
+        assert_int_equal(c.half[side].how, REASON_NONE);
+        assert_int_equal(c.half[side].peer.got, c.half[!side].peer.total);
+        assert_false(c.half[side].peer.is_wrong);
+    }
+    assert_int_equal(s.carried, 3 << 20);
+    assert_true(s.stops >= s.carried / SLUICE_BYTES / 2);
+    timer_stop(&s.timer);
+    carried_close(&c);
+}
+
 /* What a side did to its socket, and what the other side's program sees of it. */
 static void test_broken(void **state)
 {
@@ -325,7 +388,7 @@ static void test_idle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole), cmocka_unit_test(test_broken),  cmocka_unit_test(test_early),
+        cmocka_unit_test(test_whole), cmocka_unit_test(test_gate), cmocka_unit_test(test_broken), cmocka_unit_test(test_early),
         cmocka_unit_test(test_stalled), cmocka_unit_test(test_idle),
     };
 
