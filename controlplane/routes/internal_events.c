@@ -13,7 +13,6 @@
 #define EVENTS_MAX 1000
 #define DOC_MAX 16384
 #define DATA_MEMBERS_MAX 64
-#define ANSWER_MAX ((size_t)16 << 20)
 
 /* One event on its way into the store. */
 struct incoming {
@@ -569,22 +568,6 @@ static int keep_applied(struct internal *in, const struct request *req, const st
     return r ? r : store_commit(&tx, NULL);
 }
 
-static int answer_applied(struct internal *in, const struct request *req, const struct json_value *body,
-                          struct response *res)
-{
-    AUTO(store_rollbackp) struct store_tx *tx = NULL;
-    int r;
-
-    buf_deinit(&res->body);
-    buf_init_heap(&res->body, ANSWER_MAX);
-    r = store_begin(in->enrol.store, STORE_READ, &tx);
-    if (!r)
-        r = used_write_others(tx, req->principal.id, doc_text(body, "boot_id"), &res->body);
-    if (!r)
-        res->status = 200;
-    return r;
-}
-
 void on_relay_applied(const struct route *route, struct request *req, struct response *res)
 {
     struct internal *in = route->ctx;
@@ -599,9 +582,10 @@ void on_relay_applied(const struct route *route, struct request *req, struct res
     }
     r = keep_applied(in, req, body);
     if (!r)
-        r = answer_applied(in, req, body, res);
-    if (r)
-        finish(res, r);
+        r = used_answer(in->enrol.store, req->principal.id, doc_text(body, "boot_id"), &res->body);
+    finish(res, r);
+    if (!r)
+        res->status = 200;
     if (!r && in->on_applied)
         in->on_applied(in->ctx);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #define TOPIC "quota.used"
+#define ANSWER_MAX ((size_t)16 << 20)
 #define FORGET_MS ((int64_t)2 * 86400000)   /* after its day, what a relay told that tells no more */
 
 const char *const used_limits[USED_LIMITS] = {
@@ -249,4 +250,15 @@ int used_write_others(struct store_tx *tx, const char *relay, struct span boot, 
     json_close_array(&w);
     json_close_object(&w);
     return r ? r : buf_error(out);
+}
+
+int used_answer(struct store *store, const char *relay, struct span boot, struct buf *ret_body)
+{
+    AUTO(store_rollbackp) struct store_tx *tx = NULL;
+    int r;
+
+    buf_deinit(ret_body);
+    buf_init_heap(ret_body, ANSWER_MAX);
+    r = store_begin(store, STORE_READ, &tx);
+    return r ? r : used_write_others(tx, relay, boot, ret_body);
 }

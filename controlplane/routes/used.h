@@ -28,3 +28,5 @@ MUST_CHECK int used_read(struct store_tx *tx, const struct live *live, const str
                          struct used *ret_used);
 /* {"quotas": [...]}: what counts today and was not counted by that start of the relay. */
 MUST_CHECK int used_write_others(struct store_tx *tx, const char *relay, struct span boot, struct buf *out);
+/* The same as the body of an answer. */
+MUST_CHECK int used_answer(struct store *store, const char *relay, struct span boot, struct buf *ret_body);
