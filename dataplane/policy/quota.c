@@ -73,6 +73,11 @@ void quotas_free(struct quotas *q)
     free(q);
 }
 
+static struct span id_of(const struct quota_record *quota)
+{
+    return span_of(quota->record.id, ULID_LEN);
+}
+
 static struct quota_pool *find(const struct quotas *q, struct span id)
 {
     struct map_node *node = map_find(&q->pools, id);
@@ -207,7 +212,7 @@ static int make_pool(struct quotas *q, const struct quota_record *record, const 
         return -ENOMEM;
     p->owner = q;
     p->reason = policy_quota_reason(record->scope);
-    span_copy(record_id(&record->record), p->id.text, sizeof(p->id.text));
+    span_copy(id_of(record), p->id.text, sizeof(p->id.text));
     r = map_insert(&q->pools, &p->node, ulid_span(&p->id));
     if (r) {
         free(p);
@@ -224,7 +229,7 @@ static int make_pool(struct quotas *q, const struct quota_record *record, const 
 
 static void take_record(struct quotas *q, const struct quota_record *record, const struct quota_time *now)
 {
-    struct quota_pool *p = find(q, record_id(&record->record));
+    struct quota_pool *p = find(q, id_of(record));
 
     if (p && p->record == record)
         p->is_known = true;
@@ -341,7 +346,7 @@ bool quotas_have_room(struct quotas *q, const struct quota_record *quota, const 
     unsigned hit = 0;
 
     pthread_mutex_lock(&q->lock);
-    p = find(q, record_id(&quota->record));
+    p = find(q, id_of(quota));
     if (p)
         hit = limit_of(p, now, ret_wait_ms);
     if (hit)
@@ -357,7 +362,7 @@ static enum reason look_at_all(struct quotas *q, const struct quota_record *cons
 {
     *ret_count = 0;
     for (size_t i = 0; i < n; i++) {
-        struct quota_pool *p = find(q, record_id(&quotas[i]->record));
+        struct quota_pool *p = find(q, id_of(quotas[i]));
         unsigned hit = p && now ? limit_of(p, now, &reterr_refusal->wait_ms) : 0;
 
         if (!p && q->over_bound)

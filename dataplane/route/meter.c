@@ -256,7 +256,8 @@ static size_t leg_room(struct meter *m, struct share *s, size_t most)
     int64_t room;
 
     if (day == 0) {
-        m->is_stopped = true;       /* about to be cut */
+        flush(s);                   /* the pool may not know yet: then all its streams are cut */
+        m->is_stopped = true;
         return 0;
     }
     if (most > day)
