@@ -187,7 +187,7 @@ static void set_limits(struct quota_pool *p, const struct quota_record *record)
 static bool has_same_zone(const struct quota_record *a, const struct quota_record *b)
 {
     return a->offset_count == b->offset_count &&
-           memcmp(a->offsets, b->offsets, a->offset_count * sizeof(*a->offsets)) == 0;
+           (a->offset_count == 0 || !memcmp(a->offsets, b->offsets, a->offset_count * sizeof(*a->offsets)));
 }
 
 static void change_pool(struct quota_pool *p, const struct quota_record *record, const struct quota_time *now)
