@@ -27,8 +27,6 @@ static bool is_shown_by_server(struct span column)
 {
     static const char *const shown[] = {
         "id", "name", "created_at", "updated_at", "fingerprint", "used", "last_used_at", "connected", "last_seen_at",
-        "version", "agents", "streams", "applied_revision",
-        "id", "name", "created_at", "updated_at", "fingerprint", "used", "connected", "last_seen_at",
         "version", "agents", "streams", "applied_revision", "usage.streams", "usage.bytes_today",
         "usage.saturated",
     };
