@@ -41,6 +41,7 @@ static const struct table {
     { "join_uses", "token_id,csr_hash,at,answer", 3 },
     { "certificates", "fingerprint,subject,kind,generation,key_hash,not_after,issued_at", 1 },
     { "events", "number,at,topic,kind,object,owner,doc", 1 },
+    { "statistics", "width,dimension,at,key,opened,refused,broken,bytes_out,bytes_in,weight,error,last_at", 4 },
 };
 
 const char *backup_columns(size_t i, const char **ret_table)

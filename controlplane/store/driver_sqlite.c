@@ -3,6 +3,7 @@
 #include "migrations/sqlite/0001_initial.sql.h"
 #include "migrations/sqlite/0002_events.sql.h"
 #include "migrations/sqlite/0003_audit_checkpoints.sql.h"
+#include "migrations/sqlite/0004_statistics.sql.h"
 
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -266,6 +267,7 @@ static const struct migration migrations[] = {
     { 1, "initial", embed_migrations_sqlite_0001_initial_sql },
     { 2, "events", embed_migrations_sqlite_0002_events_sql },
     { 3, "audit_checkpoints", embed_migrations_sqlite_0003_audit_checkpoints_sql },
+    { 4, "statistics", embed_migrations_sqlite_0004_statistics_sql },
 };
 
 const struct driver sqlite_driver = {

@@ -224,3 +224,31 @@ WHERE number > ?1 ORDER BY number LIMIT ?2;
 SELECT coalesce((SELECT min(number) FROM events), 0), coalesce((SELECT max(number) FROM events), 0);
 -- name: events_trim
 DELETE FROM events WHERE number <= (SELECT max(number) FROM events) - ?1;
+
+-- name: statistic_add
+UPDATE statistics SET opened = opened + ?5, refused = refused + ?6, broken = broken + ?7,
+    bytes_out = bytes_out + ?8, bytes_in = bytes_in + ?9, weight = weight + ?10,
+    last_at = CASE WHEN last_at < ?11 THEN ?11 ELSE last_at END
+WHERE width = ?1 AND dimension = ?2 AND at = ?3 AND key = ?4;
+-- name: statistic_insert
+INSERT INTO statistics (width, dimension, at, key, opened, refused, broken, bytes_out, bytes_in, weight,
+    last_at, error)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
+-- name: statistic_least
+SELECT (SELECT count(*) FROM statistics WHERE width = ?1 AND dimension = ?2 AND at = ?3 AND key <> ''),
+    key, opened, refused, broken, bytes_out, bytes_in, weight, last_at
+FROM statistics WHERE width = ?1 AND dimension = ?2 AND at = ?3 AND key <> '' ORDER BY weight, key LIMIT 1;
+-- name: statistic_delete
+DELETE FROM statistics WHERE width = ?1 AND dimension = ?2 AND at = ?3 AND key = ?4;
+-- name: statistic_points
+SELECT at - at % ?6, CAST(sum(opened) AS bigint), CAST(sum(refused) AS bigint), CAST(sum(broken) AS bigint),
+    CAST(sum(bytes_out) AS bigint), CAST(sum(bytes_in) AS bigint)
+FROM statistics WHERE width = ?1 AND dimension = ?2 AND at >= ?3 AND at < ?4 AND key = ?5
+GROUP BY 1 ORDER BY 1;
+-- name: statistic_sums
+SELECT key, CAST(sum(opened) AS bigint), CAST(sum(refused) AS bigint), CAST(sum(broken) AS bigint),
+    CAST(sum(bytes_out) AS bigint), CAST(sum(bytes_in) AS bigint), CAST(sum(error) AS bigint), max(last_at)
+FROM statistics WHERE width = ?1 AND dimension = ?2 AND at >= ?3 AND at < ?4
+GROUP BY key;
+-- name: statistics_trim
+DELETE FROM statistics WHERE width = ?1 AND dimension = ?2 AND at < ?3;

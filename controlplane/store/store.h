@@ -472,6 +472,38 @@ MUST_CHECK int store_events_bounds(struct store_tx *tx, int64_t *ret_oldest, int
 /* Keeps the newest `keep`, at least one. */
 MUST_CHECK int store_events_trim(struct store_tx *tx, uint64_t keep);
 
+/* ---- statistics: what went through the relays, in minutes and in hours ---- */
+enum store_dimension {
+    STORE_BY_NOTHING, STORE_BY_REASON, STORE_BY_PRINCIPAL, STORE_BY_AGENT, STORE_BY_DESTINATION,
+    STORE_BY_QUOTA, STORE_DIMENSIONS
+};
+#define STORE_MINUTE_S 60
+#define STORE_HOUR_S 3600
+/* Principals, agents, destinations and quotas of a minute or an hour that have counts of their own. */
+#define STORE_MINUTE_KEYS 10
+#define STORE_HOUR_KEYS 100
+
+struct store_counts {
+    int64_t opened, refused, broken, bytes_out, bytes_in;
+    int64_t error;              /* what may be missing of opened + refused + MiB, at most */
+    int64_t last_ms;
+};
+/* Adds to the minute and the hour of `at_ms`; `key` empty: by nothing.  A key that finds no room takes
+ * the place of the one with the least weight (opened + refused + MiB), whose counts go to the others,
+ * which have the key "" (space-saving: whoever has more than 1/KEYS of an hour's weight is there). */
+MUST_CHECK int store_statistics_add(struct store_tx *tx, enum store_dimension dimension, int64_t at_ms,
+                                    struct span key, const struct store_counts *counts);
+typedef int (*store_point_fn)(void *ctx, int64_t at_s, const struct store_counts *counts);
+/* Of one key, in steps; without those where nothing happened.  Times: Unix seconds. */
+MUST_CHECK int store_statistics_points(struct store_tx *tx, unsigned width_s, enum store_dimension dimension,
+                                       struct span key, int64_t from_s, int64_t to_s, int64_t step_s,
+                                       store_point_fn fn, void *ctx);
+typedef int (*store_sum_fn)(void *ctx, struct span key, const struct store_counts *counts);
+/* Of each key. */
+MUST_CHECK int store_statistics_sums(struct store_tx *tx, unsigned width_s, enum store_dimension dimension,
+                                     int64_t from_s, int64_t to_s, store_sum_fn fn, void *ctx);
+MUST_CHECK int store_statistics_trim(struct store_tx *tx, int64_t before_s);
+
 /* ---- small settings of the installation ---- */
 MUST_CHECK int store_meta_get(struct store_tx *tx, const char *key, struct buf *ret_value);
 MUST_CHECK int store_meta_put(struct store_tx *tx, const char *key, struct span value);
