@@ -29,6 +29,8 @@ int request_command(int argc, char **argv);
 int reason_command(int argc, char **argv);
 int access_command(int argc, char **argv);
 int watch_command(int argc, char **argv);
+int stats_command(int argc, char **argv);
+int top_command(int argc, char **argv);
 int config_command(int argc, char **argv);
 int completion_command(int argc, char **argv);
 int complete_command(int argc, char **argv);

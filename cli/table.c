@@ -10,6 +10,8 @@ static const struct command commands[] = {
     { "doctor", "", "check this machine and this installation", doctor_command },
     { "explain", "USER HOST:PORT", "who may reach what, and why not", explain_command },
     { "watch", "[TOPIC…]", "what happens, as it happens", watch_command },
+    { "stats", "", "what went through the relays, over time", stats_command },
+    { "top", "", "who and what stands out in it", top_command },
     { "access", "[USER] [HOST:PORT]", "what somebody is granted, who is granted that", access_command },
     { "config", "export|diff|apply FILE", "all of it as one document", config_command },
     { "login", "USER", "log in with a password, and a code where one is needed", login_command },

@@ -26,6 +26,7 @@
 #define LOOK_AGAIN_MS 250       /* on a database of several control planes */
 #define ANSWERS_KEPT_MS (24LL * 3600 * 1000)
 #define PENALTIES_MAX 100000
+#define STATISTICS_KEPT_S (7LL * 24 * 3600 + 3600)
 
 enum { API, INTERNAL, LISTENERS };
 static const char *const listener_names[LISTENERS] = { "api", "internal" };
@@ -205,6 +206,8 @@ static int trim(struct store *store, uint64_t events_kept)
         r = store_penalties_trim(tx, now_ms - ANSWERS_KEPT_MS, PENALTIES_MAX);
     if (!r)
         r = store_events_trim(tx, events_kept);
+    if (!r)
+        r = store_statistics_trim(tx, now_ms / 1000 - STATISTICS_KEPT_S);
     return r ? r : store_commit(&tx, NULL);
 }
 

@@ -111,6 +111,7 @@ static const struct right rights[] = {
     { "me.get",                         ALL,     NO },
     { "revisions.get",                  ALL,     NO },
     { "events.listen",                  ALL,     NO },      /* and for each event, what it is about */
+    { "statistics.get",                 AOM,     NO },
     { "status.get",                     AOM,     NO },
     { "join",                           NO,      NO },      /* public: the token's MAC proves it */
     { "openapi.get",                    NO,      NO },

@@ -77,7 +77,7 @@ static int find_start(struct call *c, struct span last, struct store_position *a
     if (r)
         return r;
     *ret_number = newest;
-    if (!last.n)
+    if (!last.p)
         return 0;
     if (!span_cut(&last, '-', &part) || !last.p || !span_to_u64(part, INT64_MAX, &epoch) ||
         !span_to_u64(last, INT64_MAX, &number))

@@ -127,6 +127,7 @@ static void test_refuses(void **state)
         { "an id that was never given", "/events", "Last-Event-ID: 1-99999\r\n", 410 },
         { "an id that is too old", "/events", "Last-Event-ID: 1-1\r\n", 410 },
         { "what is no id", "/events", "Last-Event-ID: x\r\n", 400 },
+        { "an empty id", "/events", "Last-Event-ID:\r\n", 400 },
         { "a topic that there is not", "/events?topics=changes,weather", "", 422 },
         { "an id of an object that is none", "/events?ids=abc", "", 422 },
         { "a time that is none", "/events?seconds=-1", "", 422 },

@@ -32,4 +32,5 @@ HANDLER(on_me);
 HANDLER(on_revision);
 HANDLER(on_status);
 HANDLER(on_events);
+HANDLER(on_statistics);
 HANDLER(on_page);

@@ -1,4 +1,5 @@
 #include "controlplane/routes/internal_events.h"
+#include "controlplane/routes/counting.h"
 #include "controlplane/routes/doc.h"
 #include "controlplane/routes/internal.h"
 #include "controlplane/routes/internal_refused.h"
@@ -19,6 +20,7 @@ struct incoming {
     struct internal *in;
     struct store_tx *tx;
     const struct request *req;
+    struct counting *counting;
     struct ulid id;
     struct span type, boot, data;       /* data: an object as it came */
     int64_t at_ms;
@@ -385,10 +387,11 @@ static int take_event(struct incoming *e, struct span event)
     e->has_refused |= span_eq(e->type, SPAN(INTERNAL_REFUSED));
     if (r || !e->id.text[0] || !span_starts(e->data, SPAN("{")))
         return r;
-    for (size_t i = 0; i < ARRAY_LEN(takers); i++)
+    r = counting_take(e->counting, &(struct counted){ e->type, e->id, e->at_ms, e->data });
+    for (size_t i = 0; !r && i < ARRAY_LEN(takers); i++)
         if (span_eq(e->type, span_str(takers[i].type)))
             return takers[i].take(e);
-    return 0;
+    return r;
 }
 
 /* The bounds are kept to a tenth: looking for the oldest costs a walk over all that are kept. */
@@ -422,6 +425,7 @@ static int take_events(struct incoming *e, struct span list)
 static int keep_events(struct internal *in, const struct request *req)
 {
     AUTO(store_rollbackp) struct store_tx *tx = NULL;
+    AUTO(counting_freep) struct counting *counting = NULL;
     struct incoming e = { .in = in, .req = req };
     struct span list;
     int r;
@@ -429,9 +433,14 @@ static int keep_events(struct internal *in, const struct request *req)
     r = json_walk_find(req->body, "events", &list);
     if (!r)
         r = store_begin(in->enrol.store, STORE_WRITE, &tx);
-    e.tx = tx;
     if (!r)
-        r = take_events(&e, list);
+        counting = counting_new(tx);
+    e.tx = tx;
+    e.counting = counting;
+    if (!r)
+        r = counting ? take_events(&e, list) : -ENOMEM;
+    if (!r)
+        r = counting_flush(counting);
     if (!r)
         r = store_commit(&tx, NULL);
     if (!r && e.has_refused)

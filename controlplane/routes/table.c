@@ -84,6 +84,8 @@ static const struct single {
     { "revisions.get", "GET", "/api/v1/revisions/{revision}", NULL, ROUTE_LONG_POLL, 0, "wait",
       on_revision },
     { "events.listen", "GET", "/api/v1/events", NULL, 0, 0, "topics ids seconds", on_events },
+    { "statistics.get", "GET", "/api/v1/statistics", "statistics:read", 0, 0,
+      "from to step by key top order", on_statistics },
     { "status.get", "GET", "/api/v1/status", "status:read", 0, 0, "", on_status },
 };
 

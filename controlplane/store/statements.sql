@@ -234,10 +234,9 @@ WHERE width = ?1 AND dimension = ?2 AND at = ?3 AND key = ?4;
 INSERT INTO statistics (width, dimension, at, key, opened, refused, broken, bytes_out, bytes_in, weight,
     last_at, error)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
--- name: statistic_least
-SELECT (SELECT count(*) FROM statistics WHERE width = ?1 AND dimension = ?2 AND at = ?3 AND key <> ''),
-    key, opened, refused, broken, bytes_out, bytes_in, weight, last_at
-FROM statistics WHERE width = ?1 AND dimension = ?2 AND at = ?3 AND key <> '' ORDER BY weight, key LIMIT 1;
+-- name: statistic_rows
+SELECT key, opened, refused, broken, bytes_out, bytes_in, weight, last_at
+FROM statistics WHERE width = ?1 AND dimension = ?2 AND at = ?3 AND key <> '';
 -- name: statistic_delete
 DELETE FROM statistics WHERE width = ?1 AND dimension = ?2 AND at = ?3 AND key = ?4;
 -- name: statistic_points

@@ -49,71 +49,163 @@ static int insert(const struct place *p, struct span key, const struct store_cou
     return db_done(p->tx, bind(p, Q_statistic_insert, key, c, weight), NULL);
 }
 
-/* The one with the least weight, when there is no room for one more; otherwise `ret_key` is empty. */
-static int find_least(const struct place *p, char *ret_key, size_t key_size, struct store_counts *ret_counts,
-                      int64_t *ret_weight)
-{
-    AUTO(stmt_resetp) struct stmt *row = db_bind(p->tx, Q_statistic_least, "iii", (int64_t)p->width->seconds,
-                                                 (int64_t)p->dimension, p->at_s);
-    int r = db_step(p->tx, row);
+/* ---- one minute's or hour's sketch, while it takes in what is new ---- */
+#define KEY_BYTES (STORE_NAME_MAX + 24)
 
-    ret_key[0] = '\0';
-    if (r != DB_ROW || column_int(row, 0) < p->width->keys)
-        return r == DB_ROW ? 0 : r;
-    column_copy(row, 1, ret_key, key_size);
-    *ret_counts = (struct store_counts){
-        .opened = column_int(row, 2), .refused = column_int(row, 3), .broken = column_int(row, 4),
-        .bytes_out = column_int(row, 5), .bytes_in = column_int(row, 6), .last_ms = column_int(row, 8),
-    };
-    *ret_weight = column_int(row, 7);
-    return 0;
+struct row {
+    char key[KEY_BYTES];
+    struct store_counts counts;
+    int64_t weight;
+    bool is_stored;
+};
+
+struct sketch {
+    const struct place *place;
+    struct row *rows;
+    size_t count, room;
+    struct store_counts others;
+    bool has_others;
+};
+
+static void sketch_deinit(struct sketch *s)
+{
+    free(s->rows);
 }
 
-static int give_to_others(const struct place *p, const char *key, const struct store_counts *c)
+static int load(struct sketch *s)
 {
-    bool is_there;
+    const struct place *p = s->place;
+    AUTO(stmt_resetp) struct stmt *at = db_bind(p->tx, Q_statistic_rows, "iii", (int64_t)p->width->seconds,
+                                                (int64_t)p->dimension, p->at_s);
     int r;
 
-    r = db_done(p->tx, db_bind(p->tx, Q_statistic_delete, "iiit", (int64_t)p->width->seconds,
-                               (int64_t)p->dimension, p->at_s, key), NULL);
-    if (!r)
-        r = add(p, SPAN(""), c, 0, &is_there);
-    return r || is_there ? r : insert(p, SPAN(""), c, 0);
+    s->room = (size_t)p->width->keys;
+    s->rows = calloc(s->room, sizeof(*s->rows));
+    if (!s->rows)
+        return -ENOMEM;
+    while ((r = db_step(p->tx, at)) == DB_ROW && s->count < s->room) {
+        struct row *row = &s->rows[s->count++];
+
+        column_copy(at, 0, row->key, sizeof(row->key));
+        row->counts = (struct store_counts){
+            .opened = column_int(at, 1), .refused = column_int(at, 2), .broken = column_int(at, 3),
+            .bytes_out = column_int(at, 4), .bytes_in = column_int(at, 5), .last_ms = column_int(at, 7),
+        };
+        row->weight = column_int(at, 6);
+        row->is_stored = true;
+    }
+    return r == DB_ROW ? 0 : r;
 }
 
-static int count_at(const struct place *p, struct span key, const struct store_counts *counts)
+static void add_to_others(struct sketch *s, const struct store_counts *c)
 {
-    struct store_counts c = *counts, least;
-    char least_key[STORE_NAME_MAX + 32];
-    int64_t inherited = 0;
-    bool is_there;
-    int r = add(p, key, &c, weight_of(&c), &is_there);
-
-    if (r || is_there)
-        return r;
-    least_key[0] = '\0';
-    if (has_bound(p))
-        r = find_least(p, least_key, sizeof(least_key), &least, &inherited);
-    if (!r && least_key[0])
-        r = give_to_others(p, least_key, &least);
-    else
-        inherited = 0;
-    c.error = inherited;
-    return r ? r : insert(p, key, &c, inherited + weight_of(&c));
+    s->has_others = true;
+    s->others.opened += c->opened;
+    s->others.refused += c->refused;
+    s->others.broken += c->broken;
+    s->others.bytes_out += c->bytes_out;
+    s->others.bytes_in += c->bytes_in;
+    if (c->last_ms > s->others.last_ms)
+        s->others.last_ms = c->last_ms;
 }
 
-int store_statistics_add(struct store_tx *tx, enum store_dimension dimension, int64_t at_ms, struct span key,
-                         const struct store_counts *counts)
+/* Takes the row with the least weight from its key. */
+static int evict(struct sketch *s, struct row **ret_row)
+{
+    const struct place *p = s->place;
+    struct row *least = &s->rows[0];
+
+    for (size_t i = 1; i < s->count; i++) {
+        if (s->rows[i].weight < least->weight)
+            least = &s->rows[i];
+    }
+    add_to_others(s, &least->counts);
+    *ret_row = least;
+    if (!least->is_stored)
+        return 0;
+    return db_done(p->tx, db_bind(p->tx, Q_statistic_delete, "iiit", (int64_t)p->width->seconds,
+                                  (int64_t)p->dimension, p->at_s, least->key), NULL);
+}
+
+static int take_in(struct sketch *s, const struct store_counted *item)
+{
+    struct row *row = NULL;
+    int64_t inherited = 0;
+    int r = 0;
+
+    if (s->count < s->room) {
+        row = &s->rows[s->count++];
+    } else {
+        r = evict(s, &row);
+        inherited = row->weight;
+    }
+    *row = (struct row){ .counts = item->counts, .weight = inherited + weight_of(&item->counts) };
+    row->counts.error = inherited;
+    (void)span_copy(item->key, row->key, sizeof(row->key));
+    return r;
+}
+
+static int save(struct sketch *s)
+{
+    bool is_there = true;
+    int r = 0;
+
+    for (size_t i = 0; !r && i < s->count; i++) {
+        if (!s->rows[i].is_stored)
+            r = insert(s->place, span_str(s->rows[i].key), &s->rows[i].counts, s->rows[i].weight);
+    }
+    if (!r && s->has_others)
+        r = add(s->place, SPAN(""), &s->others, 0, &is_there);
+    return r || is_there ? r : insert(s->place, SPAN(""), &s->others, 0);
+}
+
+static int settle(const struct place *p, const struct store_counted *items, const bool *is_new, size_t count)
+{
+    AUTO(sketch_deinit) struct sketch sketch = { .place = p };
+    int r = load(&sketch);
+
+    for (size_t i = 0; !r && i < count; i++) {
+        if (is_new[i])
+            r = take_in(&sketch, &items[i]);
+    }
+    return r ? r : save(&sketch);
+}
+
+/* What is there already is added to, all of it first; what is new goes through the sketch. */
+static int count_at(const struct place *p, const struct store_counted *items, size_t count)
+{
+    AUTO(freep) bool *is_new = calloc(count, sizeof(*is_new));
+    size_t new_count = 0;
+    int r = is_new ? 0 : -ENOMEM;
+
+    for (size_t i = 0; !r && i < count; i++) {
+        bool is_there;
+
+        r = add(p, items[i].key, &items[i].counts, weight_of(&items[i].counts), &is_there);
+        if (!r && !is_there && !has_bound(p))
+            r = insert(p, items[i].key, &items[i].counts, weight_of(&items[i].counts));
+        is_new[i] = !is_there && has_bound(p);
+        new_count += is_new[i];
+    }
+    return r || !new_count ? r : settle(p, items, is_new, count);
+}
+
+int store_statistics_add(struct store_tx *tx, enum store_dimension dimension, int64_t at_ms,
+                         const struct store_counted *items, size_t count)
 {
     int r = 0;
 
-    if (at_ms < 0 || key.n > STORE_NAME_MAX + 16)
+    if (at_ms < 0 || !count)
         return -EINVAL;
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].key.n >= KEY_BYTES || !items[i].key.p)
+            return -EINVAL;
+    }
     for (size_t i = 0; !r && i < ARRAY_LEN(widths); i++) {
         int64_t at_s = at_ms / 1000;
         struct place p = { tx, &widths[i], dimension, at_s - at_s % widths[i].seconds };
 
-        r = count_at(&p, key.n ? key : SPAN(""), counts);
+        r = count_at(&p, items, count);
     }
     return r;
 }

@@ -488,11 +488,15 @@ struct store_counts {
     int64_t error;              /* what may be missing of opened + refused + MiB, at most */
     int64_t last_ms;
 };
-/* Adds to the minute and the hour of `at_ms`; `key` empty: by nothing.  A key that finds no room takes
- * the place of the one with the least weight (opened + refused + MiB), whose counts go to the others,
- * which have the key "" (space-saving: whoever has more than 1/KEYS of an hour's weight is there). */
+struct store_counted {
+    struct span key;            /* each once; empty: by nothing */
+    struct store_counts counts;
+};
+/* Adds to the minute and the hour of `at_ms`.  A key that finds no room takes the place of the one with
+ * the least weight (opened + refused + MiB), whose counts go to the others, which have the key ""
+ * (space-saving: whoever has more than 1/KEYS of an hour's weight is there). */
 MUST_CHECK int store_statistics_add(struct store_tx *tx, enum store_dimension dimension, int64_t at_ms,
-                                    struct span key, const struct store_counts *counts);
+                                    const struct store_counted *items, size_t count);
 typedef int (*store_point_fn)(void *ctx, int64_t at_s, const struct store_counts *counts);
 /* Of one key, in steps; without those where nothing happened.  Times: Unix seconds. */
 MUST_CHECK int store_statistics_points(struct store_tx *tx, unsigned width_s, enum store_dimension dimension,

@@ -32,7 +32,7 @@
     X(join_repeat) X(join_count) X(join_add) X(join_answer)                                    \
     X(certificate_put) X(certificate_last)                                                     \
     X(event_add) X(events) X(events_bounds) X(events_trim)                                     \
-    X(statistic_add) X(statistic_insert) X(statistic_least) X(statistic_delete)                \
+    X(statistic_add) X(statistic_insert) X(statistic_rows) X(statistic_delete)                \
     X(statistic_points) X(statistic_sums) X(statistics_trim)
 
 enum statement {
