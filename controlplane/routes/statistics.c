@@ -42,6 +42,12 @@ static int bad(struct call *c, const char *pointer, const char *message)
     return call_refuse_at(c, REASON_INVALID, pointer, message);
 }
 
+/* What the schema allows, but the other parameters do not. */
+static int contradicts(struct call *c, const char *pointer, const char *message)
+{
+    return call_refuse_at(c, REASON_CONFLICT, pointer, message);
+}
+
 static int read_moment(struct call *c, const char *name, int64_t fallback_s, int64_t *ret_s)
 {
     struct check_limits none = { 0 };
@@ -132,12 +138,12 @@ static int read_key(struct call *c, struct range *range)
     int r;
 
     if (!request_query(c->req, "key", &text))
-        return bad(c, "?key", "is required with by");
+        return contradicts(c, "?key", "is required with by");
     if (!range->by->kind)
-        return text.n && span_copy(text, range->key, sizeof(range->key)) ? 0 : bad(c, "?key", "must be host:port");
+        return text.n && span_copy(text, range->key, sizeof(range->key)) ? 0 : contradicts(c, "?key", "must be host:port");
     buf_init_fixed(&out, scratch, sizeof(scratch));
     if (check_text(LEAF_REF, &none, text, &out, &message) != CHECK_OK)
-        return bad(c, "?key", message);
+        return contradicts(c, "?key", message);
     r = call_find(c, kind_by_name(span_str(range->by->kind))->id, text, &object);
     if (r && r != STORE_E_NOT_FOUND)
         return r;
@@ -150,7 +156,7 @@ static int read_by(struct call *c, struct range *range)
     struct span text;
 
     if (!request_query(c->req, "by", &text))
-        return request_query(c->req, "key", &text) ? bad(c, "?by", "is required with key") : 0;
+        return request_query(c->req, "key", &text) ? contradicts(c, "?by", "is required with key") : 0;
     for (size_t i = 0; i < ARRAY_LEN(dimensions); i++) {
         if (span_eq(text, span_str(dimensions[i].name)))
             range->by = &dimensions[i];

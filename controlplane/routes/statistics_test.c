@@ -135,8 +135,8 @@ static void test_refuses(void **state)
         { "what is no time", "?from=yesterday", 422 },
         { "a step below a minute", "?step=59", 422 },
         { "an order that there is not", "?order=size", 422 },
-        { "a key of nothing", "?key=a", 422 },
-        { "a dimension without its key", "?by=agent", 422 },
+        { "a key of nothing", "?key=a", 409 },
+        { "a dimension without its key", "?by=agent", 409 },
     };
     static struct fix_answer a;
     struct fix f;
@@ -155,11 +155,19 @@ static void test_refuses(void **state)
 }
 
 /* ---- a day at its bounds ---- */
-static void add(struct store_tx *tx, enum store_dimension dimension, int64_t at_ms, const char *key)
+static void fill_minute(struct store_tx *tx, int minute, int64_t at_ms)
 {
-    struct store_counted item = { span_str(key), { .opened = 1, .bytes_out = 10, .last_ms = at_ms } };
+    static const enum store_dimension all[] = { STORE_BY_PRINCIPAL, STORE_BY_AGENT, STORE_BY_DESTINATION };
+    struct store_counted items[STORE_MINUTE_KEYS], total = { SPAN(""), { .opened = 1, .last_ms = at_ms } };
+    char keys[STORE_MINUTE_KEYS][32];
 
-    assert_int_equal(store_statistics_add(tx, dimension, at_ms, &item, 1), 0);
+    for (int k = 0; k < STORE_MINUTE_KEYS; k++) {
+        snprintf(keys[k], sizeof(keys[k]), "host%d:80", (minute * STORE_MINUTE_KEYS + k) % 500);
+        items[k] = (struct store_counted){ span_str(keys[k]), { .opened = 1, .bytes_out = 10, .last_ms = at_ms } };
+    }
+    assert_int_equal(store_statistics_add(tx, STORE_BY_NOTHING, at_ms, &total, 1), 0);
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        assert_int_equal(store_statistics_add(tx, all[i], at_ms, items, ARRAY_LEN(items)), 0);
 }
 
 /* Of the processor's time: a machine that has other things to do counts nothing. */
@@ -171,23 +179,14 @@ static double now_ms(void)
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
-static void fill_day(struct fix *f, int minutes, int keys)
+static void fill(struct fix *f, int minutes)
 {
     AUTO(store_rollbackp) struct store_tx *tx = NULL;
     int64_t now = (int64_t)store_now_ms(f->store);
 
     assert_int_equal(store_begin(f->store, STORE_WRITE, &tx), 0);
-    for (int m = 0; m < minutes; m++) {
-        for (int k = 0; k < keys; k++) {
-            char key[32];
-
-            snprintf(key, sizeof(key), "host%d:80", (m * keys + k) % 500);
-            add(tx, STORE_BY_NOTHING, now - m * 60000LL, "");
-            add(tx, STORE_BY_DESTINATION, now - m * 60000LL, key);
-            add(tx, STORE_BY_PRINCIPAL, now - m * 60000LL, key);
-            add(tx, STORE_BY_AGENT, now - m * 60000LL, key);
-        }
-    }
+    for (int m = 0; m < minutes; m++)
+        fill_minute(tx, m, now - m * 60000LL);
     assert_int_equal(store_commit(&tx, NULL), 0);
 }
 
@@ -198,7 +197,7 @@ static void test_answers_soon(void **state)
 
     (void)state;
     fix_start(&f);
-    fill_day(&f, 1440, STORE_MINUTE_KEYS);
+    fill(&f, where_is_postgres() ? 60 : 1440);  /* a server's time is not ours to count */
     json_value_free(ask(&f, ""));
     begun = now_ms();
     for (int i = 0; i < 10; i++)
