@@ -153,7 +153,7 @@ static int add(struct counting *c, enum store_dimension dimension, int64_t at_ms
 
 /* ---- who, through whom, where to ---- */
 struct party {
-    struct span user, agent, target, reason;
+    struct span user, agent, target, reason, quota;
 };
 
 static struct span member(struct span data, const char *name)
@@ -182,12 +182,12 @@ static struct span id_member(struct span data, const char *name)
 static struct party party_of(struct span data)
 {
     return (struct party){ id_member(data, "user"), id_member(data, "agent"), member(data, "target"),
-                           member(data, "reason") };
+                           member(data, "reason"), id_member(data, "quota") };
 }
 
 static int add_quota(struct counting *c, int64_t at_ms, const struct party *p, const struct store_counts *counts)
 {
-    struct span whose = span_eq(p->reason, SPAN("quota-agent")) ? p->agent : p->user;
+    struct span whose = p->quota.n ? p->quota : span_eq(p->reason, SPAN("quota-agent")) ? p->agent : p->user;
     char key[96];
 
     if (!counts->refused || !span_starts(p->reason, SPAN("quota-")) || p->reason.n > 32)

@@ -304,15 +304,16 @@ static void put_counts(struct json_writer *w, const struct store_counts *c)
     json_put_int(w, "bytes_in", c->bytes_in);
 }
 
-static int put_name(struct call *c, const char *kind, struct span key, struct json_writer *w)
+/* A destination is no id, so it has none. */
+static int put_name(struct call *c, struct span key, struct json_writer *w)
 {
     AUTO(store_object_freep) struct store_object *object = NULL;
     struct ulid id;
     int r = STORE_E_NOT_FOUND;
 
     json_put_str(w, "id", key);
-    if (kind && ulid_parse(key, &id))
-        r = store_object_get(c->tx, kind, &id, &object);
+    if (ulid_parse(key, &id))
+        r = store_object_get(c->tx, NULL, &id, &object);
     if (r && r != STORE_E_NOT_FOUND)
         return r;
     json_put_text(w, "name", object ? object->name : NULL);
@@ -333,7 +334,7 @@ static int put_top(struct call *c, const struct range *range, const struct dimen
         if (!value_of(&s->counts, range->order))
             break;
         json_open_object(w, NULL);
-        r = put_name(c, d->kind, s->node.key, w);
+        r = put_name(c, s->node.key, w);
         put_counts(w, &s->counts);
         json_put_int(w, "error", s->counts.error);
         view_time(w, "last_at", s->counts.last_ms);
@@ -363,7 +364,7 @@ static int put_reasons(struct call *c, const struct range *range, struct json_wr
     return r;
 }
 
-/* Keys are "quota-user ULID". */
+/* Keys are "quota-user ULID": of the quota, or of whom it refused. */
 static int put_quotas(struct call *c, const struct range *range, struct json_writer *w)
 {
     AUTO(sums_deinit) struct sums sums = { .count = 0 };
@@ -378,7 +379,7 @@ static int put_quotas(struct call *c, const struct range *range, struct json_wri
         (void)span_cut(&id, ' ', &reason);
         json_open_object(w, NULL);
         json_put_str(w, "reason", reason);
-        r = put_name(c, span_eq(reason, SPAN("quota-agent")) ? "agent" : "user", id, w);
+        r = put_name(c, id, w);
         json_put_int(w, "refused", sums.sorted[i]->counts.refused);
         view_time(w, "last_at", sums.sorted[i]->counts.last_ms);
         json_close_object(w);
