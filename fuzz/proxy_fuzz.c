@@ -1,4 +1,5 @@
 // room: lib/net
+// parser: lib/net/proxy.c
 #include "lib/net/proxy.h"
 
 #include <stdint.h>
@@ -29,6 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (!span_copy(bypass, list, sizeof(list)))
         return 0;
+    (void)!proxy_set_credentials(&p, rest, &why);
     p.bypass = list;
     if (proxy_is_for(&p, rest, 7443) && span_eq(bypass, SPAN("*")))
         abort();

@@ -1,5 +1,7 @@
 #include "lib/check/alloc.h"
 #include "lib/check/check.h"
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define TRIES_MAX 100000        /* a test that never comes to its end is wrong */
@@ -28,8 +30,42 @@ bool check_alloc_has_failed(void)
     return plan.has_failed;
 }
 
+/* The same for a whole program, from its environment; in whatever thread the nth is. */
+static struct {
+    size_t fails;               /* SIZE_MAX: nobody asked */
+    bool is_shown;
+    atomic_size_t seen;
+} whole = { .fails = SIZE_MAX };
+
+void __sanitizer_print_stack_trace(void) __attribute__((weak));
+
+static void __attribute__((constructor)) whole_begin(void)
+{
+    const char *nth = getenv("ADIT_ALLOC_FAIL");
+
+    whole.is_shown = getenv("ADIT_ALLOC_SHOW") != NULL;
+    whole.fails = nth ? strtoul(nth, NULL, 10) : SIZE_MAX;
+}
+
+static void __attribute__((destructor)) whole_end(void)
+{
+    if (whole.fails == 0)
+        (void)fprintf(stderr, "allocations: %zu\n", atomic_load(&whole.seen));
+}
+
+static bool is_to_fail_in_whole(void)
+{
+    if (whole.fails == SIZE_MAX || atomic_fetch_add(&whole.seen, 1) + 1 != whole.fails)
+        return false;
+    if (whole.is_shown && __sanitizer_print_stack_trace)
+        __sanitizer_print_stack_trace();
+    return true;
+}
+
 static bool is_to_fail(void)
 {
+    if (is_to_fail_in_whole())
+        return true;
     if (plan.left == 0 || --plan.left)
         return false;
     plan.has_failed = true;

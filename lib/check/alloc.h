@@ -8,6 +8,10 @@
  * house's own code allocates, not what happens inside a library (unless it can be told to
  * use other functions).  Works under the sanitizers, which then find what an error path leaks.
  *
+ * Environment   ADIT_ALLOC_FAIL=n: the nth allocation of the whole program fails, whichever
+ * test it is in (0: none does, and the end says how many there were); with ADIT_ALLOC_SHOW a
+ * program under a sanitizer says where that was.  tools/unit-alloc walks all of them.
+ *
  * Threads    arm it while the test has one thread.
  */
 

@@ -17,6 +17,7 @@ help:
 #: make install    programs, manual pages, completion, under $(DESTDIR)$(PREFIX)
 #: make clean      removes what was built; make distclean: var/ too, after asking
 #: make unit ROOM=lib/mux   the unit tests of one room (without ROOM: of all)
+#: make unit-alloc   unit programs with each allocation failing, for ALLOC_S seconds (10) a program
 #: make unit-threads  those of the rooms that threads meet in, under ThreadSanitizer
 
 # ROOM=lib/mux: only what that room needs is built; ROOM="lib/mux lib/net": of both.
@@ -32,6 +33,14 @@ THREAD_ROOMS := lib/base lib/log lib/obs lib/crypto lib/net lib/http lib/policy 
   lib/tunnel/server $(filter dataplane/%,$(ROOMS))
 unit-threads:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-tsan SANITIZE=thread ROOM="$(THREAD_ROOMS)" unit
+
+# Each allocation of a unit program fails once: tools/unit-alloc.  ROOM as for unit.
+.PHONY: unit-alloc unit-alloc-run
+ALLOC_S ?= 10
+unit-alloc:
+	@$(MAKE) BUILD=$(if $(filter %-asan,$(BUILD)),$(BUILD),$(BUILD)-asan) SANITIZE=address,undefined ROOM="$(ROOM)" unit-alloc-run
+unit-alloc-run: $(UNIT_TESTS)
+	@exec tools/unit-alloc $(ALLOC_S) $(UNIT_TESTS)
 
 # ARGS="--port-base 10000": what adit up is given.
 run:
