@@ -163,8 +163,8 @@ bool lanes_take_place(struct path *p)
             continue;
         p->lane_left = p->left;
         p->left = lane->left;
-        p->worker = lane->worker;
         p->tunnel = lane->tunnel;
+        path_meet(p, tunnel_peer_hello(p->tunnel));
         p->is_moving = false;
         p->up_at_ms = loop_now_ms(p->uplink->config.loop);
         *lane = (struct lane){ 0 };

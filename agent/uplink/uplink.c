@@ -250,10 +250,12 @@ static void on_notice(void *user, struct tunnel *t, unsigned kind, uint64_t revi
 
 /* What an older start of this relay opened is over; a link of that one that is only now up says
  * nothing about the newer. */
-static void meet_relay(struct path *p, const struct tunnel_hello *hello)
+void path_meet(struct path *p, const struct tunnel_hello *hello)
 {
     struct uplink *u = p->uplink;
 
+    p->workers = hello->workers ? hello->workers : 1;
+    p->worker = hello->worker;
     for (size_t i = 0; i < u->path_count; i++) {
         if (strcmp(u->paths[i].relay_id, hello->id) == 0 && u->paths[i].relay_starts > hello->starts)
             return;
@@ -270,14 +272,6 @@ static bool on_greeted(void *user, struct tunnel *t, const struct tunnel_hello *
     if (lane)
         lane->is_missed = !lane_is_wanted(user, hello);
     return !lane || !lane->is_missed;
-}
-
-static void first_up(struct path *p, const struct tunnel_hello *hello)
-{
-    p->workers = hello->workers ? hello->workers : 1;
-    p->worker = hello->worker;
-    p->is_session_over = p->is_replacing = false;
-    lanes_close_at(p, p->worker);   /* of those that outlived the link before */
 }
 
 static void on_up(void *user, struct tunnel *t)
@@ -299,8 +293,9 @@ static void on_up(void *user, struct tunnel *t)
         N("first_retry_ms", p->first_retry_ms));
     if (p->worn)
         tunnel_close(p->worn, REASON_LINK_RENEW, "its ids are used up");
-    meet_relay(p, hello);
-    first_up(p, hello);
+    path_meet(p, hello);
+    p->is_session_over = p->is_replacing = false;
+    lanes_close_at(p, p->worker);   /* of those that outlived the link before */
     renew_over(p->uplink, t);
 }
 

@@ -66,6 +66,8 @@ struct uplink {
 struct tunnel_login path_login(const struct path *p);
 /* Dials after a while, not before what the relay asked for; how long that is. */
 uint64_t path_retry(struct path *p, uint32_t after_ms);
+/* Who has the first link now, as its HELLO said: behind a balancer not who had the one before. */
+void path_meet(struct path *p, const struct tunnel_hello *hello);
 MUST_CHECK int tunnel_connect(struct path *p, const struct tunnel_login *login, struct tunnel **ret_tunnel);
 
 /* --- lanes.c ------------------------------------------------------------------------------- */

@@ -1,4 +1,6 @@
 #include "dataplane/route/balance.h"
+#include <limits.h>
+#include <string.h>
 
 static uint32_t least(uint32_t a, uint32_t b)
 {
@@ -36,4 +38,31 @@ unsigned balance_judge(const struct balance_lane lanes[], unsigned count, unsign
         return 0;
     *ret_to = to;
     return least(least(mine - average, average - theirs), BALANCE_MOVES_MAX);
+}
+
+void balance_turns_begin(struct balance_turns *t)
+{
+    t->missed = UINT_MAX;
+    memset(t->taken, 0, sizeof(t->taken));
+}
+
+bool balance_turns_is_now(const struct balance_turns *t, unsigned place, bool is_early)
+{
+    return (place < t->first) == is_early;
+}
+
+bool balance_turns_take(struct balance_turns *t, unsigned place, enum balance_cause cause)
+{
+    if (t->taken[cause] < BALANCE_AGENTS_MAX) {
+        t->taken[cause]++;
+        return true;
+    }
+    if (t->missed == UINT_MAX)
+        t->missed = place;
+    return false;
+}
+
+void balance_turns_end(struct balance_turns *t)
+{
+    t->first = t->missed == UINT_MAX ? 0 : t->missed;
 }

@@ -75,9 +75,49 @@ static void test_comes_to_rest(void **state)
     }
 }
 
+#define AGENTS 100
+
+/* One round over agents of which the first `closing` close a link and the others have load. */
+static void take_turns(struct balance_turns *t, unsigned closing, unsigned had[AGENTS])
+{
+    balance_turns_begin(t);
+    for (unsigned half = 0; half < 2; half++) {
+        for (unsigned i = 0; i < AGENTS; i++) {
+            if (balance_turns_is_now(t, i, half == 1))
+                had[i] += balance_turns_take(t, i, i < closing ? BALANCE_CLOSING : BALANCE_LOAD);
+        }
+    }
+    balance_turns_end(t);
+}
+
+static void test_turns(void **state)
+{
+    static const struct { const char *it; unsigned closing, rounds; } rows[] = {
+        { "gives all a turn who only have load", 0, 13 },
+        { "gives all a turn where many close", 50, 25 },
+        { "gives the only one with load a turn at once", 99, 25 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct balance_turns t = { 0 };
+        unsigned had[AGENTS] = { 0 };
+
+        check_row(rows[i].it);
+        take_turns(&t, rows[i].closing, had);
+        assert_int_equal(had[rows[i].closing], 1);
+        for (unsigned round = 1; round < rows[i].rounds; round++)
+            take_turns(&t, rows[i].closing, had);
+        for (unsigned agent = 0; agent < AGENTS; agent++)
+            assert_true(had[agent] > 0);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_judge), cmocka_unit_test(test_comes_to_rest) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_judge), cmocka_unit_test(test_comes_to_rest), cmocka_unit_test(test_turns),
+    };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

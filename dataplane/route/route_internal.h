@@ -1,5 +1,6 @@
 #pragma once
 #include "dataplane/route/meter.h"
+#include "dataplane/route/balance.h"
 #include "dataplane/route/report.h"
 /*
  * route_internal.h - what router.c (logging in, access that ends, life), route.c (one request
@@ -12,6 +13,7 @@ struct router {
     struct router_config config;
     struct mux *mux;
     struct holders holders;
+    struct balance_turns turns;
     struct live live;
     struct view *view;
     struct list routes;             /* all of them */

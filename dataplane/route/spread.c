@@ -1,11 +1,9 @@
-#include "dataplane/route/balance.h"
 #include "dataplane/route/route_internal.h"
 #include "lib/log/log.h"
 /*
  * Living streams leave a good path: for one that carries much less, or because the agent is about
  * to close the link.  Once a second, and when a link is about to be closed.
  */
-#define AGENTS_MAX 8            /* whose streams are looked for, a second: each costs a walk */
 #define REST_MS 5000            /* of a stream, between two such moves */
 #define LEAVING_MAX 512         /* streams that leave links which are closed, a second */
 
@@ -96,24 +94,34 @@ void router_link_closes(struct router *router, const struct ulid *agent)
 
 /* --- once a second ------------------------------------------------------------------------------- */
 
+static unsigned look_after(struct router *router, struct held_agent *a, unsigned place, unsigned most)
+{
+    unsigned to = 0, count = holders_measure(&router->holders, a, loop_now_ms(router->config.loop), &to);
+    bool is_closing = holders_has_closing(a);
+
+    if (router->is_draining || (!is_closing && !count) ||
+        !balance_turns_take(&router->turns, place, is_closing ? BALANCE_CLOSING : BALANCE_LOAD))
+        return 0;
+    if (is_closing)
+        return leave_links(router, a, most);
+    give(router, a, count, to);
+    return 0;
+}
+
 void router_balance(struct router *router)
 {
-    struct map_cursor cursor = { 0 };
-    unsigned looks = 0, leaving = 0;
-    struct map_node *node;
+    unsigned leaving = 0, halves = router->turns.first ? 2 : 1;
 
-    while ((node = map_next(&router->holders.agents, &cursor))) {
-        struct held_agent *a = container_of(node, struct held_agent, node);
-        unsigned to = 0, count = holders_measure(&router->holders, a, loop_now_ms(router->config.loop), &to);
+    balance_turns_begin(&router->turns);
+    for (unsigned half = 0; half < halves; half++) {
+        struct map_cursor cursor = { 0 };
+        struct map_node *node;
 
-        if (router->is_draining || looks == AGENTS_MAX)
-            continue;
-        if (holders_has_closing(a)) {
-            leaving += leave_links(router, a, LEAVING_MAX - leaving);
-            looks++;
-        } else if (count) {
-            give(router, a, count, to);
-            looks++;
+        for (unsigned place = 0; (node = map_next(&router->holders.agents, &cursor)); place++) {
+            if (balance_turns_is_now(&router->turns, place, half == 1))
+                leaving += look_after(router, container_of(node, struct held_agent, node), place,
+                                      LEAVING_MAX - leaving);
         }
     }
+    balance_turns_end(&router->turns);
 }
