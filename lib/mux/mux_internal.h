@@ -38,7 +38,7 @@
 #define MUX_CREDIT_STEP (64u << 10)
 #define MUX_CREDIT_TICK_MS 50
 #define MUX_HELLO_TIMEOUT_MS 10000
-#define MUX_PING_BUSY_MS 1000
+#define MUX_PING_BUSY_MS 800         /* with its jitter a second at the most */
 #define MUX_PING_REST_MS 10000
 #define MUX_SILENCE_MS 3000
 #define MUX_HEARD_MS 4000           /* a link that brought DATA, or took an OPEN, so lately is in use */
