@@ -13,6 +13,7 @@
 #include "lib/net/netwatch.h"
 #include "lib/net/proxy.h"
 #include "lib/obs/admin.h"
+#include "lib/program/check.h"
 #include "lib/program/program.h"
 #include <errno.h>
 #include <signal.h>
@@ -176,6 +177,17 @@ static struct way way_of(const struct agent *a)
     };
 }
 
+static int check_no_proxy(const struct agent *a, struct buf *reterr)
+{
+    struct span item;
+
+    if (proxy_bypass_is_valid(span_str(a->config.no_proxy), &item))
+        return 0;
+    buf_printf(reterr, "no_proxy (or NO_PROXY): \"" SPAN_FMT "\" is not a name, an address, a network like "
+               "10.0.0.0/8 or *, with :port or without; --no-proxy counts before the environment's", SPAN_ARG(item));
+    return -EINVAL;
+}
+
 static int check_relays(const struct agent *a, struct buf *reterr)
 {
     struct span rest = span_str(a->config.relays), item;
@@ -219,10 +231,7 @@ static int check_files(const struct agent *a, struct buf *reterr)
         buf_put_str(reterr, "data_dir: is empty; name a directory for this agent's key");
         return -EINVAL;
     }
-    if (!ca[0] || strcmp(ca, "system") == 0 || access(ca, R_OK) == 0)
-        return 0;
-    buf_printf(reterr, "tls_proxy_ca: %s: %s", ca, strerrordesc_np(errno));
-    return -EINVAL;
+    return strcmp(ca, "system") == 0 ? 0 : program_check_file("tls_proxy_ca", ca, "the CAs (PEM)", reterr);
 }
 
 static int parse_admin(const struct agent *a, struct endpoint *ret_at, struct buf *reterr)
@@ -254,6 +263,8 @@ static int check_config(struct agent *a, struct buf *reterr)
         r = add_rules(&a->acl, "allow_special", a->config.allow_special, acl_add_special, reterr);
     if (!r)
         r = set_proxy(a, reterr);
+    if (!r)
+        r = check_no_proxy(a, reterr);
     return r;
 }
 

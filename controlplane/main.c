@@ -8,6 +8,7 @@
 #include "controlplane/domain/right.h"
 #include "controlplane/routes/api.h"
 #include "controlplane/serve.h"
+#include "lib/program/check.h"
 #include "lib/program/program.h"
 
 #include <errno.h>
@@ -237,6 +238,21 @@ static bool are_roles(const char *list)
     return true;
 }
 
+/* The key file may be missing, then it is made; one that is there is to be read. */
+static int check_places(const struct controlplane_config *c, struct buf *reterr)
+{
+    const struct program_listen listens[] = {
+        { "api_listen", c->api_listen },
+        { "internal_listen", c->internal_listen },
+        { "admin_listen", c->admin_listen },
+    };
+    int r = program_check_listens(listens, ARRAY_LEN(listens), reterr);
+
+    if (!r && c->key_file[0] && access(c->key_file, F_OK) == 0)
+        r = program_check_file("key_file", c->key_file, "64 hex digits", reterr);
+    return r ? r : program_check_log(c->log_level, c->log_format, reterr);
+}
+
 static int check_config(const struct controlplane_config *c, struct buf *reterr)
 {
     const struct { const char *name, *text; bool (*is_good)(const char *); const char *wants; } checks[] = {
@@ -259,7 +275,7 @@ static int check_config(const struct controlplane_config *c, struct buf *reterr)
         buf_printf(reterr, "%s: \"%s\" is not what it takes: %s", checks[i].name, checks[i].text, checks[i].wants);
         return -EINVAL;
     }
-    return program_check_log(c->log_level, c->log_format, reterr);
+    return check_places(c, reterr);
 }
 
 /* Words before the options; the longest match wins. */

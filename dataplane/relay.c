@@ -8,6 +8,7 @@
 #include "lib/crypto/random.h"
 #include "lib/log/log.h"
 #include "lib/obs/admin.h"
+#include "lib/program/check.h"
 #include "lib/program/program.h"
 #include <errno.h>
 #include <signal.h>
@@ -46,6 +47,36 @@ struct relay {
 
 /* --- checking ------------------------------------------------------------------------------------ */
 
+static int check_listens(const struct relay_config *c, struct buf *reterr)
+{
+    struct program_listen listens[LISTEN_DOORS + 3] = {
+        { "tunnel_listen", c->tunnel_listen },
+        { "plain_listen", c->plain_listen },
+        { "admin_listen", c->admin_listen },
+    };
+
+    for (size_t i = 0; i < LISTEN_DOORS; i++)
+        listens[i + 3] = (struct program_listen){ listen_rows[i].option, listen_text(c, &listen_rows[i]) };
+    return program_check_listens(listens, ARRAY_LEN(listens), reterr);
+}
+
+static int check_files(const struct relay_config *c, struct buf *reterr)
+{
+    int r = program_check_file("door_certificate", c->door_certificate, "a PEM chain", reterr);
+
+    if (!r)
+        r = program_check_file("door_key", c->door_key, "its PEM key", reterr);
+    if (!r && (c->door_certificate[0] == 0) != (c->door_key[0] == 0)) {
+        buf_printf(reterr, "door_certificate and door_key go together");
+        r = -EINVAL;
+    }
+    if (!r && !c->data_dir[0]) {
+        buf_printf(reterr, "data_dir: is empty; name a directory for this relay's key");
+        r = -EINVAL;
+    }
+    return r;
+}
+
 int relay_check(const struct relay_config *c, struct buf *reterr)
 {
     struct door_config door = { .proxy_count = 0 };
@@ -63,11 +94,13 @@ int relay_check(const struct relay_config *c, struct buf *reterr)
         r = listen_tls_proxies(c, &tls_proxies, &at, reterr);
     if (!r)
         r = program_check_log(c->log_level, c->log_format, reterr);
-    if (!r && (c->door_certificate[0] == 0) != (c->door_key[0] == 0)) {
-        buf_printf(reterr, "door_certificate and door_key go together");
-        r = -EINVAL;
-    }
-    return r;
+    if (!r)
+        r = check_listens(c, reterr);
+    if (!r)
+        r = program_check_url("control_internal", c->control_internal, reterr);
+    if (!r)
+        r = program_check_url("control", c->control, reterr);
+    return r ? r : check_files(c, reterr);
 }
 
 /* --- the state reaches the workers ------------------------------------------------------------------- */

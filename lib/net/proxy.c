@@ -146,6 +146,14 @@ static bool host_is_named(struct span item, const struct goal *goal)
     return !goal->is_addr && is_below(goal->host, item);
 }
 
+/* "*.example" and ".example" say no more than "example". */
+static struct span item_name(struct span item)
+{
+    if (span_starts(item, SPAN("*.")))
+        item = span_skip(item, 1);
+    return span_starts(item, SPAN(".")) ? span_skip(item, 1) : item;
+}
+
 static bool item_matches(struct span item, const struct goal *goal)
 {
     struct cidr bare;
@@ -154,10 +162,7 @@ static bool item_matches(struct span item, const struct goal *goal)
 
     if (span_eq(item, SPAN("*")))
         return true;
-    if (span_starts(item, SPAN("*.")))
-        item = span_skip(item, 1);
-    if (span_starts(item, SPAN(".")))
-        item = span_skip(item, 1);
+    item = item_name(item);
     if (cidr_parse(item, &bare) || !authority_parse(item, 0, &host, &port))
         return host_is_named(item, goal);
     return port == goal->port && host_is_named(host, goal);
@@ -168,18 +173,55 @@ static bool is_separator(char c)
     return c == ',' || c == '\n' || c == ' ' || c == '\t';
 }
 
+static bool next_item(struct span *list, struct span *ret_item)
+{
+    size_t n = 0;
+
+    while (list->n && is_separator(list->p[0]))
+        *list = span_skip(*list, 1);
+    while (n < list->n && !is_separator(list->p[n]))
+        n++;
+    *ret_item = span_first(*list, n);
+    *list = span_skip(*list, n);
+    return n > 0;
+}
+
 static bool is_bypassed(struct span list, const struct goal *goal)
 {
-    while (list.n) {
-        size_t n = 0;
+    struct span item;
 
-        while (n < list.n && !is_separator(list.p[n]))
-            n++;
-        if (n && item_matches(span_first(list, n), goal))
+    while (next_item(&list, &item)) {
+        if (item_matches(item, goal))
             return true;
-        list = span_skip(list, n < list.n ? n + 1 : n);
     }
     return false;
+}
+
+static bool item_is_valid(struct span item)
+{
+    struct span name = item_name(item), host;
+    char canonical[PROXY_HOST_MAX];
+    struct cidr cidr;
+    uint16_t port;
+
+    if (span_eq(item, SPAN("*")) || cidr_parse(name, &cidr))
+        return true;
+    if (!authority_parse(name, 1, &host, &port))
+        return false;
+    return cidr_parse(host, &cidr) || host_canonical(host, canonical);
+}
+
+bool proxy_bypass_is_valid(struct span list, struct span *ret_item)
+{
+    struct span item;
+
+    while (next_item(&list, &item)) {
+        if (item_is_valid(item))
+            continue;
+        *ret_item = item;
+        return false;
+    }
+    return true;
 }
 
 static bool is_loopback(const struct goal *goal)

@@ -26,6 +26,8 @@ struct proxy {
 MUST_CHECK int proxy_parse(struct span url, struct proxy *ret_proxy, struct buf *reterr);
 /* "user:password" from elsewhere (a file), in place of what the URL said. */
 MUST_CHECK int proxy_set_credentials(struct proxy *p, struct span text, struct buf *reterr);
+/* NO_PROXY's list: false when an item is none of those above; *ret_item is that one. */
+bool proxy_bypass_is_valid(struct span list, struct span *ret_item);
 void proxy_wipe(struct proxy *p);
 /* Whether a connection to host (a name, or an address without brackets) goes through it. */
 bool proxy_is_for(const struct proxy *p, struct span host, uint16_t port);

@@ -137,6 +137,30 @@ static void test_bypass(void **state)
     }
 }
 
+static void test_bypass_is_valid(void **state)
+{
+    static const struct { const char *it, *list, *wrong; } rows[] = {
+        { "takes none", "", NULL },
+        { "takes everything", "*", NULL },
+        { "takes names, addresses, networks and ports",
+          "a.example, .b.example,*.c.example:7443 10.0.0.0/8\n192.0.2.1:80,[fd00::1]:443,fd00::/8,::1", NULL },
+        { "refuses a URL", "a.example,http://b.example", "http://b.example" },
+        { "refuses a star in the middle", "10.0.*", "10.0.*" },
+        { "refuses host bits in a network", "10.0.0.1/8", "10.0.0.1/8" },
+        { "refuses a port that is none", "a.example:99999", "a.example:99999" },
+        { "refuses what is no name", "a..b", "a..b" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct span wrong = SPAN_NONE;
+
+        check_row(rows[i].it);
+        assert_true(proxy_bypass_is_valid(span_str(rows[i].list), &wrong) == !rows[i].wrong);
+        assert_true(!rows[i].wrong || span_eq(wrong, span_str(rows[i].wrong)));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +168,7 @@ int main(void)
         cmocka_unit_test(test_no_secret_in_errors),
         cmocka_unit_test(test_credentials),
         cmocka_unit_test(test_bypass),
+        cmocka_unit_test(test_bypass_is_valid),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
