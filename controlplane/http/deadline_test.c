@@ -27,7 +27,7 @@ static void on_large(const struct route *route, struct request *req, struct resp
 {
     (void)route;
     (void)req;
-    while (res->body.len < LARGE)
+    while (res->body.len < LARGE && !buf_error(&res->body))
         buf_put_str(&res->body, "it goes on and on and on and on and on and on and on and on and on");
     res->status = 200;
 }

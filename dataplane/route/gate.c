@@ -430,15 +430,23 @@ void gate_view_changed(struct gate *g)
     }
 }
 
-/* An agent has shown its newest certificate on one of its links, maybe not on this one. */
+/* An agent has shown its newest certificate on one of its links, maybe not on this one, maybe at
+ * another worker. */
 static bool has_ended(const struct guest *v, int64_t now_s)
 {
-    const struct held_agent *a;
+    const struct seat *seat;
 
     if (!staying_has_ended(v->who.not_after_s, now_s))
         return false;
-    a = v->is_held ? holders_find(router_holders(v->gate->config.router), &v->who.id) : NULL;
-    return !a || staying_has_ended(a->seat->not_after_s, now_s);
+    seat = roster_find(&router_holders(v->gate->config.router)->reader, &v->who.id);
+    return !seat || staying_has_ended(seat->not_after_s, now_s);
+}
+
+static void hold_now(struct guest *v)
+{
+    hold(v);
+    if (v->is_held)
+        announce(v);
 }
 
 static void look_at(struct guest *v)
@@ -447,9 +455,7 @@ static void look_at(struct guest *v)
     case STAYING_AS_IT_IS:
         return;
     case STAYING_HOLD:
-        hold(v);
-        if (v->is_held)
-            announce(v);
+        hold_now(v);
         return;
     case STAYING_END:
         tunnel_close(v->tunnel, REASON_CERTIFICATE_EXPIRED, "the certificate has ended and was not renewed");
@@ -485,6 +491,8 @@ void gate_tick(struct gate *g, int64_t window_ms)
             tell_window(v, window_ms);
         if (has_ended(v, now_s))
             look_at(v);
+        else if (!v->is_held)       /* it came to renew, and another link has done that */
+            hold_now(v);
     }
 }
 

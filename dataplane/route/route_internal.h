@@ -1,6 +1,6 @@
 #pragma once
-#include "dataplane/route/meter.h"
 #include "dataplane/route/balance.h"
+#include "dataplane/route/meter.h"
 #include "dataplane/route/report.h"
 /*
  * route_internal.h - what router.c (logging in, access that ends, life), route.c (one request
