@@ -62,7 +62,14 @@ static size_t size_for(const struct chunk_queue *q, size_t n)
 
 size_t chunk_queue_cost(const struct chunk_queue *q, size_t n)
 {
-    return n <= tail_room(q) ? 0 : size_for(q, n);
+    size_t room = tail_room(q), chunks;
+
+    if (n <= room)
+        return 0;
+    if (size_for(q, n) == CHUNK_SMALL)
+        return CHUNK_SMALL;
+    chunks = (n - room + CHUNK_LARGE_ROOM - 1) / CHUNK_LARGE_ROOM;
+    return chunks * CHUNK_LARGE;
 }
 
 size_t chunk_queue_room(const struct chunk_queue *q)
@@ -82,20 +89,39 @@ static void fill(struct chunk_queue *q, struct span *bytes)
     *bytes = span_skip(*bytes, n);
 }
 
+/* As many as n bytes need, linked; NULL: no memory for all of them. */
+static struct chunk *chunks_new(size_t cost)
+{
+    struct chunk_queue more = { 0 };
+
+    while (more.held < cost) {
+        struct chunk *c = chunk_new(cost < CHUNK_LARGE ? cost : CHUNK_LARGE);
+
+        if (!c) {
+            chunk_queue_drop_all(&more);
+            return NULL;
+        }
+        push(&more, c);
+    }
+    return more.head;
+}
+
 int chunk_queue_append(struct chunk_queue *q, struct span bytes)
 {
-    struct chunk *more = NULL;
+    size_t cost = chunk_queue_cost(q, bytes.n);
+    struct chunk *more = cost ? chunks_new(cost) : NULL;
 
-    if (bytes.n > tail_room(q)) {
-        more = chunk_new(size_for(q, bytes.n));
-        if (!more)
-            return -ENOMEM;
+    if (cost && !more)
+        return -ENOMEM;
+    fill(q, &bytes);
+    while (more) {
+        struct chunk *c = more;
+
+        more = c->next;
+        c->next = NULL;
+        push(q, c);
+        fill(q, &bytes);
     }
-
-    fill(q, &bytes);
-    if (more)
-        push(q, more);
-    fill(q, &bytes);
     return 0;
 }
 

@@ -38,7 +38,7 @@ struct chunk_queue {
 };
 
 void chunk_queue_drop_all(struct chunk_queue *q);
-/* Appends at most CHUNK_LARGE_ROOM bytes; on -ENOMEM nothing was. */
+/* On -ENOMEM nothing was appended. */
 MUST_CHECK int chunk_queue_append(struct chunk_queue *q, struct span bytes);
 /* What append() would add to `held`, at the most. */
 size_t chunk_queue_cost(const struct chunk_queue *q, size_t n);

@@ -25,7 +25,17 @@ const char *frame_name(uint8_t type)
     return type < ARRAY_LEN(names) && names[type] ? names[type] : "?";
 }
 
+static size_t payload_max(uint8_t type, size_t data_max)
+{
+    return type == FRAME_DATA ? FRAME_OFFSET_LEN + data_max : FRAME_PAYLOAD_MAX;
+}
+
 int frame_read(struct span bytes, struct frame *ret_frame)
+{
+    return frame_read_upto(bytes, FRAME_DATA_MAX, ret_frame);
+}
+
+int frame_read_upto(struct span bytes, size_t data_max, struct frame *ret_frame)
 {
     struct frame f = { 0 };
     struct reader r;
@@ -39,7 +49,7 @@ int frame_read(struct span bytes, struct frame *ret_frame)
     f.flags = read_u8(&r);
     length = read_u16(&r);
     f.stream = read_u32(&r);
-    if (length > FRAME_PAYLOAD_MAX)
+    if (length > payload_max(f.type, data_max))
         return FRAME_E_LENGTH;
     if ((f.type & FRAME_BIT_STREAM) ? f.stream == 0 : f.stream != 0)
         return FRAME_E_STREAM;
@@ -190,7 +200,7 @@ int frame_attach_skim(struct span payload, struct frame_attach *ret_attach)
 void frame_header_put(struct buf *out, uint8_t type, uint8_t flags, size_t payload_len,
                       uint32_t stream)
 {
-    if (payload_len > FRAME_PAYLOAD_MAX && !out->error)
+    if (payload_len > payload_max(type, FRAME_DATA_LARGE) && !out->error)
         out->error = -ENOBUFS;
     buf_put_u8(out, type);
     buf_put_u8(out, flags);

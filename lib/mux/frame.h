@@ -14,6 +14,7 @@
 #define FRAME_PAYLOAD_MAX 16368     /* one TLS record with the header */
 #define FRAME_OFFSET_LEN 8
 #define FRAME_DATA_MAX (FRAME_PAYLOAD_MAX - FRAME_OFFSET_LEN)
+#define FRAME_DATA_LARGE (4 * FRAME_DATA_MAX)   /* where both HELLOs offer it */
 #define FRAME_NOTICE_HEADER_LEN 17
 #define FRAME_NOTICE_TOTAL_MAX (1u << 20)
 #define FRAME_PING_MAX 72           /* 8 echoed, up to 64 of load figures */
@@ -95,6 +96,8 @@ const char *frame_name(uint8_t type);           /* "DATA"; "?" for a type that i
 
 /* The frame at the start of `bytes`; it takes FRAME_HEADER_LEN + payload.n of them. */
 MUST_CHECK int frame_read(struct span bytes, struct frame *ret_frame);
+/* The same on a link whose DATA carries up to so many bytes. */
+MUST_CHECK int frame_read_upto(struct span bytes, size_t data_max, struct frame *ret_frame);
 MUST_CHECK int frame_data_read(struct span payload, struct frame_data *ret_data);
 MUST_CHECK int frame_credit_read(struct span payload, struct frame_credit *ret_credit);
 MUST_CHECK int frame_fin_read(struct span payload, uint64_t *ret_final);

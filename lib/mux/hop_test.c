@@ -54,6 +54,7 @@ static void test_ends_a_link_for_its_own_peer(void **state)
             if (!rows[i].is_fault) {
                 say_credit(T, 2, 1000, 0, FRAME_CREDIT_FIN);
                 (void)hear_one(E);
+                assert_int_equal(count_of(E, FRAME_CREDIT), n == 0);    /* once it is news */
                 continue;
             }
             say_open(id, 1000, SPAN_NONE);

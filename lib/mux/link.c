@@ -35,6 +35,7 @@ struct mux_link *mux_link_new_as(struct mux *m, bool is_accepting, void *user, u
     l->state = MUX_LINK_GREETING;
     l->is_accepting = is_accepting;
     l->next_id = is_accepting ? 2 : 1;
+    l->data_max = FRAME_DATA_MAX;
     l->greet_until_ms = m->now_ms + m->config.hello_timeout_ms;
     l->idle_frames = (struct bucket){ MUX_IDLE_FRAMES_MAX, m->now_ms };
     l->pings = (struct bucket){ MUX_PINGS_MAX, m->now_ms };
@@ -119,6 +120,11 @@ void mux_link_set_rate(struct mux_link *l, uint64_t bytes_per_s)
 void mux_link_between_relays(struct mux_link *l)
 {
     l->is_between = true;
+}
+
+void mux_link_large_data(struct mux_link *l)
+{
+    l->data_max = FRAME_DATA_LARGE;
 }
 
 bool link_has_streams_out(const struct mux_link *l)

@@ -1,8 +1,6 @@
 #include "lib/mux/mux_internal.h"
 #include <string.h>
 
-#define CUT_MAX (FRAME_HEADER_LEN + FRAME_PAYLOAD_MAX)
-
 static void protocol_error(struct mux_link *l, const char *text)
 {
     link_fail(l, REASON_PROTOCOL_ERROR, text);
@@ -177,7 +175,7 @@ static bool is_over(const struct mux_link *l)
 static bool take_whole(struct mux_link *l, struct span *bytes)
 {
     struct frame f;
-    int e = frame_read(*bytes, &f);
+    int e = frame_read_upto(*bytes, l->data_max, &f);
 
     if (e == FRAME_E_PARTIAL)
         return false;
@@ -231,7 +229,7 @@ static void take_cut(struct mux_link *l, struct span *bytes)
     if (l->cut_len < FRAME_HEADER_LEN)
         return;
     frame = span_of(l->cut, l->cut_len);
-    if (cut_needs(l) <= CUT_MAX - l->cut_len) {
+    if (cut_needs(l) <= l->cut_cap - l->cut_len) {
         cut_add(l, bytes, cut_needs(l));
         frame.n = l->cut_len;
     }
@@ -241,7 +239,8 @@ static void take_cut(struct mux_link *l, struct span *bytes)
 
 static void keep_cut(struct mux_link *l, struct span bytes)
 {
-    l->cut = malloc(CUT_MAX);
+    l->cut_cap = FRAME_HEADER_LEN + FRAME_OFFSET_LEN + l->data_max;
+    l->cut = malloc(l->cut_cap);
     if (!l->cut)
         link_fail(l, REASON_OVERLOAD, "no memory for a frame");
     else

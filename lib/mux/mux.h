@@ -26,6 +26,7 @@
 #define MUX_MESSAGE_MAX 65536           /* what a carrier has to give to produce() at the most */
 #define MUX_FRAME_PAYLOAD_MAX 16368     /* one TLS record with its header */
 #define MUX_DATAGRAM_MAX MUX_FRAME_PAYLOAD_MAX
+#define MUX_FEATURE_LARGE_DATA "data-64k"       /* of a link, in HELLO */
 #define MUX_UID_LEN 16
 #define MUX_SECRET_LEN 16
 #define MUX_RANGES_MAX 64
@@ -184,6 +185,9 @@ void mux_link_set_rate(struct mux_link *l, uint64_t bytes_per_s);
 /* The peer is another relay: what is opened and attached here goes on from there.  PING every second;
  * a fault in a stream's frames is not counted against the peer. */
 void mux_link_between_relays(struct mux_link *l);
+/* Both HELLOs offer it (MUX_FEATURE_LARGE_DATA), no stream has opened yet: DATA of up to four times
+ * as many bytes, both ways. */
+void mux_link_large_data(struct mux_link *l);
 /* REASON_NOT_READY: the accepting side's HELLO comes first.  REASON_TOO_LARGE. */
 MUST_CHECK int mux_link_hello(struct mux_link *l, struct span json);
 /* The accepting side says yes (a PING at least goes out) - streams may open now. */

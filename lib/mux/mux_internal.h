@@ -142,7 +142,7 @@ struct leg {
     struct list send;           /* in link->quick or owner->legs */
     struct list owing;          /* in link->owing, link->lazy or mux->waiting */
     uint16_t tx_burst_ms, tx_burst;
-    int16_t deficit;            /* within one frame */
+    int16_t deficit;            /* within one frame, a quarter of its bytes */
     uint8_t listed;             /* enum listed: where `owing` is */
     uint8_t kind : 4;           /* enum leg_kind */
     bool is_quick : 1;
@@ -186,7 +186,8 @@ struct mux_link {
     uint16_t load_turn;
     /* in */
     unsigned char *cut;         /* the frame that a part of a message ended in */
-    uint32_t cut_len;
+    uint32_t cut_len, cut_cap;
+    uint32_t data_max;          /* bytes of one DATA, both ways */
     struct buf notice;
     struct frame_notice notice_head;
     struct bucket idle_frames, pings, datagrams, strange;   /* strange: out, unknown ones of hops */

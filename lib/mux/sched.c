@@ -1,5 +1,6 @@
 #include "lib/mux/mux_internal.h"
 
+#define LEG_DEFICIT_UNIT 4
 #define SLIVER 256      /* less room than this is not worth a frame, when more waits */
 
 /* A frame takes 10 ms of the link at the most. */
@@ -7,8 +8,8 @@ static size_t frame_cap(const struct mux_link *l)
 {
     uint64_t cap = l->rate / MUX_FRAME_PER_S;
 
-    if (l->rate == 0 || cap > FRAME_DATA_MAX)
-        return FRAME_DATA_MAX;
+    if (l->rate == 0 || cap > l->data_max)
+        return l->data_max;
     return cap < MUX_FRAME_LEAST ? MUX_FRAME_LEAST : (size_t)cap;
 }
 
@@ -18,12 +19,23 @@ static int32_t anew(int32_t deficit, const struct mux_link *l)
     return (int32_t)frame_cap(l) + (deficit < 0 ? deficit : 0);
 }
 
+/* Kept in units, for it has to be small. */
+static int32_t deficit_of(const struct leg *g)
+{
+    return g->deficit * LEG_DEFICIT_UNIT;
+}
+
+static void deficit_set(struct leg *g, int32_t bytes)
+{
+    g->deficit = (int16_t)(bytes / LEG_DEFICIT_UNIT);
+}
+
 static void enter_bulk(struct leg *g)
 {
     struct owner *o = g->owner;
     struct mux_link *l = o->link;
 
-    g->deficit = (int16_t)anew(g->deficit, l);
+    deficit_set(g, anew(deficit_of(g), l));
     list_append(&o->legs, &g->send);
     if (list_is_empty(&o->busy)) {
         o->deficit = anew(o->deficit, l);
@@ -174,7 +186,7 @@ static bool serve_bulk(struct mux_link *l, struct owner *o, struct buf *out, siz
         leg_class(g)->produce(g, out, n);
         after_frame(g, n);
     }
-    g->deficit = (int16_t)spend(&o->legs, &g->send, g->deficit, n, quantum);
+    deficit_set(g, spend(&o->legs, &g->send, deficit_of(g), n, quantum));
     o->deficit = spend(&l->busy, &o->busy, o->deficit, n, quantum);
     return true;
 }

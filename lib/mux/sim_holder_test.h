@@ -10,7 +10,7 @@
 #define STRANGE_HEAD 16             /* serial number, offset of the bytes before it */
 
 static struct mux_holder_stats held_total;
-static struct { uint64_t ended, strange_sent, strange_met, flags_met, floods; } hop_tally;
+static struct { uint64_t ended, strange_sent, strange_met, flags_met, floods, large; } hop_tally;
 static uint64_t strange_serial;
 
 /* --- holders ------------------------------------------------------------------------------- */
@@ -265,7 +265,8 @@ static inline void watch(struct lane *lane, int from, unsigned char *bytes, size
     while (rest.n && l) {
         unsigned char *flags = bytes + (n - rest.n) + 1;
 
-        assert_int_equal(frame_read(rest, &f), 0);
+        assert_int_equal(frame_read_upto(rest, l->data_max, &f), 0);
+        hop_tally.large += f.type == FRAME_DATA && f.payload.n > FRAME_PAYLOAD_MAX;
         if (node_of(lane, from) >= HOLDER)
             watch_holder(lane, l, &f);
         else if (f.type == FRAME_DATA && f.stream / 2 % 2)

@@ -71,7 +71,7 @@ static struct sim {
     struct lane lanes[LANES_MAX];
     unsigned lanes_wanted[GROUPS];
     uint64_t now_ms, rng, seed, dial_ms[GROUPS];
-    uint64_t delay_ms;
+    uint64_t delay_ms, lanes_made;
     unsigned boots[NODES], entry_seen;  /* seen: by this start of the target side */
     char boot_id[NODES][8];
     unsigned holders;
@@ -236,6 +236,7 @@ static inline void lane_dial(int group)
 
         if (!lane_is_free(lane))
             continue;
+        sim.lanes_made++;
         *lane = (struct lane){ .index = i, .group = group, .acceptor = group % 2 ? (int)below(2) : 0,
                                .delay_ms = group && one_in(2) ? below(60) : sim.delay_ms };
         memcpy(lane->boot_id, sim.boot_id[TARGET], sizeof(lane->boot_id));
@@ -244,6 +245,8 @@ static inline void lane_dial(int group)
             lane->link[end] = mux_link_new_as(mux_of(lane, end), end == lane->acceptor, lane,
                                               sim.now_ms);
             assert_true(lane->link[end] || sim.is_starved);
+            if (lane->link[end] && (sim.seed + sim.lanes_made) % 2)
+                mux_link_large_data(lane->link[end]);
             if (lane->link[end] && group % 2)
                 mux_link_between_relays(lane->link[end]);
             if (lane->link[end] && group && one_in(3))

@@ -128,7 +128,7 @@ static inline void check_held(void)
         { "no memory at a holder", s->overloads }, { "late at a holder", s->late_frames },
         { "unknown frames passed", s->unknown_frames }, { "unknown frames met", hop_tally.strange_met },
         { "unknown frames in floods", hop_tally.floods },
-        { "DATA with unknown flags", hop_tally.flags_met },
+        { "DATA with unknown flags", hop_tally.flags_met }, { "large DATA", hop_tally.large },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)

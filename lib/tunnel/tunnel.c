@@ -161,18 +161,30 @@ static void fill_own(struct tunnel *t)
     random_bytes(h->nonce, sizeof(h->nonce));
 }
 
+static const char *const features[] = { MUX_FEATURE_LARGE_DATA };    /* of a link, that this end has */
+
+/* A feature is used when both HELLOs offer it. */
+static void use_features(struct tunnel *t)
+{
+    for (size_t i = 0; i < t->peer.features.count; i++) {
+        if (strcmp(t->peer.features.items[i], MUX_FEATURE_LARGE_DATA) == 0)
+            mux_link_large_data(t->link);
+    }
+}
+
 static int send_own(struct tunnel *t)
 {
     struct buf json;
     int r;
 
     buf_init_heap(&json, HELLO_BYTES_MAX);
-    /* Lent for the encoding; the list is the program's. */
+    /* Lent for the encoding; the lists are not the HELLO's. */
+    t->own.features = (struct json_strs){ (char **)(uintptr_t)features, ARRAY_LEN(features) };
     if (t->is_accepting)
         t->own.relays =
             (struct json_strs){ (char **)(uintptr_t)t->self->relays, t->self->relay_count };
     hello_encode(&t->own, &json);
-    t->own.relays = (struct json_strs){ 0 };
+    t->own.relays = t->own.features = (struct json_strs){ 0 };
     r = buf_error(&json);
     if (!r)
         r = mux_link_hello(t->link, buf_span(&json));
@@ -258,6 +270,7 @@ static bool take_hello(struct tunnel *t, struct span json)
         return false;
     }
     t->has_peer = true;
+    use_features(t);
     if (t->peer.protocol == TUNNEL_PROTOCOL)
         return true;
     snprintf(text, sizeof(text), "the other side speaks protocol %lld, this one %d",
