@@ -132,6 +132,11 @@ void api_free(struct api *a)
     free(a);
 }
 
+const char *api_url(const struct api *a)
+{
+    return a->url;
+}
+
 void api_set_timeout(struct api *a, unsigned timeout_ms)
 {
     curl_easy_setopt(a->curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);

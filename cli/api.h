@@ -33,6 +33,7 @@ struct api_request {
 MUST_CHECK int api_new(const char *url, const char *ca_file, const char *token, struct api **ret_api);
 void api_free(struct api *a);
 DEFINE_FREEP(api, api_free)
+const char *api_url(const struct api *a);
 /* Goes through an HTTP proxy: "http://127.0.0.1:8080", "user:secret". */
 void api_set_proxy(struct api *a, const char *proxy, const char *credential);
 void api_set_timeout(struct api *a, unsigned timeout_ms);

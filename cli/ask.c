@@ -91,8 +91,8 @@ static bool read_switch(struct ask *ask, const struct flag *flag, const char *eq
     if (!equals)
         return keep_flag(ask, flag, NULL);
     if (flag->id == FLAG_PASSWORD)
-        command_complain("a password does not go on the command line, where others see it: --password "
-                         "asks for it, --password-file reads it");
+        command_complain("a secret does not go on the command line, where others see it: --%s "
+                         "asks for it, --%s-file reads it", flag->name, flag->name);
     else
         command_complain("--%s takes no value", flag->name);
     return false;

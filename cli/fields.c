@@ -301,6 +301,19 @@ static void put_unset(struct writing *w, const char *value)
     json_put_null(&w->w, name);
 }
 
+/* The one that a client sends and never sees again. */
+static const char *secret_field_of(const struct ask *ask)
+{
+    const struct kind *kind = resource_kind(ask->resource);
+    const struct field *field;
+
+    for (size_t i = 0; kind && (field = kind_field_at(kind, i)); i++) {
+        if (field->flags & FIELD_SECRET)
+            return field->name;
+    }
+    return "password";
+}
+
 static bool write_flags(struct writing *w, const char *password, struct buf *out)
 {
     const struct ask *ask = w->ask;
@@ -322,7 +335,7 @@ static bool write_flags(struct writing *w, const char *password, struct buf *out
             put_unset(w, g->value);
     }
     if (password)
-        json_put_text(&w->w, "password", password);
+        json_put_text(&w->w, secret_field_of(ask), password);
     json_close_object(&w->w);
     if (ok && buf_error(out))
         command_complain("the fields are more than 1 MiB");

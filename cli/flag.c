@@ -73,6 +73,9 @@ static const struct {
     [LEAF_PORTS] = { "PORTS", "80, 8000-8100" },
     [LEAF_ACL_RULE] = { "RULE", "host or prefix, with :ports or without; again for each rule" },
     [LEAF_SCOPE] = { "SCOPE", "users:read, groups:*, *:*" },
+    [LEAF_URL] = { "URL", "https://…" },
+    [LEAF_WORD] = { "WORD", "" },
+    [LEAF_PEM] = { "PEM", "certificates" },
     [LEAF_UNIX_PATH] = { "PATH", "unix:/path of a socket" },
     [LEAF_HOUR] = { "HH:MM", "" },
     [LEAF_HOUR_END] = { "HH:MM", "" },
@@ -148,12 +151,16 @@ static void add_field(struct flags *flags, const struct field *field, bool is_ed
     add(flags, &flag);
 }
 
-static void add_password(struct flags *flags)
+static void add_password(struct flags *flags, const struct field *field)
 {
-    add(flags, &(struct flag){ "password", FLAG_PASSWORD, .is_switch = true,
-                               .help = "ask for a password, on the terminal" });
-    add(flags, &(struct flag){ "password-file", FLAG_PASSWORD_FILE, .metavar = "FILE",
-                               .help = "the password is in this file; -: standard input" });
+    struct flag ask = { .id = FLAG_PASSWORD, .field = field, .is_switch = true, .help = "ask for it, on the terminal" };
+    struct flag file = { .id = FLAG_PASSWORD_FILE, .field = field, .metavar = "FILE",
+                         .help = "it is in this file; -: standard input" };
+
+    set_name(&ask, "", field->name, "");
+    set_name(&file, "", field->name, "-file");
+    add(flags, &ask);
+    add(flags, &file);
 }
 
 static void add_secret_file(struct flags *flags)
@@ -169,7 +176,7 @@ static void add_fields(struct flags *flags, const struct kind *kind, bool is_edi
 
     for (size_t i = 0; (field = kind_field_at(kind, i)); i++) {
         if (field->flags & FIELD_SECRET)
-            add_password(flags);
+            add_password(flags, field);
         else if (!(field->flags & hidden))
             add_field(flags, field, is_edit);
     }

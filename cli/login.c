@@ -1,4 +1,5 @@
 #include "cli/command.h"
+#include "cli/login_provider.h"
 #include "cli/secret.h"
 #include "cli/session.h"
 #include "lib/crypto/file.h"
@@ -10,6 +11,7 @@
 #define LOGIN_OPTIONS(X)                                                                       \
     SESSION_OPTIONS(X)                                                                         \
     X(PATH, session_file, "", 0, 0, 0, "where the session's token is written (0600); empty: to the terminal") \
+    X(STR, provider, "", 0, 0, 0, "log in by this identity provider, in a browser on this machine; no USER then") \
     X(PATH, password_file, "", 0, 0, 0, "file with the password; empty: it is asked for")
 
 struct login_config { LOGIN_OPTIONS(OPTION_FIELD) };
@@ -19,6 +21,7 @@ static const struct option_table login_table = {
     "adit login", "ADIT_CLI_",
     "adit login USER asks for the password, and for a code of the authenticator app where one is needed,\n"
     "and writes the session's token, which --token-file takes from then on (12 hours).\n"
+    "adit login --provider NAME says which page to open, and waits for the browser.\n"
     "Exit code: 0 logged in, 1 refused, 2 nothing could be asked.",
     login_rows, ARRAY_LEN(login_rows),
 };
@@ -119,7 +122,7 @@ static int log_in(const struct login_config *config, const struct command_words 
     AUTO(attempt_deinit) struct attempt a = { .user = words->count ? words->items[0] : "" };
 
     if (words->count != 1) {
-        command_complain("usage: adit login USER");
+        command_complain("usage: adit login USER, or adit login --provider NAME");
         return EXIT_CANNOT;
     }
     if (!session_open_anonymous(&session, SESSION_OF(config)) ||
@@ -136,6 +139,17 @@ static int log_in(const struct login_config *config, const struct command_words 
     return api_is_ok(&answer) ? keep_token(config, &answer) : complain_problem(&answer);
 }
 
+static int log_in_by_provider(const struct login_config *config, const struct command_words *words)
+{
+    AUTO(session_close) struct session session = { 0 };
+    AUTO(api_answer_deinit) struct api_answer answer = { 0 };
+
+    if (!command_no_words(&login_table, words) || !session_open_anonymous(&session, SESSION_OF(config)) ||
+        !login_by_provider(session.api, config->provider, &answer))
+        return EXIT_CANNOT;
+    return api_is_ok(&answer) ? keep_token(config, &answer) : complain_problem(&answer);
+}
+
 int login_command(int argc, char **argv)
 {
     struct login_config config = { 0 };
@@ -143,7 +157,7 @@ int login_command(int argc, char **argv)
     int code;
 
     if (command_load(&login_table, argc, argv, &config, &words, &code))
-        code = log_in(&config, &words);
+        code = config.provider[0] ? log_in_by_provider(&config, &words) : log_in(&config, &words);
     option_free(&login_table, &config);
     return code;
 }

@@ -30,6 +30,12 @@ static const struct resource resources[] = {
                     "adit token create nightly-build --user nightly-build --scopes agents:read --secret-file ci.token\n"
                     "adit credential create nightly-build --user nightly-build --secret-file ci.secret\n"
                     "adit service-account edit nightly-build --status disabled --wait\n" },
+    { .kind = KIND_IDENTITY_PROVIDER, .word = "identity-provider", .one = "an identity provider",
+        .many = "identity providers", .help = "who else may say who somebody is (OpenID Connect)",
+        .columns = "name status issuer client_id create_users description",
+        .examples = "adit identity-provider create corp --issuer https://login.corp.example --client-id adit --client-secret-file corp.secret --create-users true\n"
+                    "adit identity-provider edit corp --mappings '[{\"value\":\"net-admins\",\"role\":\"admin\"},{\"value\":\"staff\",\"group\":\"staff\"}]'\n"
+                    "adit identity-provider list\n" },
     { .kind = KIND_GROUP, .word = "group", .one = "a group", .many = "groups",
         .help = "users, service accounts and groups under one name", .columns = "name description",
         .examples = "adit group create staff\n"

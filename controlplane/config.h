@@ -16,6 +16,7 @@
     X(STR, admin_listen, "127.0.0.1:9100", 0, 0, 0, "address:port of /healthz, /readyz, /metrics; empty: none") \
     X(LIST, relay_addrs, "wss://127.0.0.1:7443", 0, 0, 0, "what join tokens tell agents to dial")   \
     X(LIST, api_addrs, "", 0, 0, 0, "what join tokens tell relays to dial; empty: https:// and api_listen") \
+    X(STR, public_url, "", 0, 0, 0, "https://host[:port] at which browsers find the REST API, for log-ins by identity providers; empty: https:// and api_listen") \
     X(LIST, hosts, "", 0, 0, 0, "further names and addresses in the listeners' certificate")        \
     X(PATH, credentials_file, "", 0, 0, 0, "bootstrap: where the first admin's password and token go; empty: to the terminal") \
     X(PATH, backup_file, "", 0, 0, 0, "backup: where to, 0600; empty: to the standard output.  restore: where from") \
@@ -32,6 +33,9 @@
     X(MSEC, answer_ms, "10m", 1000, 86400000, 0, "for a client to take an answer")                  \
     X(INT, rate_per_s, "500", 0, 1000000, 0, "requests a second of one caller or address; 0: no limit") \
     X(INT, rate_burst, "1000", 0, 1000000, 0, "requests at once beyond that")                       \
+    X(INT, oidc_asks_max, "64", 4, 1000, 0, "log-ins that wait for identity providers at a time; a provider has a quarter") \
+    X(MSEC, oidc_timeout_ms, "10s", 100, 20000, 0, "for a request to an identity provider")        \
+    X(MSEC, oidc_pause_ms, "10s", 100, 3600000, 0, "between two fetches of a provider's keys, and after a failure") \
     X(MSEC, audit_refusals_ms, "10s", 100, 3600000, 0, "how long refusals are counted before they are audited") \
     X(INT, audit_refusals_max, "256", 1, 100000, 0, "callers and operations told apart meanwhile; of strangers as many") \
     X(INT, audit_refusals_per_hour, "600", 1, 1000000, 0, "audit events for refusals; for strangers' as many") \

@@ -40,6 +40,16 @@
       "Checkpoints that have not gone outside.")                                                   \
     X(AUDIT_REMOVED, "adit_controlplane_audit_removed_total", COUNTER, NULL, NULL,                  \
       "Audit events that were removed because they are older than they are kept.")                 \
+    X(OIDC_ASKS, "adit_controlplane_oidc_asks_total", COUNTER, NULL, NULL,                         \
+      "Questions to identity providers: where to send people, and tokens for codes.")              \
+    X(OIDC_REFUSED, "adit_controlplane_oidc_refused_total", COUNTER, NULL, NULL,                   \
+      "Of them, answers that were refused: bad tokens, codes, clients.")                           \
+    X(OIDC_UNAVAILABLE, "adit_controlplane_oidc_unavailable_total", COUNTER, NULL, NULL,           \
+      "Of them, without a usable answer.")                                                         \
+    X(OIDC_FETCHES, "adit_controlplane_oidc_fetches_total", COUNTER, NULL, NULL,                   \
+      "Requests that were made for them.")                                                         \
+    X(OIDC_RUNNING, "adit_controlplane_oidc_running", GAUGE, NULL, NULL,                           \
+      "Questions that wait for an answer, or whose answer waits.")                                 \
     X(LEADS, "adit_controlplane_leads", GAUGE, NULL, NULL,                                          \
       "1 while this control plane is the one that publishes.")                                     \
     X(STORE_AWAY, "adit_controlplane_store_away", GAUGE, NULL, NULL,                                \

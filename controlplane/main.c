@@ -253,6 +253,16 @@ static int check_places(const struct controlplane_config *c, struct buf *reterr)
     return r ? r : program_check_log(c->log_level, c->log_format, reterr);
 }
 
+/* An origin: nothing behind host and port. */
+static bool is_origin(const char *text)
+{
+    struct span rest = span_skip(span_str(text), 8), host;
+    uint16_t port;
+
+    return !text[0] || (span_starts(span_str(text), SPAN("https://")) && span_find(rest, '/') == rest.n &&
+                        authority_parse(rest, 443, &host, &port));
+}
+
 static int check_config(const struct controlplane_config *c, struct buf *reterr)
 {
     const struct { const char *name, *text; bool (*is_good)(const char *); const char *wants; } checks[] = {
@@ -265,6 +275,7 @@ static int check_config(const struct controlplane_config *c, struct buf *reterr)
         { "relay_addrs", c->relay_addrs, are_relays, "one to 8 of wss://host:port" },
         { "api_addrs", c->api_addrs, are_apis, "at most 8 of https://host:port" },
         { "audit_syslog", c->audit_syslog, is_syslog_or_none, "unix:/path or udp:address:port" },
+        { "public_url", c->public_url, is_origin, "https://host or https://host:port" },
         { "hosts", c->hosts, are_hosts, "names and addresses" },
         { "totp_roles", c->totp_roles, are_roles, "admin, operator, auditor or user" },
     };

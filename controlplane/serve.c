@@ -2,6 +2,7 @@
 #include "controlplane/audit/keeper.h"
 #include "controlplane/controlplane_metrics.h"
 #include "controlplane/domain/right.h"
+#include "controlplane/providers.h"
 #include "controlplane/publish/publish.h"
 #include "controlplane/routes/api.h"
 #include "controlplane/routes/hub.h"
@@ -64,8 +65,9 @@ struct daemon {
     struct metrics *metrics;
     struct refusals *refusals;
     struct audit_keeper *keeper;
+    struct oidc *oidc;
     struct chore housekeeping, telling, looking, missing, keeping;
-    char api_addr[300], *relay_addrs, *api_addrs, *root_pem;
+    char api_addr[300], public_url[300], *relay_addrs, *api_addrs, *root_pem;
     bool is_draining;
 };
 
@@ -87,6 +89,11 @@ static void on_published(void *ctx)
 static void on_applied(void *ctx)
 {
     ring(ctx, API, API_TOPIC_APPLIED);
+}
+
+static void on_signed_in(void *ctx)
+{
+    ring(ctx, API, API_TOPIC_SIGN_IN);
 }
 
 /* Publication takes some 20 ms: what was written before is in the answer. */
@@ -125,6 +132,18 @@ static void fill_audit(const struct daemon *d, struct metric_slot *slot)
     metric_set(slot, M_AUDIT_REMOVED, (int64_t)s.removed);
 }
 
+static void fill_oidc(struct daemon *d, struct metric_slot *slot)
+{
+    struct oidc_stats stats;
+
+    oidc_get_stats(d->oidc, &stats);
+    metric_set(slot, M_OIDC_ASKS, (int64_t)stats.asks);
+    metric_set(slot, M_OIDC_REFUSED, (int64_t)stats.refused);
+    metric_set(slot, M_OIDC_UNAVAILABLE, (int64_t)stats.unavailable);
+    metric_set(slot, M_OIDC_FETCHES, (int64_t)stats.fetches);
+    metric_set(slot, M_OIDC_RUNNING, (int64_t)stats.running);
+}
+
 static void fill_metrics(struct daemon *d)
 {
     struct store_position at = publisher_position(d->publisher);
@@ -149,6 +168,7 @@ static void fill_metrics(struct daemon *d)
     metric_set(slot, M_EVENTS_LISTENERS, (int64_t)listeners.listeners);
     metric_set(slot, M_EVENTS_SENT, (int64_t)listeners.sent);
     metric_set(slot, M_EVENTS_SLOW, (int64_t)listeners.slow);
+    fill_oidc(d, slot);
     for (unsigned i = 0; i < LISTENERS; i++) {
         struct server *server = atomic_load(&d->servers[i]);
         struct server_stats s = { 0 };
@@ -404,6 +424,8 @@ static int start_api(struct daemon *d)
         snprintf(d->api_addr, sizeof(d->api_addr), "https://%.250s", d->config->api_listen);
         options.relay_join_addrs[0] = d->api_addr;
     }
+    options.public_url = providers_public_url(d->config, d->public_url, sizeof(d->public_url));
+    options.oidc = d->oidc;
     d->internal = (struct internal){ .enrol = { d->place->store, d->place->keys, &d->place->kek,
                                                 d->config->agent_certificate_ms / 1000 },
                                      .publisher = d->publisher, .refusals = d->refusals,
@@ -476,6 +498,8 @@ static int start_all(struct daemon *d, struct buf *reterr)
     if (!r)
         r = start_keeper(d, reterr);
     if (!r)
+        r = providers_start(d->config, on_signed_in, d, &d->oidc);
+    if (!r)
         r = start_api(d);
     if (!r)
         r = start_listeners(d, reterr);
@@ -518,6 +542,7 @@ static void daemon_deinit(struct daemon *d)
         api_stop(d->api);
     stop_listener(d, API);
     stop_listener(d, INTERNAL);
+    oidc_free(d->oidc);
     store_on_commit(d->place->store, NULL, NULL);
     if (d->publisher)
         publisher_free(d->publisher);

@@ -288,6 +288,41 @@ static enum check_result check_scope(const struct check_limits *limits, struct s
                     check_word(rest, "* read write"), text, out);
 }
 
+/* An issuer: OpenID Connect Discovery section 3. */
+static enum check_result check_url(const struct check_limits *limits, struct span text,
+                                   struct buf *out)
+{
+    struct span rest = span_skip(text, 8), host;
+
+    (void)limits;
+    if (!span_starts(text, SPAN("https://")) || text.n > 400 ||
+        !is_made_of(rest, LOWER UPPER DIGITS "-._~:/[]%"))
+        return CHECK_INVALID;
+    (void)span_cut(&rest, '/', &host);
+    return keep(host.n && strchr(LOWER UPPER DIGITS "[", host.p[0]), text, out);
+}
+
+static enum check_result check_printable_word(const struct check_limits *limits, struct span text,
+                                              struct buf *out)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] <= ' ' || text.p[i] > '~' || text.p[i] == '"' || text.p[i] == '\\')
+            return CHECK_INVALID;
+    }
+    return keep((int64_t)text.n >= limits->min && (int64_t)text.n <= limits->max, text, out);
+}
+
+static enum check_result check_pem(const struct check_limits *limits, struct span text,
+                                   struct buf *out)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        if ((text.p[i] < ' ' && text.p[i] != '\n') || text.p[i] > '~')
+            return CHECK_INVALID;
+    }
+    return keep((int64_t)text.n <= limits->max &&
+                    span_starts(text, SPAN("-----BEGIN CERTIFICATE-----\n")), text, out);
+}
+
 static enum check_result check_unix_path(const struct check_limits *limits, struct span text,
                                          struct buf *out)
 {
@@ -352,6 +387,10 @@ static const struct {
     [LEAF_ACL_RULE] = { check_acl_rule,
                         "must be like *.example:80,443 or 10.0.0.0/8 or [2001:db8::/32]:22" },
     [LEAF_SCOPE] = { check_scope, "must be like users:read, *:read or *:*" },
+    [LEAF_URL] = { check_url, "must be like https://login.example/realm, without query and fragment" },
+    [LEAF_WORD] = { check_printable_word,
+                    "must be of the allowed length, without spaces, quotes and backslashes" },
+    [LEAF_PEM] = { check_pem, "must be certificates as PEM, of at most 4000 characters" },
     [LEAF_UNIX_PATH] = { check_unix_path, "must be an absolute path of at most 107 characters" },
     [LEAF_HOUR] = { check_hour, "must be like 08:00" },
     [LEAF_HOUR_END] = { check_hour_end, "must be like 18:00, or 24:00" },

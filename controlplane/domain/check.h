@@ -23,6 +23,9 @@ enum leaf {
     LEAF_PORTS,         /* "80", "8000-8100" */
     LEAF_ACL_RULE,
     LEAF_SCOPE,         /* "users:read", "*:*" */
+    LEAF_URL,           /* https:// without user info, query and fragment */
+    LEAF_WORD,          /* printable ASCII without spaces, quotes, backslashes */
+    LEAF_PEM,           /* certificates; lines end with a line feed */
     LEAF_UNIX_PATH,
     LEAF_HOUR,          /* "08:00" */
     LEAF_HOUR_END,      /* "24:00" too */

@@ -32,11 +32,38 @@ static const struct field common[] = {
     LABELS("labels"),
 };
 
+static const struct field mapping[] = {
+    TEXT("value", 1, 255, NEEDED),
+    { .name = "group", .leaf = LEAF_NAME },
+    ENUM("role", ROLES),
+};
+
+static const struct field identity_provider[] = {
+    ENUM("status", ON_OFF, FILTER, .initial = "\"active\""),
+    { .name = "issuer", .leaf = LEAF_URL, .flags = FIELD_REQUIRED | FIELD_IMMUTABLE },
+    TEXT("client_id", 1, 255, NEEDED),
+    TEXT("client_secret", 1, 512, .flags = FIELD_SECRET),
+    LIST("scopes", LEAF_WORD, 0, 32, .flags = FIELD_DISTINCT, .limits = { 1, 64, NULL },
+         .initial = "[\"openid\",\"profile\",\"email\"]"),
+    LIST("algorithms", LEAF_ENUM, 1, 3, .flags = FIELD_DISTINCT,
+         .limits = { .words = "RS256 ES256 EdDSA" }, .initial = "[\"RS256\",\"ES256\",\"EdDSA\"]"),
+    { .name = "name_claim", .leaf = LEAF_WORD, .limits = { 1, 64, NULL },
+      .initial = "\"preferred_username\"" },
+    { .name = "groups_claim", .leaf = LEAF_WORD, .limits = { 1, 64, NULL }, .initial = "\"groups\"" },
+    { .name = "mappings", .shape = SHAPE_ROWS, .items_max = 256, .rows = mapping,
+      .row_count = ARRAY_LEN(mapping) },
+    BOOL("create_users", .initial = "false"),
+    { .name = "ca", .leaf = LEAF_PEM, .limits = { 1, 4000, NULL } },
+};
+
 static const struct field user[] = {
     ENUM("status", ON_OFF, FILTER, .initial = "\"active\""),
     ENUM("role", ROLES, FILTER, .initial = "\"user\""),
     TEXT("password", 8, 128, .flags = FIELD_SECRET),
     BOOL("totp_required"),
+    REF("identity_provider", IDENTITY_PROVIDER, FILTER),
+    TEXT("subject", 1, 255),
+    TIME("last_login_at", OURS),
 };
 
 static const struct field service_account[] = {
@@ -166,6 +193,7 @@ static const struct field agent_member[] = {
                      __VA_ARGS__ }
 
 static const struct kind kinds[KIND_COUNT] = {
+    KIND(IDENTITY_PROVIDER, "identity-provider", CRUD, FIELDS(identity_provider)),
     KIND(USER, "user", CRUD | KIND_IN_STATE, FIELDS(user), .owner = "id"),
     KIND(SERVICE_ACCOUNT, "service-account", CRUD | KIND_IN_STATE, FIELDS(service_account)),
     KIND(GROUP, "group", CRUD | KIND_IN_STATE, .relation = "group",

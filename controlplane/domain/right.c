@@ -10,6 +10,14 @@ enum {
 
 static const struct right rights[] = {
     /* operation                    everybody's  his own */
+    { "identity-providers.list",        AOM,     NO },
+    { "identity-providers.create",      M,       NO },
+    { "identity-providers.get",         AOM,     NO },
+    { "identity-providers.update",      M,       NO },
+    { "identity-providers.delete",      M,       NO },
+    { "identity-providers.log-in",      NO,      NO },      /* public: the browser's way there and back */
+    { "identity-providers.callback",    NO,      NO },
+    { "identity-providers.redeem",      NO,      NO },      /* public: the code and its verifier prove it */
     { "users.list",                     AOM,     ALL },
     { "users.create",                   OM,      NO },
     { "users.get",                      AOM,     ALL },

@@ -201,6 +201,8 @@ static void add_headers(struct MHD_Response *out, const struct exchange *x)
     }
     for (size_t i = 0; i < res->header_count; i++)
         MHD_add_response_header(out, res->headers[i].name, res->headers[i].value);
+    if (res->location.len && res->problem.reason == REASON_NONE)
+        MHD_add_response_header(out, MHD_HTTP_HEADER_LOCATION, (const char *)res->location.data);
     MHD_add_response_header(out, "Adit-Trace-Id", x->req.trace_id);
     if (res->body.len || x->stream)
         MHD_add_response_header(out, MHD_HTTP_HEADER_CONTENT_TYPE,

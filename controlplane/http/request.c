@@ -81,6 +81,7 @@ struct exchange *exchange_new(struct server *server, struct MHD_Connection *conn
     buf_init_heap(&x->body, 64u << 20);
     buf_init_heap(&x->res.body, 64u << 20);
     buf_init_heap(&x->res.extra, 64u << 10);
+    buf_init_heap(&x->res.location, RESPONSE_LOCATION_MAX);
     return x;
 }
 
@@ -89,6 +90,7 @@ void exchange_free(struct exchange *x)
     buf_deinit(&x->body);
     buf_deinit(&x->res.body);
     buf_deinit(&x->res.extra);
+    buf_deinit(&x->res.location);
     free((void *)x->req.peer_chain[0].p);
     free(x);
 }

@@ -17,6 +17,7 @@
 #define REQUEST_CHAIN_MAX 4
 #define REQUEST_QUERIES_MAX 48
 #define RESPONSE_HEADERS_MAX 16
+#define RESPONSE_LOCATION_MAX 4096
 
 /* Who may: a route names a set of these, a principal holds one or more. */
 enum {
@@ -81,13 +82,16 @@ struct response {
         char name[32], value[512];
     } headers[RESPONSE_HEADERS_MAX];
     size_t header_count;
+    struct buf location;        /* heap: with its NUL: response_redirect(); empty: none */
     struct problem problem;
     unsigned park_ms;           /* response_park() */
     struct refusal_note note;
 };
 
-/* Sets a header; the same name again replaces it.  Line breaks in a value make it 500. */
+/* Sets a header; the same name again replaces it (Set-Cookie: is added).  Line breaks in a value make it 500. */
 void response_header(struct response *res, const char *name, const char *format, ...) PRINTF_LIKE(3, 4);
+/* Leads elsewhere; a URL may be longer than other headers.  Line breaks in it make it 500. */
+void response_redirect(struct response *res, unsigned status, struct span url);
 /* ETag of an object's version; on GET and HEAD, If-None-Match then answers 304 by itself. */
 void response_etag(struct response *res, int64_t version);
 /* Turns the response into a problem: what was written to the body is dropped. */

@@ -10,7 +10,8 @@ void response_header(struct response *res, const char *name, const char *format,
     va_list args;
     int n;
 
-    while (i < res->header_count && strcasecmp(res->headers[i].name, name) != 0)
+    while (i < res->header_count &&
+           (strcasecmp(res->headers[i].name, name) != 0 || strcasecmp(name, "Set-Cookie") == 0))
         i++;
     if (i == RESPONSE_HEADERS_MAX) {
         problem_set(&res->problem, REASON_INTERNAL, "too many headers");
@@ -24,6 +25,16 @@ void response_header(struct response *res, const char *name, const char *format,
         problem_set(&res->problem, REASON_INTERNAL, "a header does not fit");
     else if (i == res->header_count)
         res->header_count++;
+}
+
+void response_redirect(struct response *res, unsigned status, struct span url)
+{
+    res->status = status;
+    buf_clear(&res->location);
+    buf_put_span(&res->location, url);
+    buf_put_u8(&res->location, 0);
+    if (buf_error(&res->location) || span_find(url, '\r') < url.n || span_find(url, '\n') < url.n)
+        problem_set(&res->problem, REASON_INTERNAL, "a header does not fit");
 }
 
 void response_etag(struct response *res, int64_t version)

@@ -1,3 +1,4 @@
+#include "controlplane/routes/cookie.h"
 #include "controlplane/routes/answer.h"
 #include "controlplane/routes/handlers.h"
 #include <errno.h>
@@ -43,6 +44,18 @@ static void put_permission(const struct call *c, const struct right *right, stru
     json_close_object(w);
 }
 
+/* Who came by cookie learns what his changes must carry; pages of other sites cannot read this. */
+static void put_csrf(const struct request *req, struct json_writer *w)
+{
+    char csrf[CSRF_TOKEN_MAX];
+    struct span token;
+
+    if (!req->principal.is_session || !cookie_get(req, COOKIE_SESSION, &token))
+        return;
+    csrf_token(token, csrf);
+    json_put_text(w, "csrf_token", csrf);
+}
+
 static int show_me(struct call *c)
 {
     const struct principal *p = &c->req->principal;
@@ -58,6 +71,7 @@ static int show_me(struct call *c)
     json_close_object(&w);
     json_put_text(&w, "role", role_name(p->roles));
     json_put_text(&w, "token", p->token_id[0] ? p->token_id : NULL);
+    put_csrf(c->req, &w);
     put_scopes(p, &w);
     json_open_object(&w, "permissions");
     for (size_t i = 0; (right = right_at(i)); i++)

@@ -1,5 +1,6 @@
 #pragma once
 #include "controlplane/http/server.h"
+#include "controlplane/oidc/oidc.h"
 #include "controlplane/store/store.h"
 #include "lib/crypto/key.h"
 #include "lib/crypto/seal.h"
@@ -13,7 +14,8 @@
  */
 #define API_JOIN_ADDRS_MAX 8
 
-enum { API_TOPIC_APPLIED = 0 };         /* to be rung when a relay reports what it applied */
+/* To be rung: when a relay reports what it applied; when an identity provider has answered. */
+enum { API_TOPIC_APPLIED = 0, API_TOPIC_SIGN_IN = 1 };
 
 struct api_options {
     struct store *store;
@@ -31,6 +33,8 @@ struct api_options {
     unsigned listeners_max, listeners_per_caller;       /* of GET /events; 0: 256, 16 */
     const struct key *audit_key;        /* of the audit's checkpoints */
     const char *audit_file;             /* where they go outside; NULL or empty: nowhere */
+    const char *public_url;             /* where browsers find this API: https://host[:port]; NULL: nobody logs in by a provider */
+    struct oidc *oidc;                  /* NULL likewise */
     const struct route *extra;          /* further rows, e.g. joining; copied */
     size_t extra_count;
 };

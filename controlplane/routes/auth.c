@@ -1,6 +1,8 @@
 #include "controlplane/routes/api_internal.h"
 #include "controlplane/domain/right.h"
 #include "controlplane/routes/admitted.h"
+#include "controlplane/domain/kind.h"
+#include "controlplane/routes/cookie.h"
 #include "controlplane/routes/doc.h"
 #include "controlplane/routes/token.h"
 #include "lib/base/encode.h"
@@ -22,9 +24,14 @@ static void caller_deinit(struct caller *c)
     json_value_free(c->user_doc);
 }
 
-static bool bearer_of(const struct request *req, struct span *ret_token)
+/* The header, when there is one; otherwise a browser's cookie. */
+static bool token_of(const struct request *req, struct span *ret_token, bool *ret_is_cookie)
 {
     struct span rest = request_header(req, "Authorization"), scheme;
+
+    *ret_is_cookie = !rest.p && cookie_get(req, COOKIE_SESSION, ret_token);
+    if (*ret_is_cookie)
+        return api_token_is_well_formed(*ret_token);
 
     if (!span_cut(&rest, ' ', &scheme) || !rest.p || !span_eq_nocase(scheme, SPAN("Bearer")))
         return false;
@@ -134,6 +141,19 @@ static bool is_admitted(const struct api *api, const struct caller *c, struct re
     return why == REASON_NONE;
 }
 
+/* Only sessions come by cookie, and change something only from our own pages. */
+static bool is_cookie_good(const struct api *api, const struct caller *c, const struct request *req,
+                           struct span token, struct response *res)
+{
+    const char *why = csrf_objection(req, token, api->options.public_url);
+
+    if (strcmp(c->token->kind, kind_at(KIND_SESSION)->name) != 0)
+        return refuse(res, 0, reason_what(REASON_UNAUTHENTICATED));
+    if (why)
+        response_problem(res, REASON_FORBIDDEN, "%s", why);
+    return !why;
+}
+
 bool api_authenticate(void *ctx, struct request *req, struct response *res)
 {
     struct api *api = ctx;
@@ -141,9 +161,10 @@ bool api_authenticate(void *ctx, struct request *req, struct response *res)
     AUTO(caller_deinit) struct caller caller = { 0 };
     struct span token;
     const char *why;
+    bool is_cookie;
     int r;
 
-    if (!bearer_of(req, &token))
+    if (!token_of(req, &token, &is_cookie))
         return refuse(res, 0, reason_what(REASON_UNAUTHENTICATED));
     r = store_begin(api->options.store, STORE_READ, &tx);
     if (!r)
@@ -153,11 +174,14 @@ bool api_authenticate(void *ctx, struct request *req, struct response *res)
     why = objection(&caller, req, store_now_ms(api->options.store));
     if (why)
         return refuse(res, 0, why);
+    if (is_cookie && !is_cookie_good(api, &caller, req, token, res))
+        return false;
     if (!is_admitted(api, &caller, res))
         return false;
     fill_principal(&caller, &req->principal);
     if (!strcmp(caller.token->kind, "api-token"))
         uses_note(&api->uses, &caller.token->id, &req->peer);
+    req->principal.is_session = is_cookie;
     return true;
 }
 

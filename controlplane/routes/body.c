@@ -300,21 +300,25 @@ static void check_choices(struct reading *r, const struct json_value *object, bo
     }
 }
 
-static void read_password(struct reading *r, const struct field *f)
+static void read_secret(struct reading *r, const struct field *f)
 {
     const struct json_value *v = json_get(r->body->input, f->name);
     AUTO(buf_deinit) struct buf scratch;
     const char *message;
+    char text[80];
+    struct pointer p;
 
     buf_init_heap(&scratch, CANONICAL_MAX);
     if (!v)
         return;
-    r->body->has_password = true;
+    r->body->has_secret = true;
     if (json_kind_of(v) == JSON_IS_NULL)        /* a patch takes it away */
         return;
-    if (!json_as_str(v, &r->body->password) ||
-        check_text(f->leaf, &f->limits, r->body->password, &scratch, &message) != CHECK_OK)
-        invalid(r, "/password", "must be text of 8 to 128 characters");
+    snprintf(text, sizeof(text), "must be text of %lld to %lld characters", (long long)f->limits.min,
+             (long long)f->limits.max);
+    if (!json_as_str(v, &r->body->secret) ||
+        check_text(f->leaf, &f->limits, r->body->secret, &scratch, &message) != CHECK_OK)
+        invalid(r, point(&p, "", span_str(f->name)), text);
     secret_wipe(scratch.data, scratch.len);
 }
 
@@ -327,7 +331,7 @@ static void read_fields(struct reading *r, const struct json_value *object)
     json_open_object(&r->w, NULL);
     for (size_t i = 0; (f = kind_field_at(r->c->kind, i)); i++) {
         if (f->flags & FIELD_SECRET)
-            read_password(r, f);
+            read_secret(r, f);
         else
             read_field(r, f, "", object);
     }
@@ -505,7 +509,7 @@ int body_member(struct call *c, struct body *ret_body)
 
 void body_deinit(struct body *b)
 {
-    secret_wipe((void *)(uintptr_t)b->password.p, b->password.n);
+    secret_wipe((void *)(uintptr_t)b->secret.p, b->secret.n);
     json_value_free(b->input);
     json_value_free(b->doc);
     buf_deinit(&b->text);

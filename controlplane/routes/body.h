@@ -16,8 +16,8 @@ struct body {
     struct json_value *doc;             /* canonical */
     struct buf text;                    /* the same as text */
     struct span name;                   /* creation; empty: none */
-    bool has_password;                  /* sent; empty `password`: to be taken away */
-    struct span password;
+    bool has_secret;                    /* the kind's secret field was sent; empty `secret`: to be taken away */
+    struct span secret;
     struct change_ref refs[BODY_REFS_MAX];
     size_t ref_count;
 };

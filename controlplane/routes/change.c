@@ -2,6 +2,7 @@
 #include "controlplane/domain/closure.h"
 #include "controlplane/routes/compile.h"
 #include "controlplane/routes/tell.h"
+#include "lib/json/json.h"
 #include <errno.h>
 #include <string.h>
 
@@ -55,11 +56,21 @@ static int put_secret(struct store_tx *tx, const struct change_object *o)
     return store_secret_put(tx, &o->id, o->secret.purpose, o->secret.value, o->secret.fingerprint);
 }
 
-/* The object's own record, and those that are made from it. */
-static int compile_changed(struct store_tx *tx, const struct change_object *o)
+/* How long the credentials of such a user last depends on his last log-in. */
+static bool is_by_provider(struct span doc)
+{
+    struct span value;
+
+    return doc.n && !json_walk_find(doc, "identity_provider", &value) && value.n;
+}
+
+/* The object's own record, and those that are made from it.  `before` may be empty. */
+static int compile_changed(struct store_tx *tx, const struct change_object *o, struct span before)
 {
     int r = compile_object(tx, o->kind->id, &o->id);
 
+    if (!r && o->kind->id == KIND_USER && (is_by_provider(before) || is_by_provider(o->doc)))
+        return compile_credentials_of(tx, &o->id);
     return !r && o->kind->id == KIND_AGENT ? compile_selectors(tx) : r;
 }
 
@@ -90,7 +101,7 @@ int change_insert(struct change *c, const struct change_object *o)
     if (!r)
         r = put_secret(c->tx, o);
     if (!r)
-        r = compile_changed(c->tx, o);
+        r = compile_changed(c->tx, o, SPAN_NONE);
     return r ? r : audit(c, "created", o->kind, &o->id, name, SPAN_NONE, o->doc);
 }
 
@@ -111,7 +122,7 @@ int change_update(struct change *c, const struct change_object *o, int64_t versi
     if (!r)
         r = put_secret(c->tx, o);
     if (!r)
-        r = compile_changed(c->tx, o);
+        r = compile_changed(c->tx, o, before->doc);
     return r ? r : audit(c, "changed", o->kind, &o->id, name, before->doc, o->doc);
 }
 

@@ -114,6 +114,20 @@ static int collect_row(void *ctx, const struct store_object *row)
     return closure_add(ctx, &row->id);
 }
 
+int compile_credentials_of(struct store_tx *tx, const struct ulid *user)
+{
+    struct store_query query = { .source = STORE_OBJECTS, .kind = kind_at(KIND_CREDENTIAL)->name,
+                                 .limit = STORE_LIMIT_MAX, .filter_count = 1 };
+    AUTO(closure_deinit) struct closure ids = { 0 };
+    int r;
+
+    query.filters[0] = (struct store_filter){ .field = "user", .op = STORE_REFERS, .text = ulid_span(user) };
+    r = store_list_all(tx, &query, collect_row, &ids);
+    for (size_t i = 0; !r && i < ids.count; i++)
+        r = compile_object(tx, KIND_CREDENTIAL, &ids.ids[i]);
+    return r;
+}
+
 /* A page at a time, so that no statement is open while records are written. */
 int compile_selectors(struct store_tx *tx)
 {

@@ -14,5 +14,7 @@
 MUST_CHECK int compile_object(struct store_tx *tx, enum kind_id kind, const struct ulid *id);
 /* Every user below a group (or the user itself). */
 MUST_CHECK int compile_users_below(struct store_tx *tx, const struct ulid *member);
+/* The records of his proxy credentials. */
+MUST_CHECK int compile_credentials_of(struct store_tx *tx, const struct ulid *user);
 /* Every agent group with a selector: after an agent's labels changed. */
 MUST_CHECK int compile_selectors(struct store_tx *tx);

@@ -75,6 +75,31 @@ int compile_group(struct compile *c, struct record *record)
     return 0;
 }
 
+/* Who logs in by an identity provider has to do so now and then, or his credentials lapse: relays see
+ * to it by the time that they are given, whether or not they can ask us. */
+#define LAPSE_MS (7LL * 24 * 3600 * 1000)
+
+static int compile_expiry(struct compile *c, const struct ulid *user, int64_t *ret_ms)
+{
+    AUTO(store_object_freep) struct store_object *object = NULL;
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    int64_t end_ms = doc_time(c->doc, "expires_at"), last_ms, lapse_ms;
+    struct json_error error;
+    int r = store_object_get(c->tx, NULL, user, &object);
+
+    if (!r)
+        r = json_parse(object->doc, &doc, &error);
+    if (r && r != STORE_E_NOT_FOUND)
+        return r;
+    if (!r && doc_text(doc, "identity_provider").n) {
+        last_ms = doc_time(doc, "last_login_at");
+        lapse_ms = last_ms ? last_ms + LAPSE_MS : 1;    /* never yet: none counts */
+        end_ms = end_ms && end_ms < lapse_ms ? end_ms : lapse_ms;
+    }
+    *ret_ms = end_ms;
+    return 0;
+}
+
 int compile_credential(struct compile *c, struct record *record)
 {
     struct credential_record *credential = container_of(record, struct credential_record, record);
@@ -88,8 +113,8 @@ int compile_credential(struct compile *c, struct record *record)
                    sizeof(credential->hash)))
         return -EINVAL;
     credential->user = doc_id(c->doc, "user");
-    credential->expires_ms = doc_time(c->doc, "expires_at");
-    return compile_networks(c->doc, "source_networks", &credential->sources,
+    r = compile_expiry(c, &credential->user, &credential->expires_ms);
+    return r ? r : compile_networks(c->doc, "source_networks", &credential->sources,
                             &credential->source_count);
 }
 

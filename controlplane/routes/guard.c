@@ -3,6 +3,7 @@
 #include "controlplane/routes/admins.h"
 #include "controlplane/routes/doc.h"
 #include "controlplane/routes/zone.h"
+#include "lib/crypto/cert.h"
 #include <errno.h>
 #include <string.h>
 
@@ -181,12 +182,43 @@ static int guard_quota(struct call *c, const struct json_value *doc)
     return is_no_zone(r) ? contradicts(c, "/zone", "this time zone is not known here") : r;
 }
 
+/* Who is known by a provider's subject is known by no other's. */
+static int guard_binding(struct call *c, const struct ulid *id, const struct json_value *doc)
+{
+    struct store_query query = { .source = STORE_OBJECTS, .kind = "user", .limit = 1, .filter_count = 3 };
+    struct span provider = doc_text(doc, "identity_provider"), subject = doc_text(doc, "subject");
+    uint64_t others;
+    int r;
+
+    if (!provider.n != !subject.n)
+        return contradicts(c, provider.n ? "/subject" : "/identity_provider",
+                           "identity_provider and subject go together");
+    if (!provider.n)
+        return 0;
+    query.filters[0] = (struct store_filter){ .field = "identity_provider", .op = STORE_REFERS, .text = provider };
+    query.filters[1] = (struct store_filter){ .field = "subject", .text = subject };
+    query.filters[2] = (struct store_filter){ .field = "id", .op = STORE_NE, .text = ulid_span(id) };
+    r = store_count(c->tx, &query, &others);
+    return r || !others ? r : contradicts(c, "/subject", "another user has this subject");
+}
+
+static int guard_provider(struct call *c, const struct json_value *doc)
+{
+    AUTO(chain_freep) struct chain *chain = NULL;
+    struct span ca = doc_text(doc, "ca");
+    int r = ca.n ? chain_parse_pem(ca, &chain) : 0;
+
+    return r == -EINVAL ? contradicts(c, "/ca", "these are not one to four certificates") : r;
+}
+
 static int guard_fields(struct call *c, const struct json_value *before,
                         const struct json_value *after)
 {
     int r;
 
     switch (c->kind->id) {
+    case KIND_IDENTITY_PROVIDER:
+        return guard_provider(c, after);
     case KIND_USER:
     case KIND_SERVICE_ACCOUNT:
         return guard_role(c, before, after);
@@ -270,6 +302,8 @@ int guard_create(struct call *c, struct body *body)
         return call_refuse(c, REASON_FORBIDDEN, "You may make this for yourself only.");
     if (!r)
         r = guard_rank(c, c->kind, &(struct ulid){ 0 }, body->doc);
+    if (!r && c->kind->id == KIND_USER)
+        r = guard_binding(c, &(struct ulid){ 0 }, body->doc);
     return r ? r : guard_fields(c, NULL, body->doc);
 }
 
@@ -295,6 +329,8 @@ int guard_update(struct call *c, const struct store_object *object, struct body 
         r = guard_rank(c, c->kind, &object->id, before);
     if (!r && c->kind->id == KIND_USER && is_active_admin(before) && !is_active_admin(body->doc))
         r = guard_last_admin(c, &object->id);
+    if (!r && c->kind->id == KIND_USER)
+        r = guard_binding(c, &object->id, body->doc);
     return r ? r : guard_fields(c, before, body->doc);
 }
 

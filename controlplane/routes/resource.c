@@ -71,11 +71,21 @@ static struct change_object object_of(const struct call *c, const struct body *b
     };
 }
 
-static void use_password(const struct call *c, const struct body *body,
-                         struct change_object *object)
+/* What the client gave: a password was hashed before, anything else is sealed into `s`. */
+static int use_secret(struct call *c, const struct body *body, struct issued *s,
+                      struct change_object *object)
 {
-    if (body->has_password)
+    int r;
+
+    if (!body->has_secret)
+        return 0;
+    if (c->kind->id == KIND_USER) {
         object->secret = (struct change_secret){ "password", span_str(c->password), "" };
+        return 0;
+    }
+    r = issued_seal(c, body->secret, s);
+    object->secret = s->secret;
+    return r;
 }
 
 static int answer_created(struct call *c, const struct ulid *id, struct span shown)
@@ -116,8 +126,9 @@ static int create_object(struct call *c)
         return r;
     object = object_of(c, &body, id);
     object.secret = issued.secret;
-    use_password(c, &body, &object);
-    r = change_insert(&change, &object);
+    r = use_secret(c, &body, &issued, &object);
+    if (!r)
+        r = change_insert(&change, &object);
     if (!r)
         r = answer_created(c, &id, buf_span(&issued.shown));
     return r ? r : answer_commit(c);
@@ -128,11 +139,13 @@ static int update_object(struct call *c)
 {
     AUTO(store_object_freep) struct store_object *before = NULL, *after = NULL;
     AUTO(body_deinit) struct body body = { 0 };
+    AUTO(issued_deinit) struct issued issued;
     struct change change = call_change(c);
     struct change_object object;
     int64_t version;
     int r;
 
+    issued_init(&issued);
     if (!request_expected_version(c->req, c->res, &version))
         return CALL_E_ANSWERED;
     r = call_path_object(c, 0, &before);
@@ -147,8 +160,9 @@ static int update_object(struct call *c)
     if (r)
         return r;
     object = object_of(c, &body, before->id);
-    use_password(c, &body, &object);
-    r = change_update(&change, &object, before->version, &version);
+    r = use_secret(c, &body, &issued, &object);
+    if (!r)
+        r = change_update(&change, &object, before->version, &version);
     if (!r)
         r = store_object_get(c->tx, c->kind->name, &before->id, &after);
     if (!r)

@@ -57,6 +57,7 @@ static void make_objects(struct walk *w)
         const char *doc;
     } rows[] = {
         { KIND_SERVICE_ACCOUNT, "{\"status\":\"active\",\"role\":\"user\"}" },
+        { KIND_IDENTITY_PROVIDER, "{\"status\":\"active\",\"issuer\":\"https://idp.example\",\"client_id\":\"adit\"}" },
         { KIND_GROUP, "{}" },
         { KIND_AGENT, "{\"status\":\"active\"}" },
         { KIND_AGENT_GROUP, "{\"routing_mode\":\"priority\"}" },
@@ -153,6 +154,8 @@ static const struct {
     { "users.create", "{\"name\":\"new\"}" },
     { "users.update", "{\"password\":\"a new password\"}" },
     { "service-accounts.create", "{\"name\":\"new\"}" },
+    { "identity-providers.create",
+      "{\"name\":\"new\",\"issuer\":\"https://idp.example\",\"client_id\":\"adit\"}" },
     { "groups.create", "{\"name\":\"new\"}" },
     { "proxy-credentials.create", "{\"user\":\"%s\"}" },
     { "agents.create", "{\"name\":\"new\"}" },

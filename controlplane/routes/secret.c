@@ -88,6 +88,46 @@ static int make_join(struct call *c, const struct ulid *id, const struct json_va
     return r ? r : conclude(s, "join", span_str(hash));
 }
 
+/* ---- secrets that others gave us ---- */
+static const char *secret_field(const struct kind *kind)
+{
+    const struct field *field;
+
+    for (size_t i = 0; (field = kind_field_at(kind, i)); i++) {
+        if (field->flags & FIELD_SECRET)
+            return field->name;
+    }
+    return NULL;
+}
+
+/* The fingerprint is keyed: what people chose is not to be guessed from it. */
+int issued_seal(struct call *c, struct span secret, struct issued *s)
+{
+    const struct kek *kek = &c->api->options.kek;
+    const char *purpose = secret_field(c->kind);
+    unsigned char key[SHA256_LEN], mac[SHA256_LEN];
+    char hex[SHA256_HEX];
+    int r;
+
+    buf_clear(&s->kept);
+    s->secret = (struct change_secret){ purpose, SPAN_NONE, "" };
+    if (!secret.n)
+        return 0;
+    hkdf_sha256(span_of(kek->bytes, KEK_LEN), SPAN_NONE, SPAN("fingerprint"), key, sizeof(key));
+    hmac_sha256(span_of(key, sizeof(key)), secret, mac);
+    sha256_hex(span_of(mac, sizeof(mac)), hex);
+    secret_wipe(key, sizeof(key));
+    r = seal(kek, span_str(purpose), secret, &s->kept);
+    return r ? r : conclude(s, purpose, span_str(hex));
+}
+
+int issued_unseal(struct api *api, const struct kind *kind, const struct store_secret *secret,
+                  struct buf *out)
+{
+    return unseal(&api->options.kek, span_str(secret_field(kind)), span_of(secret->value, secret->value_len),
+                  out);
+}
+
 int issued_make(struct call *c, const struct ulid *id, const struct json_value *doc,
                 struct issued *s)
 {
@@ -99,6 +139,7 @@ int issued_make(struct call *c, const struct ulid *id, const struct json_value *
         return issued_make_token(c->kind->purpose, s);
     case KIND_JOIN_TOKEN:
         return make_join(c, id, doc, s);
+    case KIND_IDENTITY_PROVIDER:
     case KIND_USER:
     case KIND_SERVICE_ACCOUNT:
     case KIND_GROUP:

@@ -18,4 +18,8 @@ MUST_CHECK int issued_make(struct call *c, const struct ulid *id, const struct j
                            struct issued *s);
 /* An API token's text and hash, whatever the call is about. */
 MUST_CHECK int issued_make_token(const char *purpose, struct issued *s);
+/* What somebody gave us, to be shown to a third: sealed.  Empty: to be taken away. */
+MUST_CHECK int issued_seal(struct call *c, struct span secret, struct issued *s);
+MUST_CHECK int issued_unseal(struct api *api, const struct kind *kind, const struct store_secret *secret,
+                             struct buf *out);
 void issued_deinit(struct issued *s);

@@ -13,6 +13,7 @@
 #define BODY_MAX ((size_t)1 << 20)
 #define CONFIG_MAX ((size_t)64 << 20)
 #define WRITE (ROUTE_LONG_POLL)
+#define SIGN_IN (ROUTE_PUBLIC | ROUTE_LONG_POLL)
 
 struct pattern {
     const char *verb, *method, *suffix; /* operation "users.VERB", path "/api/v1/usersSUFFIX" */
@@ -76,6 +77,12 @@ static const struct single {
     { "users.totp.confirm", "POST", "/api/v1/users/{id}/totp/confirm", "totp:write", 0, 4 << 10, "",
       on_totp_confirm, "user" },
     { "users.totp.delete", "DELETE", "/api/v1/users/{id}/totp", "totp:write", 0, 0, "", on_totp_reset, "user" },
+    { "identity-providers.log-in", "GET", "/api/v1/identity-providers/{id}/log-in", NULL, SIGN_IN, 0,
+      "return_to port challenge", on_sign_in, "identity-provider" },
+    { "identity-providers.callback", "GET", "/api/v1/identity-providers/{id}/callback", NULL,
+      SIGN_IN | ROUTE_ANY_QUERY, 0, "code state iss error", on_sign_in_callback, "identity-provider" },
+    { "identity-providers.redeem", "POST", "/api/v1/identity-providers/{id}/redeem", NULL, ROUTE_PUBLIC,
+      64 << 10, "", on_sign_in_redeem, "login-session" },
     { "access.explain", "GET", "/api/v1/access/explain", "access:read", 0, 0,
       "user host port source at", on_explain },
     { "access.effective", "GET", "/api/v1/access/effective", "access:read", 0, 0, "user host port",
@@ -216,6 +223,8 @@ static void add_singles(struct table *t)
         row->handler = s->handler;
         row->roles = roles_of(t, s->operation);
         row->data = s->kind ? kind_by_name(span_str(s->kind)) : NULL;
+        if ((s->flags & SIGN_IN) == SIGN_IN)
+            row->topic = API_TOPIC_SIGN_IN;
     }
 }
 

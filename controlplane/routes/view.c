@@ -115,6 +115,18 @@ static int put_user(struct view *v, const struct store_object *o, struct json_wr
     return r ? r : put_second(v, o, w);
 }
 
+static int put_identity_provider(struct view *v, const struct store_object *o, struct json_writer *w)
+{
+    struct store_secret secret;
+    int r = find_secret(v, o, "client_secret", &secret);
+
+    if (!r && view_wants(v, "client_secret_set_at"))
+        view_time(w, "client_secret_set_at", secret.set_ms);
+    if (!r && secret.set_ms && view_wants(v, "client_secret_fingerprint"))
+        json_put_text(w, "client_secret_fingerprint", secret.fingerprint);
+    return r;
+}
+
 static int put_fingerprint(struct view *v, const struct store_object *o, struct json_writer *w)
 {
     struct store_secret secret;
@@ -259,6 +271,7 @@ static int put_quota(struct view *v, const struct store_object *o, struct json_w
 typedef int (*put_fn)(struct view *v, const struct store_object *o, struct json_writer *w);
 
 static const put_fn more[KIND_COUNT] = {
+    [KIND_IDENTITY_PROVIDER] = put_identity_provider,
     [KIND_USER] = put_user,
     [KIND_CREDENTIAL] = put_fingerprint,
     [KIND_API_TOKEN] = put_api_token,
