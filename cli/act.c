@@ -8,7 +8,8 @@
 static int (*const acts[VERB_COUNT])(struct ask *ask) = {
     [VERB_LIST] = act_list, [VERB_SHOW] = act_show, [VERB_CREATE] = act_create, [VERB_EDIT] = act_edit,
     [VERB_DELETE] = act_delete, [VERB_MEMBERS] = act_list, [VERB_ADD_MEMBER] = act_add_member,
-    [VERB_REMOVE_MEMBER] = act_remove_member, [VERB_ROTATE] = act_rotate, [VERB_CUT] = act_cut, [VERB_EXPORT] = act_export,
+    [VERB_REMOVE_MEMBER] = act_remove_member, [VERB_ROTATE] = act_rotate, [VERB_CUT] = act_cut,
+    [VERB_RESET] = act_reset, [VERB_EXPORT] = act_export,
     [VERB_VERIFY] = act_verify,
 };
 

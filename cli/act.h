@@ -17,5 +17,6 @@ int act_add_member(struct ask *ask);
 int act_remove_member(struct ask *ask);
 int act_rotate(struct ask *ask);
 int act_cut(struct ask *ask);
+int act_reset(struct ask *ask);
 /* `adit user …`: argv[0] is the resource's word. */
 int act_command(const struct resource *resource, int argc, char **argv);

@@ -393,7 +393,7 @@ int act_remove_member(struct ask *ask)
     return each(ask, 1, remove_one);
 }
 
-static int cut_one(struct ask *ask, const char *id)
+static int end_one(struct ask *ask, const char *id, const char *done)
 {
     AUTO(api_answer_deinit) struct api_answer answer = { 0 };
     struct rest_path path;
@@ -404,7 +404,22 @@ static int cut_one(struct ask *ask, const char *id)
         return EXIT_CANNOT;
     if (!api_is_ok(&answer))
         return problem_show(&ask->flags, ask->resource->word, id, &answer);
-    return print_written(ask, id, "cut", &answer);
+    return print_written(ask, id, done, &answer);
+}
+
+static int cut_one(struct ask *ask, const char *id)
+{
+    return end_one(ask, id, "cut");
+}
+
+static int reset_one(struct ask *ask, const char *id)
+{
+    return end_one(ask, id, "reset");
+}
+
+int act_reset(struct ask *ask)
+{
+    return each(ask, 0, reset_one);
 }
 
 /* ---- cut by filter: so many as somebody saw ---- */

@@ -43,7 +43,7 @@ static const struct {
     { VERB_BIT(DELETE), { "cascade", FLAG_CASCADE, .is_switch = true, .help = "and all that refers to it" } },
     { VERB_BIT(CREATE) | VERB_BIT(EDIT) | VERB_BIT(DELETE) | VERB_BIT(ADD_MEMBER) | VERB_BIT(REMOVE_MEMBER) | VERB_BIT(CUT) | VERB_BIT(ROTATE),
       { "dry-run", FLAG_DRY_RUN, .is_switch = true, .help = "check everything, change nothing" } },
-    { VERB_BIT(CREATE) | VERB_BIT(EDIT) | VERB_BIT(DELETE) | VERB_BIT(ADD_MEMBER) | VERB_BIT(REMOVE_MEMBER) | VERB_BIT(CUT),
+    { VERB_BIT(CREATE) | VERB_BIT(EDIT) | VERB_BIT(DELETE) | VERB_BIT(ADD_MEMBER) | VERB_BIT(REMOVE_MEMBER) | VERB_BIT(CUT) | VERB_BIT(RESET),
       { "wait", FLAG_WAIT, .is_switch = true, .help = "until the connected relays run it, at most 30 s" } },
     { ~0u & ~VERB_BIT(EXPORT),
       { "output", FLAG_OUTPUT, .metavar = "FORM", .words = "table json id etag", .help = "table, json, id or etag" } },

@@ -41,6 +41,10 @@
     X(INT, udp_reply_ratio, "1000", 0, 1000000, 0, "bytes answered for each byte an association sent, after 1 MiB; 0: any") \
     X(INT, quotas_max, "10000", 1, 1000000, 0, "quotas that this relay can count; streams under more of them: overload") \
     X(MSEC, quotas_told_ms, "2s", 100, 60000, 0, "how often the control plane hears what was used of quotas; a crash loses as much") \
+    X(INT, breaker_failures, "5", 0, 1000000, 0, "failures of a target in a row that open its breaker; 0: none opens") \
+    X(MSEC, breaker_cool_down_ms, "5s", 10, 3600000, 0, "how long an open breaker lets nobody try; longer each time, a quarter more or less") \
+    X(MSEC, breaker_cool_down_max_ms, "5m", 10, 86400000, 0, "the longest such pause")              \
+    X(INT, breakers_max, "10000", 1, 1000000, 0, "targets that failed and are remembered; beyond, the one used least lately is forgotten") \
     X(MSEC, max_staleness_ms, "24h", 1000, 2592000000, 0, "serve that long without a word of the control plane") \
     X(MSEC, control_away_ms, "15s", 6000, 3600000, 0, "the control plane counts as away after that long a silence; it speaks every 5 s") \
     X(MSEC, renew_wait_ms, "90s", 1000, 86400000, 0, "once it is back, for agents to renew certificates that ended meanwhile") \

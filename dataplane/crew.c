@@ -16,6 +16,7 @@ struct crew {
     struct roster *roster;
     struct tally *tally;
     struct quotas *quotas;
+    struct breakers *breakers;
     struct worker *workers[ROSTER_WORKERS_MAX];
     struct crew_door doors[LISTEN_DOORS];
     unsigned draining;              /* workers that are not done yet */
@@ -55,6 +56,7 @@ static int make_worker(struct crew *c, unsigned number, const struct endpoint *a
         .roster = c->roster,
         .tally = c->tally,
         .quotas = c->quotas,
+        .breakers = c->breakers,
         .metrics = metrics_slot(c->config.metrics, c->config.first_slot + number),
         .streams_max = (uint32_t)o->streams_max,
         .links_max = (uint32_t)o->links_max,
@@ -154,6 +156,20 @@ static int make_doors(struct crew *c, struct buf *reterr)
     return r;
 }
 
+static int make_breakers(struct crew *c)
+{
+    const struct relay_config *o = c->config.options;
+    const struct breakers_config config = {
+        .failures = (uint32_t)o->breaker_failures,
+        .cool_down_ms = (uint32_t)o->breaker_cool_down_ms,
+        .cool_down_max_ms = (uint32_t)(o->breaker_cool_down_max_ms > o->breaker_cool_down_ms ? o->breaker_cool_down_max_ms
+                                                                                      : o->breaker_cool_down_ms),
+        .breakers_max = (size_t)o->breakers_max,
+    };
+
+    return breakers_new(&config, &c->breakers);
+}
+
 int crew_new(const struct crew_config *config, struct crew **ret_crew, struct buf *reterr)
 {
     AUTO(crew_freep) struct crew *c = calloc(1, sizeof(*c));
@@ -167,6 +183,8 @@ int crew_new(const struct crew_config *config, struct crew **ret_crew, struct bu
         r = tally_new((uint32_t)config->options->streams_max, (size_t)config->options->memory_limit, &c->tally);
     if (!r)
         r = quotas_new((size_t)config->options->quotas_max, &c->quotas);
+    if (!r)
+        r = make_breakers(c);
     if (!r)
         r = make_workers(c, reterr);
     if (!r)
@@ -198,6 +216,8 @@ void crew_free(struct crew *c)
         if (c->doors[i].crowd)
             crowd_free(c->doors[i].crowd);
     }
+    if (c->breakers)
+        breakers_free(c->breakers);
     if (c->quotas)
         quotas_free(c->quotas);
     if (c->tally)
@@ -232,6 +252,11 @@ struct roster *crew_roster(const struct crew *c)
 struct quotas *crew_quotas(const struct crew *c)
 {
     return c->quotas;
+}
+
+struct breakers *crew_breakers(const struct crew *c)
+{
+    return c->breakers;
 }
 
 void crew_post_view(struct crew *c, struct view *v)

@@ -34,6 +34,7 @@ MUST_CHECK int crew_start(struct crew *c);
 void crew_stop(struct crew *c);
 struct roster *crew_roster(const struct crew *c);
 struct quotas *crew_quotas(const struct crew *c);
+struct breakers *crew_breakers(const struct crew *c);
 
 /* As worker.h has them, for each worker. */
 void crew_post_view(struct crew *c, struct view *v);

@@ -112,6 +112,7 @@ static void on_view(void *user, struct view *v)
     relay->has_view = true;
     quotas_sync(crew_quotas(relay->crew), v->policy,
                 &(struct quota_time){ .wall_ms = (int64_t)wall_ms(), .mono_ms = mono_ms() });
+    breakers_sync(crew_breakers(relay->crew), v->policy);
     crew_post_view(relay->crew, v);
     if (relay->reporter)
         reporter_state_changed(relay->reporter);
@@ -150,7 +151,13 @@ static void write_metrics(void *arg, struct buf *out)
     struct source_status status;
     uint64_t dropped = events_dropped(relay->events);
     struct quotas_stats quotas;
+    struct breakers_stats breakers;
 
+    breakers_get_stats(crew_breakers(relay->crew), &breakers);
+    metric_set(slot, M_BREAKERS, (int64_t)breakers.count);
+    metric_set(slot, M_BREAKERS_OPEN, (int64_t)breakers.open);
+    metric_set(slot, M_BREAKERS_OPENED, (int64_t)breakers.opened);
+    metric_set(slot, M_BREAKERS_EVICTED, (int64_t)breakers.evicted);
     quotas_get_stats(crew_quotas(relay->crew), &quotas);
     metric_set(slot, M_QUOTAS, (int64_t)quotas.pools);
     metric_set(slot, M_QUOTAS_UNCOUNTED, (int64_t)quotas.over_bound);
@@ -350,12 +357,22 @@ static void on_report_answer(void *user, struct span answer)
     usage_hear(relay->usage, answer);
 }
 
+static void on_breakers(void *user)
+{
+    struct relay *relay = user;
+
+    reporter_state_changed(relay->reporter);
+}
+
 static int make_usage(struct relay *relay)
 {
     const struct usage_config config = {
         .loop = relay->loop,
         .events = relay->events,
         .quotas = crew_quotas(relay->crew),
+        .breakers = crew_breakers(relay->crew),
+        .on_breakers = on_breakers,
+        .user = relay,
         .told_ms = (uint64_t)relay->config->quotas_told_ms,
     };
 
@@ -374,6 +391,7 @@ static int make_reporter(struct relay *relay)
         .boot_id = relay->self.boot_id,
         .on_renewed = on_renewed,
         .on_answer = on_report_answer,
+        .breakers = crew_breakers(relay->crew),
         .user = relay,
     };
 

@@ -13,6 +13,7 @@
 #define RENEW_LOOK_MS 60000
 #define AGENTS_MAX ((size_t)8 << 20)
 #define BODY_MAX ((size_t)16 << 20)
+#define BREAKERS_TOLD 1000
 #define ANSWER_MAX ((size_t)16 << 20)
 
 struct reporter {
@@ -35,6 +36,33 @@ static void on_reported(void *user, const struct control_answer *answer)
         r->config.on_answer(r->config.user, answer->body);
 }
 
+static void put_breaker(void *ctx, const struct breaker_row *row)
+{
+    struct json_writer *w = ctx;
+
+    json_open_object(w, NULL);
+    json_put_str(w, "id", ulid_span(row->id));
+    json_put_str(w, "agentgroup", ulid_span(row->agentgroup));
+    json_put_text(w, "host", row->host);
+    json_put_int(w, "port", row->port);
+    json_put_bool(w, "is_trying", row->is_trying);
+    json_put_text(w, "reason", reason_text(row->why));
+    json_put_int(w, "failures", row->failures);
+    json_put_int(w, "opened_at_ms", row->opened_ms);
+    json_put_int(w, "left_ms", (int64_t)row->left_ms);
+    json_close_object(w);
+}
+
+static void put_breakers(struct reporter *r, struct json_writer *w)
+{
+    size_t count;
+
+    json_open_array(w, "breakers");
+    count = breakers_each(r->config.breakers, mono_ms(), BREAKERS_TOLD, put_breaker, w);
+    json_close_array(w);
+    json_put_int(w, "breakers_open", (int64_t)count);
+}
+
 static int write_report(struct reporter *r, struct buf *out)
 {
     AUTO(buf_deinit) struct buf agents = { 0 };
@@ -52,6 +80,7 @@ static int write_report(struct reporter *r, struct buf *out)
     json_put_str(&w, "boot_id", ulid_span(&r->config.boot_id));
     json_put_raw(&w, "agents", buf_error(&agents) ? SPAN("[]") : buf_span(&agents));
     json_put_int(&w, "streams", metrics_value(r->config.metrics, M_STREAMS, 0, 0));
+    put_breakers(r, &w);
     json_close_object(&w);
     return buf_error(out);
 }

@@ -1,4 +1,5 @@
 #pragma once
+#include "dataplane/policy/breaker.h"
 #include "dataplane/sync/source.h"
 #include "dataplane/route/roster.h"
 /*
@@ -16,6 +17,7 @@ struct reporter_config {
     struct roster *roster;
     struct member *member;
     struct metrics *metrics;
+    struct breakers *breakers;
     struct ulid boot_id;
     void (*on_answer)(void *user, struct span answer);  /* to a report */
     void (*on_renewed)(void *user);         /* the member has a new certificate */

@@ -9,6 +9,7 @@
 struct usage {
     struct usage_config config;
     struct loop_timer timer;
+    uint64_t breakers_seen;
 };
 
 /* --- telling ---------------------------------------------------------------------------------- */
@@ -94,7 +95,13 @@ static void on_timer(void *arg)
 {
     struct usage *u = arg;
 
+    struct breakers_stats breakers;
+
     usage_tell(u);
+    breakers_get_stats(u->config.breakers, &breakers);
+    if (breakers.version != u->breakers_seen)
+        u->config.on_breakers(u->config.user);
+    u->breakers_seen = breakers.version;
     timer_start(u->config.loop, &u->timer, u->config.told_ms, on_timer, u);
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include "dataplane/policy/breaker.h"
 #include "dataplane/policy/quota.h"
 #include "dataplane/sync/events.h"
 #include "lib/obs/metrics.h"
@@ -16,7 +17,10 @@ struct usage_config {
     struct loop *loop;
     struct events *events;
     struct quotas *quotas;
+    struct breakers *breakers;
     uint64_t told_ms;
+    void (*on_breakers)(void *user);        /* some opened or closed: a report is due */
+    void *user;
 };
 
 MUST_CHECK int usage_new(const struct usage_config *config, struct usage **ret_usage);

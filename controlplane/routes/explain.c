@@ -1,6 +1,7 @@
 #include "controlplane/domain/check.h"
 #include "controlplane/domain/when.h"
 #include "controlplane/routes/answer.h"
+#include "controlplane/routes/breaker.h"
 #include "controlplane/routes/handlers.h"
 #include "controlplane/routes/used.h"
 #include "lib/policy/decide.h"
@@ -25,16 +26,43 @@ static void question_deinit(struct question *q)
     live_deinit(&q->live);
 }
 
+struct breaker_look {
+    const struct ulid *agentgroup;
+    const struct target *target;
+    int64_t now_ms, left_ms;        /* -1: none is open */
+};
+
+static int see_breaker(void *ctx, const struct breaker_seen *b)
+{
+    struct breaker_look *look = ctx;
+    int64_t left_ms = b->is_trying ? 1000 : b->until_ms - look->now_ms;
+
+    if (span_eq(ulid_span(&b->agentgroup), ulid_span(look->agentgroup)) &&
+        span_eq(b->host, span_str(look->target->name)) && b->port == look->target->port && left_ms > 0)
+        look->left_ms = left_ms;
+    return 0;
+}
+
+static void look_at_breakers(const struct question *q, const struct ulid *agentgroup, const struct target *target,
+                             struct agent_live *live)
+{
+    struct breaker_look look = { agentgroup, target, q->live.now_ms, -1 };
+
+    if (breakers_seen(q->c->tx, &q->live, see_breaker, &look) || look.left_ms < 0)
+        return;
+    live->is_breaker_open = true;
+    live->breaker_ms = (uint32_t)look.left_ms;
+}
+
 static bool find_live(void *context, const struct ulid *agent, const struct ulid *agentgroup,
                       const struct target *target, struct agent_live *ret_live)
 {
     const struct question *q = context;
     const struct live_agent *a = live_agent_find(&q->live, agent);
 
-    (void)agentgroup;
-    (void)target;
     if (!a)
         return false;
+    look_at_breakers(q, agentgroup, target, ret_live);
     ret_live->is_held = a->is_connected;
     ret_live->is_proved = a->is_connected;
     ret_live->streams = (uint32_t)a->streams;
@@ -282,6 +310,8 @@ static const struct {
     { REASON_QUOTA_GROUP, "quotas.update", "PATCH", "/api/v1/quotas/{quota}", RAISE_QUOTA },
     { REASON_QUOTA_AGENT, "quotas.update", "PATCH", "/api/v1/quotas/{quota}", RAISE_QUOTA },
     { REASON_QUOTA_ALL, "quotas.update", "PATCH", "/api/v1/quotas/{quota}", RAISE_QUOTA },
+    { REASON_BREAKER_OPEN, "breakers.delete", "DELETE", "/api/v1/breakers/{id}",
+      "Mend the target, then reset its breaker, or wait until it lets one try.", "Nothing." },
     { REASON_NO_AGENT, "agent-groups.members.put", "PUT",
       "/api/v1/agent-groups/{agent_group}/members/{member}",
       "Start an agent of the group, or put one that is connected into it.",

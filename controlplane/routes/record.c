@@ -1,4 +1,5 @@
 #include "controlplane/routes/answer.h"
+#include "controlplane/routes/cut.h"
 #include "controlplane/routes/doc.h"
 #include "controlplane/routes/handlers.h"
 #include "controlplane/routes/record.h"
@@ -166,7 +167,7 @@ static int note_cut(struct call *c, const struct ulid *id, int64_t now_ms)
     return r ? r : store_meta_put(c->tx, "cuts", buf_span(&after));
 }
 
-static int put_cut(struct call *c, struct span stream)
+int cut_put(struct call *c, enum cut_kind kind, struct span target)
 {
     AUTO(record_unrefp) struct record *record = NULL;
     AUTO(buf_deinit) struct buf json;
@@ -180,11 +181,11 @@ static int put_cut(struct call *c, struct span stream)
     if (!record)
         return -ENOMEM;
     cut = container_of(record, struct cut_record, record);
-    cut->cut_kind = CUT_STREAM;
+    cut->cut_kind = kind;
     cut->before_ms = now_ms;
     cut->until_ms = now_ms + CUT_KEPT_MS;
     (void)span_copy(span_str(c->req->trace_id), cut->reason, sizeof(cut->reason));
-    if (!span_copy(stream, cut->target, sizeof(cut->target)))
+    if (!span_copy(target, cut->target, sizeof(cut->target)))
         return call_not_found(c);
     r = record_encode(record, &json);
     if (!r)
@@ -195,7 +196,7 @@ static int put_cut(struct call *c, struct span stream)
 static int cut_one(struct call *c, const struct store_object *row, const struct json_value *doc)
 {
     struct change change = call_change(c);
-    int r = put_cut(c, doc_text(doc, "stream"));
+    int r = cut_put(c, CUT_STREAM, doc_text(doc, "stream"));
 
     if (r)
         return r;

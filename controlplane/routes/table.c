@@ -61,6 +61,11 @@ static const struct single {
 } singles[] = {
     { "streams.delete", "DELETE", "/api/v1/streams/{id}", "streams:write", WRITE, 0, "wait",
       on_stream_cut },
+    { "breakers.list", "GET", "/api/v1/breakers", "breakers:read", 0, 0, "limit cursor agent_group host",
+      on_breaker_list },
+    { "breakers.get", "GET", "/api/v1/breakers/{id}", "breakers:read", 0, 0, "", on_breaker_get },
+    { "breakers.delete", "DELETE", "/api/v1/breakers/{id}", "breakers:write", WRITE, 0, "wait",
+      on_breaker_reset },
     { "streams.cut", "POST", "/api/v1/streams/cut", "streams:write", WRITE, 0,
       "user agent destination_profile grant host expected dry_run wait", on_streams_cut },
     { "audit-events.verify", "GET", "/api/v1/audit-events/verify", "audit-events:read", 0, 0, "",

@@ -86,6 +86,12 @@
     X(QUOTAS, "adit_relay_quotas", GAUGE, NULL, NULL, "Quotas that are counted here.")             \
     X(QUOTAS_UNCOUNTED, "adit_relay_quotas_uncounted", GAUGE, NULL, NULL,                         \
       "Quotas of the state beyond quotas_max: streams under them are refused.")                   \
+    X(BREAKERS, "adit_relay_breakers", GAUGE, NULL, NULL, "Targets that failed and are remembered.") \
+    X(BREAKERS_OPEN, "adit_relay_breakers_open", GAUGE, NULL, NULL, "Of them, those that nobody may try now.") \
+    X(BREAKERS_OPENED, "adit_relay_breakers_opened_total", COUNTER, NULL, NULL,                   \
+      "Times that a breaker opened, also anew after a try.")                                      \
+    X(BREAKERS_EVICTED, "adit_relay_breakers_evicted_total", COUNTER, NULL, NULL,                 \
+      "Targets that were forgotten to make room.")                                                \
     X(LATE_FRAMES, "adit_relay_late_frames_total", COUNTER, NULL, NULL,                           \
       "Frames for streams that had ended.")                                                       \
     X(OVERLOADS, "adit_relay_overloads_total", COUNTER, NULL, NULL,                               \

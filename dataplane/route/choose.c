@@ -9,15 +9,27 @@
 struct ask {                        /* what the registry's callbacks need */
     struct router *router;
     uint64_t now_ms;
+    bool is_udp;
 };
+
+static void look_at_breaker(const struct ask *ask, const struct ulid *agentgroup, const struct target *target,
+                            struct agent_live *live)
+{
+    struct breakers *breakers = ask->router->config.breakers;
+    uint64_t left_ms = 0;
+
+    if (ask->is_udp || !breakers)
+        return;
+    live->is_breaker_open = breakers_is_open(breakers, agentgroup, target, mono_ms(), &left_ms);
+    live->breaker_ms = (uint32_t)left_ms;
+}
 
 static bool registry_agent(void *context, const struct ulid *agent, const struct ulid *agentgroup,
                            const struct target *target, struct agent_live *ret_live)
 {
     const struct ask *ask = context;
 
-    (void)agentgroup;
-    (void)target;
+    look_at_breaker(ask, agentgroup, target, ret_live);
     return holders_live(&ask->router->holders, agent, ask->now_ms, ret_live);
 }
 
@@ -146,7 +158,7 @@ static enum reason decide(struct route *r)
 {
     struct router *router = r->router;
     uint64_t now_ms = loop_now_ms(router->config.loop);
-    struct ask ask = { .router = router, .now_ms = now_ms };
+    struct ask ask = { .router = router, .now_ms = now_ms, .is_udp = r->is_udp };
     const struct policy_registry registry = {
         .context = &ask, .agent = registry_agent, .grant_streams = registry_grant_streams,
         .quota_has_room = router->config.quotas ? registry_quota : NULL,

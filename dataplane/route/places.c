@@ -1,8 +1,10 @@
 #include "dataplane/route/route_internal.h"
+#include "lib/crypto/random.h"
+#include "lib/log/log.h"
 #include <errno.h>
 /*
  * What a stream takes of limits when it opens, and gives back at its end: of the relay, of its
- * grant, of its quotas.
+ * grant, of its quotas; and the breaker of its target, which hears what became of it.
  */
 
 /* --- quotas -------------------------------------------------------------------------------------- */
@@ -100,6 +102,47 @@ enum reason route_look_at_quotas(struct route *r)
     return why;
 }
 
+/* --- the target's breaker ------------------------------------------------------------------------ */
+
+/* That a stream of datagrams is open says nothing of its target. */
+static enum reason enter_breaker(struct route *r)
+{
+    struct router *router = r->router;
+    const struct policy_standing *s = &r->live.standing;
+    uint64_t left_ms = 0;
+    enum breaker_pass pass;
+
+    if (r->is_udp || !router->config.breakers)
+        return REASON_NONE;
+    pass = breakers_enter(router->config.breakers, &s->agentgroup, &s->target, mono_ms(), &left_ms);
+    if (pass == BREAKER_REFUSES) {
+        router->refusal = (struct quota_refusal){ .wait_ms = left_ms };
+        return REASON_BREAKER_OPEN;
+    }
+    r->is_watched = true;
+    r->is_try = pass == BREAKER_TRIES;
+    return REASON_NONE;
+}
+
+void route_tell_breaker(struct route *r, enum breaker_outcome outcome, enum reason why)
+{
+    const struct policy_standing *s = &r->live.standing;
+    struct breaker_end end = { .tried = r->is_try, .outcome = outcome, .why = why };
+
+    if (!r->is_watched)
+        return;
+    r->is_watched = r->is_try = false;
+    end.now_ms = mono_ms();
+    end.wall_ms = wall_now();
+    if (outcome == BREAKER_BAD) {
+        end.random = random_u64();
+        end.id = random_ulid(wall_ms());
+    }
+    if (breakers_leave(r->router->config.breakers, &s->agentgroup, &s->target, &end))
+        LOG(WARNING, "breaker.open", S("breaker", end.id.text), S("agentgroup", s->agentgroup.text),
+            S("host", s->target.name), U("port", s->target.port), R("reason", why));
+}
+
 /* --- all ------------------------------------------------------------------------------------------- */
 
 enum reason route_take_places(struct route *r)
@@ -113,8 +156,10 @@ enum reason route_take_places(struct route *r)
     e = live_add(&router->live, &r->live, router->view, wall_now());
     why = e == -EDQUOT ? REASON_QUOTA_GRANT : e ? REASON_OVERLOAD : take_quotas(r);
     if (why == REASON_NONE)
+        why = enter_breaker(r);
+    if (why == REASON_NONE)
         return REASON_NONE;
     tally_put_stream(router->config.tally);
-    live_remove(&router->live, &r->live);
+    route_leave_grant(r);
     return why;
 }

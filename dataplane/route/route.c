@@ -83,6 +83,7 @@ void route_leave_grant(struct route *r)
 {
     route_uncount(r);
     route_leave_quotas(r);
+    route_tell_breaker(r, BREAKER_UNKNOWN, REASON_NONE);
     live_remove(&r->router->live, &r->live);
 }
 
@@ -265,6 +266,7 @@ static void on_stream_opened(void *user, struct mux_stream *stream, const struct
     if (!r)
         return;
     timer_stop(&r->deadline);
+    route_tell_breaker(r, BREAKER_GOOD, REASON_NONE);
     r->opened_ms = wall_now();
     metric_add(r->router->config.metrics, M_STREAMS, 1);
     metric_add(r->router->config.metrics, M_STREAMS_OPENED, 1);
@@ -294,6 +296,7 @@ static void on_stream_refused(void *user, struct mux_stream *stream, enum reason
     if (!r)
         return;
     r->cut = why;
+    route_tell_breaker(r, breaker_outcome_of(why), why);
     r->router->refusal = (struct quota_refusal){ 0 };
     route_tell_door(r, why, text);  /* on_stream_ended() frees */
     r->tried = NULL;

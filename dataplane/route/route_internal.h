@@ -55,6 +55,8 @@ struct route {
     uint64_t balanced_ms;           /* when it last left a good path; 0: never */
     enum reason cut;                /* why we ended it, if we did */
     bool is_waiting, is_released;
+    bool is_watched;                /* by the breaker of its target, which waits for an outcome */
+    bool is_try;                    /* it is the one that an open breaker let through */
     bool is_udp;
     bool is_piped;                  /* the connection is ours, not the door's */
     bool leaves_path;               /* it moves though its path is good */
@@ -94,6 +96,8 @@ void route_move(struct route *r, unsigned worker);
 /* --- places.c ------------------------------------------------------------------------------- */
 /* A place in all that it falls under: the relay, its grant, its quotas. */
 enum reason route_take_places(struct route *r);
+/* What became of it is told to the breaker of its target; once. */
+void route_tell_breaker(struct route *r, enum breaker_outcome outcome, enum reason why);
 /* Its quotas may be others by now.  REASON_NONE, or why it is cut. */
 enum reason route_look_at_quotas(struct route *r);
 /* Gives back what it holds of its quotas. */

@@ -1,4 +1,5 @@
 #pragma once
+#include "dataplane/policy/breaker.h"
 #include "dataplane/policy/live.h"
 #include "dataplane/policy/quota.h"
 #include "dataplane/policy/relay_metrics.h"
@@ -34,6 +35,7 @@ struct router_config {
     struct roster *roster;
     struct tally *tally;
     struct quotas *quotas;          /* NULL: nobody has any */
+    struct breakers *breakers;      /* NULL: none ever opens */
     unsigned worker;                /* which of the roster's this is */
     struct metric_slot *metrics;
     const char *relay_id, *boot_id;

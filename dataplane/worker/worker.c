@@ -363,6 +363,7 @@ static int make_router(struct worker *w)
         .roster = c->roster,
         .tally = c->tally,
         .quotas = c->quotas,
+        .breakers = c->breakers,
         .worker = c->number,
         .metrics = c->metrics,
         .relay_id = c->self->id.text,

@@ -31,6 +31,7 @@ struct worker_config {
     struct roster *roster;                  /* both outlive all workers */
     struct tally *tally;
     struct quotas *quotas;                  /* likewise; NULL: none */
+    struct breakers *breakers;              /* likewise */
     struct metric_slot *metrics;
     uint32_t streams_max, links_max, answer_ms, idle_ms, grace_ms;
     uint32_t handshakes_per_s;              /* of all workers; 0: 1,000 */

@@ -96,6 +96,8 @@ enum reason policy_decide(const struct policy *p, const struct policy_question *
 #define POLICY_QUOTAS_MAX 64
 size_t policy_quotas(const struct policy *p, const struct user_record *user, const struct ulid *agent,
                      const struct quota_record **ret_quotas, size_t max);
+/* Whether the state says that the breaker with that id is to be closed. */
+bool policy_resets_breaker(const struct policy *p, const struct ulid *breaker);
 enum reason policy_quota_reason(enum quota_scope scope);
 
 /* `hash`: the keyed hash of the secret, lower-case hex.  REASON_NONE gives both records;

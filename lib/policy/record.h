@@ -148,9 +148,9 @@ struct lock_record {
     char reason[RECORD_TEXT_MAX + 1];
 };
 
-enum cut_kind { CUT_STREAM, CUT_USER, CUT_CREDENTIAL, CUT_GRANT, CUT_PROFILE, CUT_AGENT };
+enum cut_kind { CUT_STREAM, CUT_USER, CUT_CREDENTIAL, CUT_GRANT, CUT_PROFILE, CUT_AGENT, CUT_BREAKER };
 
-struct cut_record {                     /* streams opened before `before_ms` end */
+struct cut_record {                     /* streams opened before `before_ms` end; a breaker is reset */
     struct record record;
     enum cut_kind cut_kind;
     char target[RECORD_ID_MAX + 1];     /* a ULID, or the stream's uid as text */

@@ -93,6 +93,13 @@ static bool is_cut(const struct policy *p, enum cut_kind kind, struct span targe
     return false;
 }
 
+bool policy_resets_breaker(const struct policy *p, const struct ulid *breaker)
+{
+    const struct index_key key = index_key_kind(INDEX_CUT, CUT_BREAKER, ulid_span(breaker));
+
+    return index_find(p, &key).n > 0;
+}
+
 static bool any_cut(const struct policy *p, const struct policy_standing *s, int64_t now_ms)
 {
     if (policy_count(p, RECORD_CUT) == 0)

@@ -109,6 +109,7 @@ static const struct record_field lock_fields[] = {
 static const char *const cut_kinds[] = {
     [CUT_STREAM] = "stream", [CUT_USER] = "user", [CUT_CREDENTIAL] = "credential",
     [CUT_GRANT] = "grant", [CUT_PROFILE] = "profile", [CUT_AGENT] = "agent",
+    [CUT_BREAKER] = "breaker",
 };
 
 static const struct record_field cut_fields[] = {

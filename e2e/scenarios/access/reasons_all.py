@@ -11,7 +11,6 @@ from up import BIN
 NO_SOURCE = {
     "not-here": "one relay holds all agents: there is no other to ask for one that has left",
     "ticket-invalid": "relays hand no streams to each other, so there are no tickets",
-    "breaker-open": "the decision knows it; relays have no breakers yet",
 }
 # What the two ends of a tunnel tell each other when a path ends and the stream goes on by another: no
 # refusal, and nobody is told but the log; lib/mux's own tests and its simulation provoke each.
