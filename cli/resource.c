@@ -47,6 +47,11 @@ static const struct resource resources[] = {
         .columns = "name user fingerprint expires_at source_networks",
         .examples = "adit credential create laptop --user alice --expires-at +90d --secret-file laptop.secret\n"
                     "adit credential list --user alice\n" },
+    { .kind = KIND_PAC_LINK, .word = "pac", .one = "a PAC link", .many = "PAC links",
+        .help = "where browsers get what goes to the relay",
+        .columns = "name user fingerprint expires_at last_used_at",
+        .examples = "adit pac create laptop --user alice --expires-at +90d\n"
+                    "adit pac delete laptop\n" },
     { .kind = KIND_AGENT, .word = "agent", .one = "an agent", .many = "agents",
         .help = "programs inside closed networks",
         .columns = "name status connected last_seen_at description",

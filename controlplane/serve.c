@@ -407,7 +407,7 @@ static int start_keeper(struct daemon *d, struct buf *reterr)
 static int start_api(struct daemon *d)
 {
     struct api_options options = { .store = d->place->store, .audit_key = keyring_audit_key(d->place->keys),
-                                   .audit_file = d->config->audit_file, .cluster = d->config->cluster,
+                                   .audit_file = d->config->audit_file, .pac_url = d->config->pac_url, .cluster = d->config->cluster,
                                    .kek = d->place->kek, .policy = on_policy, .policy_ctx = d,
                                    .listeners_max = (unsigned)d->config->events_listeners_max,
                                    .listeners_per_caller = (unsigned)d->config->events_per_caller_max,

@@ -18,6 +18,7 @@
     X(STR, admin_listen, "127.0.0.1:9101", 0, 0, 0, "address:port of /healthz, /readyz, /metrics; empty: none") \
     X(PATH, door_certificate, "", 0, 0, 0, "PEM chain for the TLS doors; empty: the relay's own")   \
     X(PATH, door_key, "", 0, 0, 0, "PEM key for door_certificate")                                  \
+    X(STR, pac_proxies, "", 0, 0, 0, "what PAC files of /pac/ at the TLS door name, e.g. HTTPS a.example:443; PROXY b.example:8080; empty: that door") \
     X(LIST, proxy_protocol_from, "", 0, 0, 0, "load balancers (CIDR) that bring a PROXY header, v1 or v2") \
     X(BOOL, allow_cleartext_credentials, "false", 0, 0, 0, "let doors without TLS listen beyond loopback") \
     X(STR, zone, "", 0, 0, 0, "the zone this relay stands in")                                      \

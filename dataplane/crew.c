@@ -110,6 +110,7 @@ static int make_door_config(const struct crew *c, const struct listen_row *row, 
     config->protocol = row->protocol;
     config->tls = row->is_tls ? c->config.door_tls : NULL;
     config->head_ms = (uint32_t)o->head_ms;
+    config->pac_proxies = o->pac_proxies;
     config->udp = (struct udp_limits){
         .targets_max = (uint32_t)o->udp_targets_max,
         .associations_max = (uint32_t)o->udp_associations_max,

@@ -177,6 +177,11 @@ static const struct field session[] = {
     { .name = "source", .leaf = LEAF_ADDRESS, OURS },
 };
 
+static const struct field pac_link[] = {
+    REF("user", USER, FIXED_FILTER),
+    TIME("expires_at"),
+};
+
 static const struct field relay[] = {
     ENUM("status", ON_OFF, .initial = "\"active\""),
 };
@@ -219,6 +224,8 @@ static const struct kind kinds[KIND_COUNT] = {
          .secret = "token", .purpose = "api-token"),
     KIND(SESSION, "login-session", KIND_DELETE | KIND_NAME_OPTIONAL, FIELDS(session),
          .owner = "user", .secret = "token", .purpose = "api-token"),
+    KIND(PAC_LINK, "pac-link", CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE, FIELDS(pac_link), .owner = "user",
+         .secret = "link", .purpose = "pac"),
     KIND(RELAY, "relay", KIND_UPDATE | KIND_DELETE | KIND_IN_STATE, FIELDS(relay)),
 };
 

@@ -31,6 +31,7 @@ struct api_options {
     struct policy *(*policy)(void *ctx, const struct store_position *at);
     void *policy_ctx;
     unsigned listeners_max, listeners_per_caller;       /* of GET /events; 0: 256, 16 */
+    const char *pac_url;                /* before "/pac/…" in PAC links; NULL or empty: the path alone */
     const struct key *audit_key;        /* of the audit's checkpoints */
     const char *audit_file;             /* where they go outside; NULL or empty: nowhere */
     const char *public_url;             /* where browsers find this API: https://host[:port]; NULL: nobody logs in by a provider */

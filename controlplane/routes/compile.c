@@ -1,6 +1,7 @@
 #include "controlplane/routes/compile.h"
 #include "controlplane/domain/closure.h"
 #include "controlplane/routes/compile_internal.h"
+#include "lib/policy/pac.h"
 #include "lib/state/record_codec.h"
 #include <errno.h>
 
@@ -22,7 +23,14 @@ static const struct {
     [KIND_LOCK] = { RECORD_LOCK, compile_lock },
     [KIND_QUOTA] = { RECORD_QUOTA, compile_quota },
     [KIND_RELAY] = { RECORD_RELAY, compile_relay },
+    [KIND_PAC_LINK] = { RECORD_SETTING, compile_pac_link },
 };
+
+/* Its record's id: a setting has a name. */
+static struct span record_key(enum kind_id kind, const struct ulid *id, char name[PAC_SETTING_MAX])
+{
+    return compilers[kind].record == RECORD_SETTING ? span_str(pac_setting(id, name)) : ulid_span(id);
+}
 
 static int put_record(struct store_tx *tx, const struct record *record)
 {
@@ -41,13 +49,14 @@ static int compile_present(struct store_tx *tx, enum kind_id kind,
 {
     AUTO(json_value_freep) struct json_value *doc = NULL;
     AUTO(record_unrefp) struct record *record = NULL;
+    char name[PAC_SETTING_MAX];
     struct json_error error;
     int r;
 
     r = json_parse(object->doc, &doc, &error);
     if (r)
         return r;
-    record = record_new(compilers[kind].record, ulid_span(&object->id));
+    record = record_new(compilers[kind].record, record_key(kind, &object->id, name));
     if (!record)
         return -ENOMEM;
     r = compilers[kind].fill(&(struct compile){ tx, object, doc }, record);
@@ -57,13 +66,14 @@ static int compile_present(struct store_tx *tx, enum kind_id kind,
 int compile_object(struct store_tx *tx, enum kind_id kind, const struct ulid *id)
 {
     AUTO(store_object_freep) struct store_object *object = NULL;
+    char name[PAC_SETTING_MAX];
     int r;
 
     if (!compilers[kind].fill)
         return 0;
     r = store_object_get(tx, kind_at(kind)->name, id, &object);
     if (r == STORE_E_NOT_FOUND)
-        return store_state_put(tx, record_kind_name(compilers[kind].record), ulid_span(id),
+        return store_state_put(tx, record_kind_name(compilers[kind].record), record_key(kind, id, name),
                                SPAN_NONE);
     return r ? r : compile_present(tx, kind, object);
 }

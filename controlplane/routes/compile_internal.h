@@ -24,6 +24,7 @@ int compile_grant(struct compile *c, struct record *record);
 int compile_override(struct compile *c, struct record *record);
 int compile_lock(struct compile *c, struct record *record);
 int compile_quota(struct compile *c, struct record *record);
+int compile_pac_link(struct compile *c, struct record *record);
 int compile_relay(struct compile *c, struct record *record);
 
 /* A zeroed array for the items of a field; *ret_items stays NULL when there are none. */

@@ -1,6 +1,7 @@
 #include "controlplane/domain/closure.h"
 #include "controlplane/routes/compile_internal.h"
 #include "lib/base/utf8.h"
+#include "lib/policy/pac.h"
 #include <errno.h>
 
 /* Records of who takes part: users, groups, credentials, agents and their groups, relays. */
@@ -159,6 +160,22 @@ int compile_agent(struct compile *c, struct record *record)
     if (!r)
         r = compile_rules(c->doc, "deny", &agent->deny, &agent->deny_count);
     return !r && agent->has_acl && !agent->allow_count ? allow_all(agent) : r;
+}
+
+int compile_pac_link(struct compile *c, struct record *record)
+{
+    struct setting_record *setting = container_of(record, struct setting_record, record);
+    struct ulid user = doc_id(c->doc, "user");
+    struct store_secret secret;
+    struct buf value;
+    int r;
+
+    r = store_secret_get(c->tx, &c->object->id, "pac", &secret);
+    if (r)
+        return r < 0 ? r : -EINVAL;
+    buf_init_fixed(&value, setting->value, sizeof(setting->value) - 1);
+    pac_setting_value(span_of(secret.value, secret.value_len), &user, doc_time(c->doc, "expires_at"), &value);
+    return buf_error(&value);
 }
 
 int compile_relay(struct compile *c, struct record *record)

@@ -235,6 +235,7 @@ static int guard_fields(struct call *c, const struct json_value *before,
         return guard_quota(c, after);
     case KIND_GROUP:
     case KIND_CREDENTIAL:
+    case KIND_PAC_LINK:
     case KIND_AGENT:
     case KIND_AGENT_GROUP:
     case KIND_PROFILE:
@@ -296,7 +297,7 @@ int guard_create(struct call *c, struct body *body)
 
     if (r)
         return r;
-    if (c->kind->id == KIND_CREDENTIAL || c->kind->id == KIND_API_TOKEN)
+    if (c->kind->id == KIND_CREDENTIAL || c->kind->id == KIND_API_TOKEN || c->kind->id == KIND_PAC_LINK)
         r = default_owner(c, body);
     if (!r && !call_sees_all(c) && !call_is_own(c, doc_text(body->doc, "user")))
         return call_refuse(c, REASON_FORBIDDEN, "You may make this for yourself only.");

@@ -5,6 +5,7 @@
 #include "controlplane/routes/internal_refused.h"
 #include "controlplane/routes/tell.h"
 #include "controlplane/routes/used.h"
+#include "controlplane/routes/uses.h"
 #include "lib/base/reason.h"
 
 #include <errno.h>
@@ -225,7 +226,7 @@ static int keep_allowed(const struct incoming *e, enum stream_state state, recor
 }
 
 /* Which start of the relay runs now; "": it has not said. */
-static int read_boot(struct store_tx *tx, const struct ulid *relay, char dst[64])
+int internal_read_boot(struct store_tx *tx, const struct ulid *relay, char dst[64])
 {
     AUTO(json_value_freep) struct json_value *doc = NULL;
     AUTO(buf_deinit) struct buf text;
@@ -250,7 +251,7 @@ static int is_of_dead_boot(struct incoming *e, bool *ret_is_dead)
     int r = 0;
 
     if (e->boot.n && !e->is_boot_read && ulid_parse(span_str(e->req->principal.id), &relay)) {
-        r = read_boot(e->tx, &relay, e->newest_boot);
+        r = internal_read_boot(e->tx, &relay, e->newest_boot);
         e->is_boot_read = !r;
     }
     *ret_is_dead = e->boot.n && e->newest_boot[0] && span_cmp(e->boot, span_str(e->newest_boot)) < 0;
@@ -341,6 +342,22 @@ static int on_quota_used(struct incoming *e)
     return used_keep(e->tx, e->req->principal.id, e->boot, e->at_ms, e->data);
 }
 
+/* A link that went meanwhile needs no last use. */
+static int on_pac_served(struct incoming *e)
+{
+    struct span text, from;
+    struct ulid link;
+    int r;
+
+    r = json_walk_find(e->data, "link", &text);
+    if (!r)
+        r = json_walk_find(e->data, "source", &from);
+    if (r || !ulid_parse(json_raw_str(text), &link) || json_raw_str(from).n >= ADDR_TEXT_MAX)
+        return r;
+    r = store_secret_put(e->tx, &link, USES_PURPOSE, json_raw_str(from), "");
+    return r > 0 ? 0 : r;
+}
+
 static const struct {
     const char *type;
     int (*take)(struct incoming *e);
@@ -349,6 +366,7 @@ static const struct {
     { "stream.passed", on_stream_passed }, { "decision", on_decision },
     { "agent.up", on_presence },           { "agent.down", on_presence },
     { "alarm", on_alarm },                 { "quota.used", on_quota_used },
+    { "pac.served", on_pac_served },
 };
 
 static int read_event(struct incoming *e, struct span event)
@@ -448,7 +466,7 @@ static int keep_events(struct internal *in, const struct request *req)
     return r;
 }
 
-static void finish(struct response *res, int r)
+void internal_finish(struct response *res, int r)
 {
     if (r == STORE_E_BUSY)
         response_problem(res, REASON_OVERLOAD, "the database is busy");
@@ -465,136 +483,5 @@ void on_relay_events(const struct route *route, struct request *req, struct resp
     if (r == -EINVAL)
         response_problem(res, REASON_BAD_REQUEST, "events must be an array of at most %d", EVENTS_MAX);
     else
-        finish(res, r);
-}
-
-/* ---- what a relay runs ---- */
-
-struct orphans {
-    struct ulid ids[STORE_LIMIT_MAX];
-    size_t count;
-};
-
-static int add_orphan(void *ctx, const struct store_object *row)
-{
-    struct orphans *o = ctx;
-
-    o->ids[o->count++] = row->id;
-    return 0;
-}
-
-static int close_stream(struct store_tx *tx, const struct ulid *id, int64_t now_ms)
-{
-    AUTO(store_object_freep) struct store_object *row = NULL;
-    AUTO(json_value_freep) struct json_value *doc = NULL, *merged = NULL, *patch = NULL;
-    AUTO(buf_deinit) struct buf text;
-    struct json_error error;
-    char change[128];
-    int r;
-
-    buf_init_heap(&text, 2 * DOC_MAX);
-    snprintf(change, sizeof(change), "{\"state\":\"closed\",\"closed_at_ms\":%lld,\"reason\":\"session-lost\"}",
-             (long long)now_ms);
-    r = store_row_get(tx, STORE_STREAMS, id, &row);
-    if (!r)
-        r = json_parse(row->doc, &doc, &error);
-    if (!r)
-        r = json_parse(span_str(change), &patch, &error);
-    if (!r)
-        r = json_merge(doc, patch, &merged);
-    if (r)
-        return r;
-    json_print(merged, &text);
-    return buf_error(&text) ? buf_error(&text) : store_record_put(tx, STORE_STREAMS, id, buf_span(&text));
-}
-
-/* A relay that started anew holds none of the streams that it had; what it told of its own
- * before it said that it had started is its own. */
-static int close_orphans(struct store_tx *tx, const char *relay, const char *boot, int64_t now_ms)
-{
-    struct store_query q = { .source = STORE_STREAMS, .filter_count = 3, .limit = STORE_LIMIT_MAX,
-        .filters = { { .field = "relay", .op = STORE_EQ, .text = span_str(relay) },
-                     { .field = "state", .op = STORE_EQ, .text = SPAN("open") },
-                     { .field = "boot_id", .op = STORE_NE, .text = span_str(boot) } } };
-    AUTO(freep) struct orphans *o = calloc(1, sizeof(*o));
-    AUTO(buf_deinit) struct buf next;
-    int r;
-
-    buf_init_heap(&next, 4096);
-    if (!o)
-        return -ENOMEM;
-    do {
-        o->count = 0;
-        buf_clear(&next);
-        r = store_list(tx, &q, add_orphan, o, &next);
-        for (size_t i = 0; !r && i < o->count; i++)
-            r = close_stream(tx, &o->ids[i], now_ms);
-    } while (!r && o->count == STORE_LIMIT_MAX);
-    return r;
-}
-
-static int note_boot(struct store_tx *tx, const struct ulid *relay, struct span boot, int64_t now_ms)
-{
-    AUTO(buf_deinit) struct buf doc;
-    char before[64], now[64];
-    struct json_writer w;
-    int r;
-
-    buf_init_heap(&doc, 1024);
-    if (!span_copy(boot, now, sizeof(now)))
-        return -EINVAL;
-    r = read_boot(tx, relay, before);
-    if (r || strcmp(before, now) == 0)
-        return r;
-    r = close_orphans(tx, relay->text, now, now_ms);
-    if (r)
-        return r;
-    json_begin(&w, &doc);
-    json_open_object(&w, NULL);
-    json_put_text(&w, "boot_id", now);
-    json_close_object(&w);
-    return buf_error(&doc) ? buf_error(&doc) : store_report_put(tx, relay, "relay.boot", buf_span(&doc));
-}
-
-static int keep_applied(struct internal *in, const struct request *req, const struct json_value *body)
-{
-    AUTO(store_rollbackp) struct store_tx *tx = NULL;
-    AUTO(buf_deinit) struct buf doc;
-    struct ulid relay;
-    int r;
-
-    buf_init_heap(&doc, STORE_DOC_MAX);
-    json_print(body, &doc);
-    if (buf_error(&doc) || !ulid_parse(span_str(req->principal.id), &relay))
-        return -EINVAL;
-    r = store_begin(in->enrol.store, STORE_WRITE, &tx);
-    if (!r)
-        r = note_boot(tx, &relay, doc_text(body, "boot_id"), (int64_t)store_now_ms(in->enrol.store));
-    if (!r)
-        r = tell_applied(tx, &relay, (uint64_t)doc_int(body, "epoch"), (uint64_t)doc_int(body, "revision"));
-    if (!r)
-        r = store_report_put(tx, &relay, "relay.applied", buf_span(&doc));
-    return r ? r : store_commit(&tx, NULL);
-}
-
-void on_relay_applied(const struct route *route, struct request *req, struct response *res)
-{
-    struct internal *in = route->ctx;
-    AUTO(json_value_freep) struct json_value *body = NULL;
-    struct json_error error;
-    int r;
-
-    r = json_parse(req->body, &body, &error);
-    if (r || json_kind_of(body) != JSON_IS_OBJECT) {
-        response_problem(res, REASON_BAD_REQUEST, "the body must be an object");
-        return;
-    }
-    r = keep_applied(in, req, body);
-    if (!r)
-        r = used_answer(in->enrol.store, req->principal.id, doc_text(body, "boot_id"), &res->body);
-    finish(res, r);
-    if (!r)
-        res->status = 200;
-    if (!r && in->on_applied)
-        in->on_applied(in->ctx);
+        internal_finish(res, r);
 }

@@ -31,12 +31,14 @@ static void make_owned(struct walk *w, struct store_tx *tx, size_t u)
     struct fix *f = &w->fix;
     struct ulid *user = &f->users[u].id;
     struct change_secret none = { 0 }, hash = { "credential", span_str(f->users[u].token), "" };
+    struct change_secret pac = { "pac", span_str(f->users[u].token), "" };
     char doc[256];
 
     w->owned[KIND_USER][u] = *user;
     w->owned[KIND_API_TOKEN][u] = f->users[u].token_id;
     snprintf(doc, sizeof(doc), "{\"user\":\"%s\",\"scopes\":[\"*:*\"]}", user->text);
     w->owned[KIND_CREDENTIAL][u] = fix_insert(f, tx, KIND_CREDENTIAL, NULL, doc, user, hash);
+    w->owned[KIND_PAC_LINK][u] = fix_insert(f, tx, KIND_PAC_LINK, NULL, doc, user, pac);
     w->owned[KIND_SESSION][u] = fix_insert(f, tx, KIND_SESSION, NULL, doc, user, none);
     w->owned[KIND_GRANT][u] = fix_insert(f, tx, KIND_GRANT, NULL, doc, user, none);
     w->owned[KIND_QUOTA][u] = fix_insert(f, tx, KIND_QUOTA, NULL, doc, user, none);
@@ -173,6 +175,7 @@ static const struct {
       "{\"name\":\"new\",\"issuer\":\"https://idp.example\",\"client_id\":\"adit\"}" },
     { "groups.create", "{\"name\":\"new\"}" },
     { "proxy-credentials.create", "{\"user\":\"%s\"}" },
+    { "pac-links.create", "{\"user\":\"%s\"}" },
     { "agents.create", "{\"name\":\"new\"}" },
     { "agent-groups.create", "{\"name\":\"new\"}" },
     { "join-tokens.create", "{}" },

@@ -1,11 +1,13 @@
 #include "controlplane/routes/secret.h"
 #include "controlplane/routes/doc.h"
+#include "lib/base/encode.h"
 #include "lib/crypto/random.h"
 #include "lib/crypto/seal.h"
 #include "lib/state/join.h"
 #include <stdio.h>
 
 #define SHOWN_MAX JOIN_TOKEN_MAX
+#define PAC_SECRET_BYTES 32
 
 void issued_init(struct issued *s)
 {
@@ -55,6 +57,25 @@ int issued_make_token(const char *purpose, struct issued *s)
     buf_put_str(&s->kept, hash);
     secret_wipe(token, sizeof(token));
     return conclude(s, purpose, span_str(hash));
+}
+
+/* What relays serve it under; the id finds it, so that the secret is looked for nowhere. */
+static int make_pac(struct call *c, const struct ulid *id, struct issued *s)
+{
+    unsigned char secret[PAC_SECRET_BYTES];
+    char text[64], hash[SHA256_HEX];
+    struct buf b;
+
+    random_bytes(secret, sizeof(secret));
+    buf_init_fixed(&b, text, sizeof(text));
+    base64url_encode(span_of(secret, sizeof(secret)), &b);
+    sha256_hex(buf_span(&b), hash);
+    buf_printf(&s->shown, "%s/pac/%s/" SPAN_FMT, c->api->options.pac_url ? c->api->options.pac_url : "", id->text,
+               SPAN_ARG(buf_span(&b)));
+    buf_put_str(&s->kept, hash);
+    secret_wipe(secret, sizeof(secret));
+    secret_wipe(text, sizeof(text));
+    return conclude(s, "pac", span_str(hash));
 }
 
 static void put_addrs(struct join_token *t, const char *const *addrs)
@@ -139,6 +160,8 @@ int issued_make(struct call *c, const struct ulid *id, const struct json_value *
         return issued_make_token(c->kind->purpose, s);
     case KIND_JOIN_TOKEN:
         return make_join(c, id, doc, s);
+    case KIND_PAC_LINK:
+        return make_pac(c, id, s);
     case KIND_IDENTITY_PROVIDER:
     case KIND_USER:
     case KIND_SERVICE_ACCOUNT:

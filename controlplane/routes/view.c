@@ -141,7 +141,7 @@ static int put_fingerprint(struct view *v, const struct store_object *o, struct 
     return 0;
 }
 
-static int put_api_token(struct view *v, const struct store_object *o, struct json_writer *w)
+static int put_used(struct view *v, const struct store_object *o, struct json_writer *w)
 {
     struct store_secret used;
     int r = find_secret(v, o, USES_PURPOSE, &used);
@@ -274,7 +274,8 @@ static const put_fn more[KIND_COUNT] = {
     [KIND_IDENTITY_PROVIDER] = put_identity_provider,
     [KIND_USER] = put_user,
     [KIND_CREDENTIAL] = put_fingerprint,
-    [KIND_API_TOKEN] = put_api_token,
+    [KIND_API_TOKEN] = put_used,
+    [KIND_PAC_LINK] = put_used,
     [KIND_SESSION] = put_fingerprint,
     [KIND_JOIN_TOKEN] = put_join_token,
     [KIND_AGENT] = put_agent,

@@ -13,6 +13,8 @@ struct door {
     struct list visits;
     struct crowd *own;              /* made here; NULL: the config's */
     const char *name;               /* the protocol's */
+    uint64_t turns_s;               /* the second that turns are counted of */
+    uint32_t turns;
 };
 
 struct visit {
@@ -328,6 +330,22 @@ bool visit_is_tls(const struct visit *v)
 const struct udp_limits *visit_udp(const struct visit *v)
 {
     return &v->door->config.udp;
+}
+
+const char *visit_pac_proxies(const struct visit *v)
+{
+    return v->door->config.pac_proxies ? v->door->config.pac_proxies : "";
+}
+
+bool visit_take_turn(struct visit *v, uint32_t per_s)
+{
+    struct door *d = v->door;
+    uint64_t now_s = loop_now_ms(visit_loop(v)) / 1000;
+
+    if (d->turns_s != now_s)
+        d->turns = 0;
+    d->turns_s = now_s;
+    return d->turns++ < per_s;
 }
 
 struct crowd *visit_crowd(const struct visit *v)

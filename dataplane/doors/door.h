@@ -52,6 +52,7 @@ struct door_config {
     uint32_t visits_per_source_max; /* 0: 1,000 */
     struct door *const *peers;      /* this door at each worker, by number; NULL: there is one only */
     uint32_t head_ms;               /* 0: 10,000 */
+    const char *pac_proxies;        /* NULL or empty: the door itself */
     struct udp_limits udp;          /* SOCKS5 only */
 };
 
@@ -70,6 +71,9 @@ const struct addr *visit_source(const struct visit *v);
 struct endpoint visit_local(const struct visit *v);
 bool visit_is_tls(const struct visit *v);
 const struct udp_limits *visit_udp(const struct visit *v);
+const char *visit_pac_proxies(const struct visit *v);   /* "": none are configured */
+/* Of what is dear: at most so many a second at this door and worker. */
+bool visit_take_turn(struct visit *v, uint32_t per_s);
 struct crowd *visit_crowd(const struct visit *v);
 struct metric_slot *visit_metrics(const struct visit *v);
 struct span visit_in(struct visit *v);

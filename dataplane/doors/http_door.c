@@ -1,5 +1,6 @@
 #include "dataplane/doors/http_door.h"
 #include "dataplane/doors/http_state.h"
+#include "dataplane/doors/pac.h"
 #include <stdio.h>
 
 #define REALM "Basic realm=\"adit\", charset=\"UTF-8\""
@@ -206,10 +207,15 @@ static void on_head(struct visit *v, const struct http1_head *head)
 {
     struct http_state *h = visit_state(v);
     bool keep = may_keep(head);
-    enum reason why = log_in(v, head);
+    enum reason why;
 
     visit_deadline(v, 0);
     h->is_head_request = span_eq(head->method, SPAN("HEAD"));
+    if (pac_is_asked(v, head)) {
+        pac_answer(v, head);
+        return;
+    }
+    why = log_in(v, head);
     h->keep_alive = head->keep_alive;
     if (why == REASON_NONE && head->form != HTTP1_FORM_AUTHORITY && head->form != HTTP1_FORM_ABSOLUTE)
         why = REASON_METHOD_NOT_ALLOWED;

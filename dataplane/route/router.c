@@ -2,6 +2,7 @@
 #include "lib/crypto/digest.h"
 #include "lib/crypto/random.h"
 #include "lib/log/log.h"
+#include <stdio.h>
 #include <errno.h>
 #include <string.h>
 
@@ -53,6 +54,20 @@ void router_tell_login_refused(struct router *router, const char *door, struct s
     }
     span_copy(span_first(user_name, sizeof(who.user_name) - 1), who.user_name, sizeof(who.user_name));
     report_decision(router->config.events, &report);
+}
+
+void router_tell_pac(struct router *router, const struct ulid *link, const struct ulid *user,
+                     const struct addr *source)
+{
+    struct ulid id = random_ulid(wall_ms());
+    char data[256], from[ADDR_TEXT_MAX];
+    int n = snprintf(data, sizeof(data), "{\"link\":\"%s\",\"source\":\"%s\"}", link->text,
+                     addr_format(source, from));
+
+    LOG(INFO, "pac.served", S("link", link->text), S("user", user->text), S("source", from));
+    metric_add(router->config.metrics, M_PAC_SERVED, 1);
+    if (router->config.events)
+        events_add(router->config.events, "pac.served", &id, span_of(data, (size_t)n));
 }
 
 /* --- access that ends ------------------------------------------------------------------------ */

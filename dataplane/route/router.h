@@ -107,6 +107,8 @@ void router_cut_all(struct router *r, enum reason why);
 /* REASON_NONE and who it is. */
 enum reason router_login(struct router *r, struct span user_name, struct span secret,
                          const struct addr *source, struct principal *ret_principal);
+/* That a PAC link was used. */
+void router_tell_pac(struct router *r, const struct ulid *link, const struct ulid *user, const struct addr *source);
 /* Counts, logs and reports a log-in that failed; above TALLY_TOLD_PER_S it counts and is told
  * in sum, so that strangers cannot fill logs and tables. */
 void router_tell_login_refused(struct router *r, const char *door, struct span user_name,
