@@ -393,15 +393,13 @@ int guard_member(struct call *c, const struct store_object *group,
     r = closure_walk(&group->id, next_up, c->tx, &above);
     if (!r)
         r = closure_walk(&member->id, next_down, c->tx, &below);
+    if (!r && (span_eq(ulid_span(&group->id), ulid_span(&member->id)) || closure_has(&below, &group->id) ||
+               closure_has(&above, &member->id)))
+        return call_refuse(c, REASON_CONFLICT, "The group would be a member of itself.");
     if (r == CLOSURE_E_DEPTH || (!r && above.depth + below.depth + 1 > CLOSURE_DEPTH_MAX))
         return call_refuse(c, REASON_CONFLICT, "Groups nest at most %d deep.", CLOSURE_DEPTH_MAX);
     if (r == CLOSURE_E_SIZE)
         return call_refuse(c, REASON_CONFLICT, "A group holds at most %d, all told.",
                            CLOSURE_IDS_MAX);
-    if (r)
-        return r;
-    if (span_eq(ulid_span(&group->id), ulid_span(&member->id)) || closure_has(&below, &group->id) ||
-        closure_has(&above, &member->id))
-        return call_refuse(c, REASON_CONFLICT, "The group would be a member of itself.");
-    return 0;
+    return r;
 }

@@ -2,7 +2,7 @@
 
 Every user logs in at once.  What it gives away, and how badly, is what a scenario makes of the
 functions in `twist`: a function for "metadata", "claims", "header", "sign", "keys", "answer".  Signing is the
-openssl command's; api/oidc_client.py holds the whole against an independent client."""
+openssl command's; oidc_client.py holds the whole against an independent client."""
 import base64
 import hashlib
 import http.client
