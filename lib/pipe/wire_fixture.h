@@ -1,4 +1,5 @@
 #pragma once
+#include "lib/check/alloc.h"
 #include "lib/check/check.h"
 #include "lib/mux/mux.h"
 #include "lib/net/loop.h"
@@ -30,7 +31,7 @@ static inline void wire_send(void *arg)
 {
     struct wire_end *from = arg, *to = &from->wire->end[from == &from->wire->end[0]];
     uint64_t now_ms = loop_now_ms(from->wire->loop);
-    unsigned char *bytes = malloc(MUX_MESSAGE_MAX);
+    unsigned char *bytes = check_alloc_own(MUX_MESSAGE_MAX);
     size_t n;
 
     while (from->link && to->link && !from->wire->is_held &&
