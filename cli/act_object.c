@@ -184,7 +184,7 @@ static bool open_sink(const struct ask *ask, struct secret_sink *sink)
     const struct kind *kind = resource_kind(ask->resource);
     const char *file = ask_value(ask, FLAG_SECRET_FILE);
 
-    if (!kind->secret || ask_has(ask, FLAG_DRY_RUN))
+    if (!kind || !kind->secret || ask_has(ask, FLAG_DRY_RUN))
         return true;
     if (!file && (ask->output == OUTPUT_ID || ask->output == OUTPUT_ETAG)) {
         command_complain("its %s would be lost: name a file for it with --secret-file", kind->secret);
@@ -273,6 +273,8 @@ static int rotate(struct ask *ask, struct secret_sink *sink)
         return EXIT_CANNOT;
     if (!api_is_ok(&answer) || !answer.body)
         return problem_show(&ask->flags, ask->resource->word, ask->words[0], &answer);
+    if (!resource_kind(ask->resource))
+        return print_written(ask, ask->words[0], "rotated", &answer);
     return print_made(ask, sink, &answer);
 }
 

@@ -105,6 +105,13 @@ static const struct resource resources[] = {
     { .kind = KIND_RELAY, .word = "relay", .one = "a relay", .many = "relays", .help = "the data plane",
         .columns = "name status connected version agents streams applied_revision",
         .examples = "adit relay list\nadit relay edit r1 --status disabled\n" },
+    { .kind = KIND_COUNT, .word = "key", .one = "a key", .many = "keys", .plural = "keys",
+        .help = "what signs the state, what hashes proxy credentials, and the authorities",
+        .columns = "name number created_at fingerprint next next_at previous previous_until", .filters = "",
+        .verbs = VERB_BIT(ROTATE),
+        .examples = "adit key list\n"
+                    "adit key rotate state\n"
+                    "adit key rotate credential --overlap 2592000\n" },
     { .kind = KIND_COUNT, .word = "stream", .one = "a stream", .many = "streams", .plural = "streams",
         .help = "what flows through the relays, now and some minutes ago",
         .columns = "id state user_name host port agent_name opened_at bytes_in bytes_out reason",

@@ -414,7 +414,7 @@ static int start_api(struct daemon *d)
                                    .extra = &d->join_row, .extra_count = 1,
                                    .totp_roles = roles_of(d->config->totp_roles) };
 
-    memcpy(options.credential_key, keyring_credential_key(d->place->keys), CREDENTIAL_KEY_LEN);
+    options.keys = d->place->keys;
     (void)span_copy(span_str(keyring_pin(d->place->keys)), options.ca_pin, sizeof(options.ca_pin));
     d->relay_addrs = span_dup(span_str(d->config->relay_addrs));
     d->api_addrs = span_dup(span_str(d->config->api_addrs));

@@ -23,6 +23,9 @@ static const struct right rights[] = {
     { "users.get",                      AOM,     ALL },
     { "users.update",                   OM,      ALL },     /* own: the password only */
     { "users.delete",                   OM,      NO },
+    { "keys.list",                      AOM,     NO },
+    { "keys.get",                       AOM,     NO },
+    { "keys.rotate",                    M,       NO },
     { "users.totp.create",              NO,      ALL },
     { "users.totp.confirm",             NO,      ALL },
     { "users.totp.delete",              OM,      NO },

@@ -31,7 +31,7 @@ static int take_publication(void *ctx, const struct store_publication *row)
                container_of(first, struct delta, node)->after != row->revision) {
         return 1;
     }
-    if (!row->document.n)
+    if (!row->document.n || !publish_is_known(p, row->document))
         return 1;
     if (p->deltas.bytes + row->document.n > PUBLISH_BYTES_MAX)
         return 1;

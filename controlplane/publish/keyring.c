@@ -1,4 +1,4 @@
-#include "controlplane/publish/keyring.h"
+#include "controlplane/publish/keyring_internal.h"
 #include "lib/base/encode.h"
 #include "lib/crypto/random.h"
 #include "lib/state/document.h"
@@ -12,15 +12,6 @@
 #define ROOT_DAYS 3650
 #define ISSUING_DAYS 1825
 #define KEYSET_MAX 8192
-
-struct keyring {
-    char cluster[CERT_CLUSTER_MAX + 1];
-    char pin[SHA256_HEX];
-    struct ca *root, *issuing[CERT_KIND_COUNT];
-    struct key *state, *audit;
-    unsigned char credential[CREDENTIAL_KEY_LEN];
-    struct buf root_pem, keyset;
-};
 
 static const struct {
     int days;
@@ -38,12 +29,11 @@ void keyring_free(struct keyring *k)
             ca_free(k->issuing[i]);
     if (k->root)
         ca_free(k->root);
-    if (k->state)
-        key_free(k->state);
     if (k->audit)
         key_free(k->audit);
+    for (size_t i = 0; i < KEYRING_GENERATIONS; i++)
+        generation_deinit(&k->generations[i]);
     buf_deinit(&k->root_pem);
-    buf_deinit(&k->keyset);
     secret_wipe(k, sizeof(*k));
     free(k);
 }
@@ -63,24 +53,9 @@ struct span keyring_root_pem(const struct keyring *k)
     return buf_span(&k->root_pem);
 }
 
-struct span keyring_keyset(const struct keyring *k)
-{
-    return buf_span(&k->keyset);
-}
-
-const struct key *keyring_state_key(const struct keyring *k)
-{
-    return k->state;
-}
-
 const struct key *keyring_audit_key(const struct keyring *k)
 {
     return k->audit;
-}
-
-const unsigned char *keyring_credential_key(const struct keyring *k)
-{
-    return k->credential;
 }
 
 /* ---- kept keys ---- */
@@ -124,19 +99,25 @@ static int kept_read(struct context *c, const char *purpose, struct kept *ret_ke
     return store_keys(c->tx, purpose, take_active, ret_kept);
 }
 
-static int keep(struct context *c, const char *purpose, struct span public_part, struct span secret)
+int keyring_keep(const struct keyring *keys, struct store_tx *tx, const char *purpose, int64_t number,
+                 const char *status, struct span public_part, struct span secret)
 {
     AUTO(buf_deinit) struct buf sealed;
-    struct store_key row = { .purpose = purpose, .number = 1, .status = "active",
-                             .public_part = public_part, .created_ms = c->now_s * 1000 };
+    struct store_key row = { .purpose = purpose, .number = number, .status = status, .public_part = public_part,
+                             .created_ms = (int64_t)store_now_ms(store_of(tx)) };
     int r;
 
     buf_init_heap(&sealed, 8192);
-    r = seal(c->kek, span_str(purpose), secret, &sealed);
+    r = seal(&keys->kek, span_str(purpose), secret, &sealed);
     if (r)
         return r;
     row.sealed = buf_span(&sealed);
-    return store_key_put(c->tx, &row);
+    return store_key_put(tx, &row);
+}
+
+static int keep(struct context *c, const char *purpose, struct span public_part, struct span secret)
+{
+    return keyring_keep(c->keys, c->tx, purpose, 1, "active", public_part, secret);
 }
 
 static int open_kept(struct context *c, const char *purpose, const struct kept *kept,
@@ -222,72 +203,116 @@ static int load_cas(struct context *c)
     return r ? r : chain_root_pem(ca_chain(c->keys->root), &c->keys->root_pem);
 }
 
-/* ---- the state key, its set, the credential key ---- */
+/* ---- the state keys, their set, the credential keys ---- */
 
-static int make_key(struct context *c, const char *purpose, struct key **ret_key)
+static int make_signing_key(const struct keyring *keys, struct store_tx *tx, const char *purpose, int64_t number,
+                            const char *status)
 {
     AUTO(secret_buf_deinit) struct buf secret;
     AUTO(buf_deinit) struct buf public_part;
+    AUTO(key_freep) struct key *key = NULL;
     int r;
 
     buf_init_heap(&secret, KEY_PEM_MAX);
     buf_init_heap(&public_part, KEY_PEM_MAX);
-    r = key_generate(ret_key);
+    r = key_generate(&key);
     if (!r)
-        r = key_private_pem(*ret_key, &secret);
+        r = key_private_pem(key, &secret);
     if (!r)
-        r = key_public_pem(*ret_key, &public_part);
-    return r ? r : keep(c, purpose, buf_span(&public_part), buf_span(&secret));
+        r = key_public_pem(key, &public_part);
+    return r ? r : keyring_keep(keys, tx, purpose, number, status, buf_span(&public_part), buf_span(&secret));
 }
 
-static int load_key(struct context *c, const char *purpose, struct key **ret_key)
+int keyring_make(const struct keyring *keys, struct store_tx *tx, const char *purpose, int64_t number,
+                 const char *status)
 {
-    AUTO(kept_deinit) struct kept kept = { .is_found = false };
-    AUTO(secret_buf_deinit) struct buf secret;
+    unsigned char secret[CREDENTIAL_KEY_LEN];
     int r;
 
-    buf_init_heap(&secret, KEY_PEM_MAX);
-    r = kept_read(c, purpose, &kept);
-    if (r)
-        return r;
-    if (!kept.is_found)
-        return make_key(c, purpose, ret_key);
-    r = open_kept(c, purpose, &kept, &secret);
-    return r ? r : key_parse_private_pem(buf_span(&secret), ret_key);
+    if (strcmp(purpose, "credential") != 0)
+        return make_signing_key(keys, tx, purpose, number, status);
+    random_bytes(secret, sizeof(secret));
+    r = keyring_keep(keys, tx, purpose, number, status, SPAN(""), span_of(secret, sizeof(secret)));
+    secret_wipe(secret, sizeof(secret));
+    return r;
+}
+
+static int count_key(void *ctx, const struct store_key *key)
+{
+    (void)key;
+    ++*(size_t *)ctx;
+    return 0;
+}
+
+static int make_missing(struct context *c, const char *purpose)
+{
+    size_t count = 0;
+    int r = store_keys(c->tx, purpose, count_key, &count);
+
+    return r || count ? r : keyring_make(c->keys, c->tx, purpose, 1, "active");
+}
+
+struct signers {
+    struct key *keys[KEYRING_KEYS_MAX];
+    size_t count;
+};
+
+static void signers_deinit(struct signers *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        key_free(s->keys[i]);
+}
+
+static int take_signer(void *ctx, const struct store_key *row)
+{
+    struct signers *s = ctx;
+    int r;
+
+    if (strcmp(row->status, "retired") == 0)
+        return 0;
+    if (s->count == KEYRING_KEYS_MAX)
+        return -ENOSPC;
+    r = key_parse_public_pem(row->public_part, &s->keys[s->count]);
+    s->count += !r;
+    return r;
+}
+
+int keyring_sign_set(const struct keyring *keys, struct store_tx *tx, uint64_t serial)
+{
+    AUTO(signers_deinit) struct signers signers = { .count = 0 };
+    AUTO(buf_deinit) struct buf text;
+    int r;
+
+    buf_init_heap(&text, KEYSET_MAX);
+    r = store_keys(tx, "state", take_signer, &signers);
+    if (!r)
+        r = keyset_sign(keys->cluster, serial, signers.keys, signers.count, ca_key(keys->root), &text);
+    return r ? r : store_meta_put(tx, "keyset", buf_span(&text));
 }
 
 /* Signed once and kept: the same serial number always stands for the same bytes. */
-static int load_keyset(struct context *c)
+static int make_keyset(struct context *c)
 {
+    AUTO(buf_deinit) struct buf known;
     int r;
 
-    r = store_meta_get(c->tx, "keyset", &c->keys->keyset);
-    if (r != STORE_E_NOT_FOUND)
-        return r;
-    r = keyset_sign(c->keys->cluster, 1, &c->keys->state, 1, ca_key(c->keys->root), &c->keys->keyset);
-    return r ? r : store_meta_put(c->tx, "keyset", buf_span(&c->keys->keyset));
+    buf_init_heap(&known, KEYSET_MAX);
+    r = store_meta_get(c->tx, "keyset", &known);
+    return r == STORE_E_NOT_FOUND ? keyring_sign_set(c->keys, c->tx, 1) : r;
 }
 
-static int load_credential_key(struct context *c)
+static int load_audit_key(struct context *c)
 {
     AUTO(kept_deinit) struct kept kept = { .is_found = false };
     AUTO(secret_buf_deinit) struct buf secret;
-    int r;
+    int r = make_missing(c, "audit");
 
-    buf_init_heap(&secret, 256);
-    r = kept_read(c, "credential", &kept);
-    if (r)
-        return r;
-    if (!kept.is_found) {
-        random_bytes(c->keys->credential, CREDENTIAL_KEY_LEN);
-        return keep(c, "credential", SPAN(""), span_of(c->keys->credential, CREDENTIAL_KEY_LEN));
-    }
-    r = open_kept(c, "credential", &kept, &secret);
-    if (!r && secret.len != CREDENTIAL_KEY_LEN)
-        r = -EBADMSG;
+    buf_init_heap(&secret, KEY_PEM_MAX);
     if (!r)
-        memcpy(c->keys->credential, secret.data, CREDENTIAL_KEY_LEN);
-    return r;
+        r = kept_read(c, "audit", &kept);
+    if (!r)
+        r = open_kept(c, "audit", &kept, &secret);
+    return r ? r : key_parse_private_pem(buf_span(&secret), &c->keys->audit);
 }
 
 static int check_cluster(struct context *c, struct buf *reterr)
@@ -315,12 +340,14 @@ static int load_all(struct context *c, struct buf *reterr)
     if (!r)
         r = load_cas(c);
     if (!r)
-        r = load_key(c, "state", &c->keys->state);
+        r = make_missing(c, "state");
     if (!r)
-        r = load_key(c, "audit", &c->keys->audit);
+        r = load_audit_key(c);
     if (!r)
-        r = load_keyset(c);
-    return r ? r : load_credential_key(c);
+        r = make_keyset(c);
+    if (!r)
+        r = make_missing(c, "credential");
+    return r ? r : generation_load(c->keys, c->tx);
 }
 
 int keyring_load(struct store *store, const char *cluster, const struct kek *kek,
@@ -333,8 +360,8 @@ int keyring_load(struct store *store, const char *cluster, const struct kek *kek
 
     if (!keys)
         return -ENOMEM;
+    keys->kek = *kek;
     buf_init_heap(&keys->root_pem, CERT_PEM_MAX);
-    buf_init_heap(&keys->keyset, KEYSET_MAX);
     snprintf(keys->cluster, sizeof(keys->cluster), "%s", cluster);
     r = store_begin(store, STORE_WRITE, &tx);
     c.tx = tx;

@@ -12,14 +12,22 @@
  *
  * Units      Unix seconds.
  * Ownership  everything handed out is the keyring's and lives as long as it does.
- * Threads    a keyring never changes: any.
+ * State-signing keys and credential keys are rotated (rotation.h); what was handed out of the ones
+ * before stays good for some rotations, so nobody keeps it.
+ *
+ * Threads    any; keyring_refresh() one at a time.
  * Errors     -errno with a sentence in reterr.
  */
 #define KEYRING_AGENT_DAYS 7
 #define KEYRING_RELAY_DAYS 30
 #define KEYRING_CONTROL_DAYS 365     /* made anew at each start */
+#define KEYRING_SERIAL_META "keys.serial"
 
 struct keyring;
+struct keyring_credential {
+    int64_t number;
+    unsigned char key[CREDENTIAL_KEY_LEN];
+};
 
 /* `cluster` must be the one that the keys were made for. */
 MUST_CHECK int keyring_load(struct store *store, const char *cluster, const struct kek *kek,
@@ -31,9 +39,19 @@ const char *keyring_cluster(const struct keyring *keys);
 const char *keyring_pin(const struct keyring *keys);            /* of the root, hex */
 struct span keyring_root_pem(const struct keyring *keys);
 struct span keyring_keyset(const struct keyring *keys);         /* signed text */
+/* The one that signs; its id as documents name it. */
 const struct key *keyring_state_key(const struct keyring *keys);
-const struct key *keyring_audit_key(const struct keyring *keys);         /* of checkpoints */
-const unsigned char *keyring_credential_key(const struct keyring *keys);        /* CREDENTIAL_KEY_LEN */
+const struct key *keyring_audit_key(const struct keyring *keys);        /* of checkpoints */
+const char *keyring_state_id(const struct keyring *keys);
+/* Whether a document of this key is still accepted. */
+bool keyring_knows(const struct keyring *keys, const char *key_id);
+/* Those that count; the first hashes what is made now. */
+const struct keyring_credential *keyring_credentials(const struct keyring *keys, size_t *ret_count);
+/* What hashes what is made in this transaction, though another control plane has just rotated it. */
+MUST_CHECK int keyring_hashing_key(const struct keyring *keys, struct store_tx *tx,
+                                   unsigned char ret_key[CREDENTIAL_KEY_LEN]);
+/* Changes with each of them. */
+const char *keyring_serial(const struct keyring *keys);
 
 struct leaf_wish {
     enum cert_kind kind;

@@ -41,12 +41,15 @@ static bool wait_for_work(struct publisher *p, uint64_t beat_at_ms)
 static int turn(struct publisher *p, bool is_due, bool *ret_is_news)
 {
     bool has_work = is_due, is_waiting;
-    int r = 0;
+    int r = publish_keys(p);
 
+    if (r)
+        return r;
     if (store_is_shared(p->options.store) && !p->leads)
         r = publish_errno(p, publish_follow(p, ret_is_news, &has_work));
     else if (!is_due)
         r = publish_peek(p, &has_work);
+    has_work |= p->leads && p->is_resigning;
     is_waiting = r == -EAGAIN;          /* perhaps there is nobody to wait for */
     if (is_waiting || (!r && (has_work || is_due)))
         r = publish_step(p, ret_is_news);
@@ -119,6 +122,7 @@ static struct publisher *publisher_new(const struct publisher_options *options)
     if (!p->options.beat_ms)
         p->options.beat_ms = 5000;
     p->at = p->snapshot_at = STATE_POSITION_NONE;
+    p->is_resigning = true;             /* whoever was here before may have begun to */
     deltas_init(&p->deltas);
     reach_cache_init(&p->reach);
     buf_init_heap(&p->snapshot, DOCUMENT_SIZE_MAX);

@@ -27,7 +27,7 @@
 
 struct publisher_options {
     struct store *store;
-    const struct keyring *keys;
+    struct keyring *keys;                       /* refreshed here when they are rotated */
     void (*ring)(void *ctx);                    /* something new; on the publisher's thread */
     void *ring_ctx;
     unsigned beat_ms;                           /* 0: 5000 */

@@ -76,6 +76,7 @@ struct publisher {
     struct reach_cache reach;   /* of `policy`, when has_reach; the publisher's thread only */
     bool has_reach;
     int64_t expired_ms;         /* when grants that ended were last looked for */
+    bool is_resigning;          /* some agent's policy is signed by a key that is to end */
     bool leads;                 /* follow.c; the publisher's thread only */
     bool is_term_kept;          /* the term is in the store */
     uint64_t term;
@@ -93,6 +94,13 @@ bool publish_is_at(const struct publisher *p, const struct store_position *posit
 bool publish_needs_snapshot(const struct publisher *p, const struct state_position *at);
 MUST_CHECK int publish_snapshot(const struct publisher *p, struct store_tx *tx,
                                 const struct state_position *at, struct buf *out);
+
+/* keys.c: at the start of each turn: takes rotated keys over, and leads the rotation on. */
+MUST_CHECK int publish_keys(struct publisher *p);
+/* Whether relays still accept the signature of a document. */
+bool publish_is_known(const struct publisher *p, struct span document);
+/* Some agents whose policies another key than the present one has signed. */
+MUST_CHECK int publish_stale(struct publisher *p, const struct policy *policy, struct touched *t);
 
 /* follow.c: on a database of several control planes.  In a write transaction: takes the lead when
  * nobody has it (p->leads), and takes over what others published. */

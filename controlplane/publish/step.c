@@ -47,6 +47,15 @@ static struct span rules_of(struct span signed_text)
     return span_cut(&rest, '\n', &line) ? rest : SPAN_NONE;
 }
 
+static bool is_signed_by(const char *document, const char *key_id)
+{
+    struct state_error ignored;
+    struct span text = span_str(document);
+    struct document d;
+
+    return !document_cut(&text, &d, &ignored) && strcmp(d.key_id, key_id) == 0;
+}
+
 static int put_policy(struct step *s, const struct ulid *agent, struct span signed_text)
 {
     AUTO(record_unrefp) struct record *record = record_new(RECORD_AGENTPOLICY, ulid_span(agent));
@@ -89,7 +98,7 @@ static int refresh_agent(void *ctx, const struct ulid *agent, const struct agent
         LOG(ERROR, "publish.agent-policy-too-large", S("agent", agent->text));
         return 0;
     }
-    if (r || (old && span_eq(rules_of(span_str(old->document)), rules_of(buf_span(&text)))))
+    if (r || (old && is_signed_by(old->document, keyring_state_id(keys)) && span_eq(rules_of(span_str(old->document)), rules_of(buf_span(&text)))))
         return r;
     return put_policy(f->s, agent, buf_span(&text));
 }
@@ -153,6 +162,8 @@ static int compile_agents(struct step *s, const struct batch *b, const struct po
     int r;
 
     r = find_touched(s, b, after, &touched);
+    if (!r)
+        r = publish_stale(s->p, after, &touched);
     if (r)
         return r;
     touched_settle(&touched);
@@ -343,7 +354,8 @@ int publish_first_step(struct publisher *p, bool is_first, bool *ret_is_news)
     if (!r && p->leads)
         r = store_position(tx, &s.position);
     is_first |= !p->is_term_kept;       /* who begins to lead says so in a head */
-    if (r || !p->leads || (!is_first && publish_is_at(p, &s.position) && !is_expiry_due(&s)))
+    if (r || !p->leads ||
+        (!is_first && publish_is_at(p, &s.position) && !is_expiry_due(&s) && !p->is_resigning))
         return r;
     r = make_first(&s);
     if (!r)

@@ -45,7 +45,6 @@ void api_free(struct api *api)
     waits_deinit(&api->waits);
     uses_deinit(&api->uses);
     kek_wipe(&api->options.kek);
-    secret_wipe(api->options.credential_key, sizeof(api->options.credential_key));
     free(api);
 }
 

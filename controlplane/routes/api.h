@@ -1,6 +1,7 @@
 #pragma once
 #include "controlplane/http/server.h"
 #include "controlplane/oidc/oidc.h"
+#include "controlplane/publish/keyring.h"
 #include "controlplane/store/store.h"
 #include "lib/crypto/key.h"
 #include "lib/crypto/seal.h"
@@ -20,7 +21,7 @@ enum { API_TOPIC_APPLIED = 0, API_TOPIC_SIGN_IN = 1 };
 struct api_options {
     struct store *store;
     const char *cluster;
-    unsigned char credential_key[CREDENTIAL_KEY_LEN];   /* of the proxy credentials' hashes */
+    const struct keyring *keys;         /* NULL: no proxy credential can be made */
     struct kek kek;                     /* seals the secrets of join tokens and second factors */
     unsigned totp_roles;                /* a set of ROLE_BIT_…: of whom a second factor is required */
     char ca_pin[SHA256_HEX];            /* SHA-256 of the root certificate, hex */

@@ -6,6 +6,7 @@
 #include "lib/base/hash.h"
 #include "lib/check/check.h"
 #include "lib/crypto/password.h"
+#include "lib/crypto/random.h"
 #include "lib/crypto/secret.h"
 #include "lib/json/json.h"
 #include "lib/log/log.h"
@@ -29,6 +30,8 @@ struct fix_user {
 struct fix {
     char dir[64];
     struct store *store;
+    struct kek kek;
+    struct keyring *keys;
     struct api *api;
     struct server *server;
     struct fix_user users[FIX_USERS];
@@ -108,6 +111,8 @@ static inline void fix_start_tuned(struct fix *f, void (*tune)(struct fix *f, st
     assert_non_null(mkdtemp(f->dir));
     store_where(&where, f->dir)->now_ms = fix_clock;
     assert_int_equal(store_open(&where.options, &f->store, &error), 0);
+    random_bytes(f->kek.bytes, sizeof(f->kek.bytes));
+    assert_int_equal(keyring_load(f->store, "adit", &f->kek, &f->keys, &error), 0);
     assert_int_equal(store_begin(f->store, STORE_WRITE, &tx), 0);
     for (size_t i = 0; i < FIX_USERS; i++) {
         f->users[i].name = names[i][0];
@@ -116,6 +121,8 @@ static inline void fix_start_tuned(struct fix *f, void (*tune)(struct fix *f, st
     }
     assert_int_equal(store_commit(&tx, NULL), 0);
     options.store = f->store;
+    options.keys = f->keys;
+    options.kek = f->kek;
     memset(options.ca_pin, 'a', sizeof(options.ca_pin) - 1);
     if (tune)
         tune(f, &options);
@@ -143,6 +150,7 @@ static inline void fix_stop(struct fix *f)
     server_drain(f->server, 1000);
     server_free(f->server);
     api_free(f->api);
+    keyring_free(f->keys);
     store_close(f->store);
     nftw(f->dir, fix_unlink, 8, FTW_DEPTH | FTW_PHYS);
 }

@@ -1,12 +1,9 @@
 #include "controlplane/publish/publish.h"
 #include "controlplane/routes/api_fixture.h"
-#include "lib/crypto/random.h"
 
 /* Service accounts, locks on the way to the API, tokens that are given another secret. */
 struct town {
     struct fix fix;
-    struct kek kek;
-    struct keyring *keys;
     struct publisher *publisher;
     struct fix_answer answer;
 };
@@ -24,9 +21,7 @@ static void with_policy(struct fix *f, struct api_options *options)
     struct publisher_options publisher = { .store = f->store };
 
     buf_init_heap(&err, 4096);
-    random_bytes(town.kek.bytes, sizeof(town.kek.bytes));
-    assert_int_equal(keyring_load(f->store, "adit", &town.kek, &town.keys, &err), 0);
-    publisher.keys = town.keys;
+    publisher.keys = f->keys;
     assert_int_equal(publisher_start(&publisher, &town.publisher, &err), 0);
     store_on_commit(f->store, publisher_wake, town.publisher);
     options->policy = on_policy;
@@ -46,7 +41,6 @@ static int teardown(void **state)
     store_on_commit(town.fix.store, NULL, NULL);
     publisher_free(town.publisher);
     fix_stop(&town.fix);
-    keyring_free(town.keys);
     return 0;
 }
 

@@ -103,16 +103,21 @@ static void on_state(const struct route *route, struct request *req, struct resp
 
 static void put_credential_keys(const struct internal *in, struct json_writer *w)
 {
+    const struct keyring_credential *keys;
     char hex[2 * CREDENTIAL_KEY_LEN];
     struct buf text;
+    size_t count;
 
-    buf_init_fixed(&text, hex, sizeof(hex));
-    hex_encode(span_of(keyring_credential_key(in->enrol.keys), CREDENTIAL_KEY_LEN), &text);
+    keys = keyring_credentials(in->enrol.keys, &count);
     json_open_array(w, "credential_keys");
-    json_open_object(w, NULL);
-    json_put_int(w, "number", 1);
-    json_put_str(w, "key", buf_span(&text));
-    json_close_object(w);
+    for (size_t i = 0; i < count; i++) {
+        buf_init_fixed(&text, hex, sizeof(hex));
+        hex_encode(span_of(keys[i].key, CREDENTIAL_KEY_LEN), &text);
+        json_open_object(w, NULL);
+        json_put_int(w, "number", keys[i].number);
+        json_put_str(w, "key", buf_span(&text));
+        json_close_object(w);
+    }
     json_close_array(w);
     secret_wipe(hex, sizeof(hex));
 }
@@ -131,6 +136,7 @@ static void on_relay(const struct route *route, struct request *req, struct resp
     json_put_text(&w, "name", relay ? relay->name : "");
     json_put_text(&w, "cluster", keyring_cluster(in->enrol.keys));
     json_put_str(&w, "keyset", keyring_keyset(in->enrol.keys));
+    json_put_text(&w, "keys", keyring_serial(in->enrol.keys));
     json_put_str(&w, "chain", keyring_root_pem(in->enrol.keys));
     put_credential_keys(in, &w);
     json_put_int(&w, "time_ms", (int64_t)store_now_ms(in->enrol.store));

@@ -130,6 +130,8 @@ static const char *object_of(const struct walk *w, const struct route *route, si
         return w->streams[u].text;
     if (is_of(route, "route-decisions."))
         return w->decisions[u].text;
+    if (is_of(route, "keys."))
+        return "state";
     if (is_of(route, "audit-events."))
         return w->audit.text;
     if (!kind)

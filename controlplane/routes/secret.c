@@ -37,10 +37,18 @@ static int conclude(struct issued *s, const char *purpose, struct span hash_hex)
 static int make_credential(struct call *c, struct issued *s)
 {
     char secret[PROXY_SECRET_LEN + 1], hash[SHA256_HEX];
+    const struct keyring *keys = c->api->options.keys;
+    unsigned char key[CREDENTIAL_KEY_LEN];
+    int r;
 
+    if (!keys)
+        return call_refuse(c, REASON_NOT_READY, "There is no key to hash it with.");
+    r = keyring_hashing_key(keys, c->tx, key);
+    if (r)
+        return r;
     proxy_secret_make(secret);
-    proxy_secret_hash(span_of(c->api->options.credential_key, CREDENTIAL_KEY_LEN), span_str(secret),
-                      hash);
+    proxy_secret_hash(span_of(key, sizeof(key)), span_str(secret), hash);
+    secret_wipe(key, sizeof(key));
     buf_put_str(&s->shown, secret);
     buf_put_str(&s->kept, hash);
     secret_wipe(secret, sizeof(secret));

@@ -1,5 +1,4 @@
 #include "controlplane/routes/api_fixture.h"
-#include "lib/crypto/random.h"
 #include "lib/crypto/totp.h"
 #include "lib/json/json.h"
 
@@ -20,7 +19,6 @@ static uint64_t test_clock(void)
 static void tune(struct fix *f, struct api_options *options)
 {
     (void)f;
-    random_bytes(options->kek.bytes, sizeof(options->kek.bytes));
     options->totp_roles = ROLE_BIT_AUDITOR;
     kept = *options;
 }

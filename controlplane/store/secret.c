@@ -72,6 +72,15 @@ int store_key_set_status(struct store_tx *tx, const char *purpose, int64_t numbe
     return r ? r : changed ? 0 : STORE_E_NOT_FOUND;
 }
 
+int store_key_retire(struct store_tx *tx, const char *purpose, int64_t number)
+{
+    int64_t changed;
+    int r;
+
+    r = db_done(tx, db_bind(tx, Q_key_retire, "ti", purpose, number), &changed);
+    return r ? r : changed ? 0 : STORE_E_NOT_FOUND;
+}
+
 static int give_key(struct stmt *row, store_key_fn fn, void *ctx)
 {
     char purpose[64], status[32];

@@ -192,6 +192,8 @@ INSERT INTO keys (purpose, number, status, public_part, sealed, created_at)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6);
 -- name: key_set_status
 UPDATE keys SET status = ?3 WHERE purpose = ?1 AND number = ?2;
+-- name: key_retire
+UPDATE keys SET status = 'retired', sealed = '' WHERE purpose = ?1 AND number = ?2;
 -- name: keys
 SELECT purpose, number, status, public_part, sealed, created_at FROM keys
 WHERE ?1 = '' OR purpose = ?1 ORDER BY purpose, number;

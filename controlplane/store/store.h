@@ -423,7 +423,7 @@ MUST_CHECK int store_penalties_trim(struct store_tx *tx, int64_t before_ms, uint
 struct store_key {              /* spans live for the callback */
     const char *purpose;        /* "ca.root", "ca.agent", "state", "credential" */
     int64_t number;             /* grows with each rotation */
-    const char *status;         /* "active", "retiring", "retired" */
+    const char *status;         /* "active", "next", "retiring", "retired" */
     struct span public_part;    /* PEM or hex; empty for symmetric keys */
     struct span sealed;
     int64_t created_ms;
@@ -432,6 +432,8 @@ typedef int (*store_key_fn)(void *ctx, const struct store_key *key);
 MUST_CHECK int store_key_put(struct store_tx *tx, const struct store_key *key);    /* STORE_E_EXISTS */
 MUST_CHECK int store_key_set_status(struct store_tx *tx, const char *purpose, int64_t number,
                                     const char *status);
+/* Retired: its sealed part goes. */
+MUST_CHECK int store_key_retire(struct store_tx *tx, const char *purpose, int64_t number);
 /* By purpose and number; purpose NULL: all. */
 MUST_CHECK int store_keys(struct store_tx *tx, const char *purpose, store_key_fn fn, void *ctx);
 

@@ -28,7 +28,7 @@
     X(state_trim) X(publication_put) X(publications) X(publications_trim)                      \
     X(answer_get) X(answer_put) X(answers_trim)                                                \
     X(penalty_get) X(penalty_put) X(penalties_trim)                                            \
-    X(key_put) X(key_set_status) X(keys)                                                       \
+    X(key_put) X(key_set_status) X(key_retire) X(keys)                                                       \
     X(join_repeat) X(join_count) X(join_add) X(join_answer)                                    \
     X(certificate_put) X(certificate_last)                                                     \
     X(event_add) X(events) X(events_bounds) X(events_trim)                                     \

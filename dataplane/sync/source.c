@@ -28,6 +28,7 @@ struct source {
     struct loop_timer timer;
     uint32_t failures;
     bool is_reachable, is_from_disk, wants_keys;
+    char keys_serial[24];           /* of the keys that we have; "": of one who does not tell */
     bool has_beat;                  /* the answer under way brought a newer signed head */
     bool has_asked_whole;           /* from 0.0, so that a snapshot takes the deltas' place on disk */
     size_t delta_bytes;             /* on disk behind the snapshot */
@@ -160,12 +161,15 @@ static bool decode_keys(const struct json_value *value, struct credential_keys *
 static bool take_keyset(struct source *s, struct span text)
 {
     struct state_error error = { .text = "" };
+    uint64_t before = s->config.member->keys ? keyset_serial(s->config.member->keys) : 0;
 
     if (member_keep_keyset(s->config.member, text, &error)) {
         note_refused(s, error.text);
         return false;
     }
-    /* What is on disk is verified by it at the next start. */
+    /* What is on disk is verified by it at the next start, and some of it may be of a key that ends. */
+    if (before && has_state(s) && keyset_serial(s->config.member->keys) != before)
+        s->delta_bytes = s->config.compact_bytes + 1;
     if (last_good_save_keyset(s->dir, text))
         LOG(WARNING, "state.keyset_not_kept", S("dir", s->dir));
     s->config.on_keyset(s->config.user, text, keyset_serial(s->config.member->keys));
@@ -177,7 +181,7 @@ static bool take_relay_answer(struct source *s, struct span body)
     AUTO(json_value_freep) struct json_value *value = NULL;
     struct credential_keys keys = { .count = 0 };
     struct json_error error;
-    struct span text;
+    struct span text, serial = SPAN("");
 
     if (json_parse(body, &value, &error) || !json_get_str(value, "keyset", &text) || !decode_keys(value, &keys)) {
         note_refused(s, "the control plane's answer to /internal/v1/relay is malformed");
@@ -186,6 +190,8 @@ static bool take_relay_answer(struct source *s, struct span body)
     if (!take_keyset(s, text))
         return false;
 
+    (void)json_get_str(value, "keys", &serial);
+    (void)span_copy(serial, s->keys_serial, sizeof(s->keys_serial));
     if (!span_eq_secret(span_of(&keys, sizeof(keys)), span_of(&s->keys, sizeof(s->keys)))) {
         s->keys = keys;
         save_keys(s);
@@ -363,6 +369,10 @@ static bool take_state(struct source *s, struct span body)
     struct state_position before = s->position;
     bool is_good = s->has_asked_whole ? take_whole(s, body) : take_documents(s, body);
 
+    /* A rotation: its keys are asked for before anything is signed or hashed with them. */
+    if (!span_eq(policy_setting(s->policy, "keys"), span_str(s->keys_serial)) &&
+        policy_setting(s->policy, "keys").n)
+        s->wants_keys = true;
     if (is_good && s->has_beat && is_level(s)) {
         s->has_beat = false;
         atomic_store_explicit(&s->config.freshness->heard_ms, mono_ms(), memory_order_relaxed);
