@@ -277,7 +277,9 @@ int publish_adopt(struct publisher *p, struct store_tx *tx, bool *ret_is_news)
     int r;
 
     deltas_init(&n.deltas);
-    r = read_head(p, tx);
+    r = publish_fresh(p, tx);
+    if (!r)
+        r = read_head(p, tx);
     if (!r)
         r = store_publications(tx, 1, take_newest, &n.newest);
     if (r || (n.newest.epoch == p->at.epoch && n.newest.revision == p->at.revision))

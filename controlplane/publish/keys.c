@@ -57,12 +57,24 @@ int publish_stale(struct publisher *p, const struct policy *policy, struct touch
     return r;
 }
 
-static int read_keys(struct publisher *p, bool *ret_has_changed)
+int publish_fresh(struct publisher *p, struct store_tx *tx)
+{
+    bool has_changed = false;
+    int r = rotation_refresh(tx, p->options.keys, &has_changed);
+
+    if (!r && has_changed) {
+        p->is_resigning = true;
+        drop_unknown(p);
+    }
+    return r;
+}
+
+static int read_keys(struct publisher *p)
 {
     AUTO(store_rollbackp) struct store_tx *tx = NULL;
     int r = store_begin(p->options.store, STORE_READ, &tx);
 
-    return r ? r : rotation_refresh(tx, p->options.keys, ret_has_changed);
+    return r ? r : publish_fresh(p, tx);
 }
 
 /* Whether a step is due, without a lock. */
@@ -99,14 +111,7 @@ static int lead_on(struct publisher *p)
 
 int publish_keys(struct publisher *p)
 {
-    bool has_changed = false;
     int r = p->leads ? lead_on(p) : 0;
 
-    if (!r)
-        r = read_keys(p, &has_changed);
-    if (!r && has_changed) {
-        p->is_resigning = true;
-        drop_unknown(p);
-    }
-    return publish_errno(p, r);
+    return publish_errno(p, r ? r : read_keys(p));
 }

@@ -97,6 +97,8 @@ MUST_CHECK int publish_snapshot(const struct publisher *p, struct store_tx *tx,
 
 /* keys.c: at the start of each turn: takes rotated keys over, and leads the rotation on. */
 MUST_CHECK int publish_keys(struct publisher *p);
+/* The keys as this transaction sees them: whoever is told of another generation shall find it. */
+MUST_CHECK int publish_fresh(struct publisher *p, struct store_tx *tx);
 /* Whether relays still accept the signature of a document. */
 bool publish_is_known(const struct publisher *p, struct span document);
 /* Some agents whose policies another key than the present one has signed. */

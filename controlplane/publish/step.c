@@ -351,6 +351,8 @@ int publish_first_step(struct publisher *p, bool is_first, bool *ret_is_news)
     tx = s.tx;
     if (!r)
         r = publish_lead(p, tx, ret_is_news);
+    if (!r)
+        r = publish_fresh(p, tx);
     if (!r && p->leads)
         r = store_position(tx, &s.position);
     is_first |= !p->is_term_kept;       /* who begins to lead says so in a head */
