@@ -136,4 +136,4 @@ WRAP(int, record_decode,
 WRAP(int, join_token_parse, (struct span text, struct join_token *ret), (text, ret), keep("state", "j", text))
 
 WRAP(int, ws_parser_take, (struct ws_parser *p, struct span in, size_t *ret_bytes, struct ws_event *ret),
-     (p, in, ret_bytes, ret), if (!p->header_have && !p->left) keep("ws", "P", in))
+     (p, in, ret_bytes, ret), if (!p->header_have && !p->left) keep("ws", p->options.is_server ? "R" : "P", in))
