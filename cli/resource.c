@@ -129,7 +129,7 @@ static const struct resource resources[] = {
     { .kind = KIND_COUNT, .word = "audit", .one = "an audit event", .many = "audit events", .plural = "audit-events",
         .help = "who changed what",
         .columns = "at actor.name action object.kind object.name outcome count",
-        .filters = "action outcome actor_id object_id object_kind",
+        .filters = "action outcome actor actor_id trace_id object_id object_kind",
         .verbs = VERB_BIT(EXPORT) | VERB_BIT(VERIFY),
         .examples = "adit audit list --object-kind user --created-after -1d\n"
                     "adit audit export > audit.jsonl\nadit audit verify\n" },

@@ -27,6 +27,8 @@ static const struct asked_filter audit_filters[] = {
     { "action", "action", KIND_COUNT, NULL },
     { "outcome", "outcome", KIND_COUNT, NULL },
     { "actor_id", "actor.id", KIND_COUNT, NULL },
+    { "actor", "actor.name", KIND_COUNT, NULL },
+    { "trace_id", "trace_id", KIND_COUNT, NULL },
     { "object_id", "object.id", KIND_COUNT, NULL },
     { "object_kind", "object.kind", KIND_COUNT, NULL },
 };

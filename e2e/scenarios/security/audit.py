@@ -38,6 +38,10 @@ with Up(env=ENV) as up:
     answer = up.api("GET", "/audit-events/verify")
     check(answer.status == 200 and answer.body["whole"], answer)
     check(answer.body["checkpoints"] >= 5 and answer.body["outside"] >= 5, answer)
+    made = next(e for e in up.api("GET", "/audit-events?action=users.create&limit=1").body["items"])
+    by_trace = up.api("GET", f"/audit-events?trace_id={made['trace_id']}&actor={made['actor']['name']}").body["items"]
+    check(made["id"] in [e["id"] for e in by_trace] and len(by_trace) < 3, by_trace)
+    check(up.api("GET", f"/audit-events?trace_id={made['trace_id']}&actor=nobody").body["items"] == [], "the actor counts")
     shown = subprocess.run([BIN / "adit", "audit", "verify", "--var", VAR], capture_output=True, text=True)
     check(shown.returncode == 0 and "whole" in shown.stdout and "checkpoints" in shown.stdout, shown)
 

@@ -36,7 +36,7 @@ def places(up):
             yield str(path), path.read_bytes()
     for port in (9100, 9101):
         yield f"metrics {port}", metrics(port).encode()
-    for name in ("users", "proxy-credentials", "api-tokens", "join-tokens", "login-sessions", "audit-events", "agents",
+    for name in ("users", "proxy-credentials", "api-tokens", "join-tokens", "login-sessions", "audit-events", "agents", "pac-links",
                  "relays", "route-decisions", "streams"):
         yield name, up.api("GET", f"/{name}?limit=500").text.encode()
     bundle = pathlib.Path("/tmp/bundle")
@@ -54,10 +54,11 @@ with Up() as up:
     kept = [up.api("POST", "/proxy-credentials", {"user": "victim", "name": "kept"}, {"Idempotency-Key": "canary-0001"})
             for _ in range(2)]
     check([a.status for a in kept] == [201, 201], kept)
+    pac = up.api.make("pac-links", user="victim", name="canary")["link"].rsplit("/", 1)[1]
     join_token = up.api.make("join-tokens", kind="agent", agent_name="canary")["token"]
     body = join_token.split(".", 1)[1]
     join_secret = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["secret"]
-    secrets = {"the demo's credential": demo, "the admin's token": admin, "a password": PASSWORD, "an API token": api_token,
+    secrets = {"the demo's credential": demo, "the admin's token": admin, "a password": PASSWORD, "an API token": api_token, "a PAC link": pac,
                "a proxy credential": credential, "one whose answer is kept": kept[0].body["secret"], "a join token": join_token, "its secret": join_secret,
                "a wrong secret": "adp_canary-wrong", "a wrong password": "canary-wrong-password"}
     post_from("127.0.0.1", "/api/v1/login-sessions", {"user": "victim", "password": PASSWORD})
