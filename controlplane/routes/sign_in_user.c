@@ -16,6 +16,7 @@ struct who {
     const struct provider *p;
     const struct json_value *claims, *values;   /* values: NULL: the claim is not there */
     struct span subject;
+    char name[NAME_LEN_MAX + 1];        /* a new user's: later events name him by it, too */
     struct change change;
 };
 
@@ -157,7 +158,7 @@ static int find_user(struct who *w, struct store_object **ret_user)
 }
 
 /* Of an address what stands before the @; what no name may have becomes a hyphen. */
-static bool name_of(const struct who *w, char name[NAME_LEN_MAX + 1])
+static bool name_of(struct who *w)
 {
     const struct json_value *claim = claim_at(w->claims, doc_text(w->p->doc, "name_claim"));
     struct span text, local;
@@ -169,9 +170,9 @@ static bool name_of(const struct who *w, char name[NAME_LEN_MAX + 1])
         char at = local.p[n];
         bool is_upper = at >= 'A' && at <= 'Z', is_plain = (at >= 'a' && at <= 'z') || (at >= '0' && at <= '9');
 
-        name[n] = is_upper ? (char)(at - 'A' + 'a') : is_plain ? at : '-';
+        w->name[n] = is_upper ? (char)(at - 'A' + 'a') : is_plain ? at : '-';
     }
-    name[n] = '\0';
+    w->name[n] = '\0';
     return n > 0;
 }
 
@@ -216,23 +217,22 @@ static int make_user(struct who *w, struct ulid *ret_id)
 {
     AUTO(buf_deinit) struct buf doc;
     struct change_ref ref = { "identity_provider", w->p->object->id };
-    char name[NAME_LEN_MAX + 1];
     int r;
 
     buf_init_heap(&doc, 8192);
     if (!doc_bool(w->p->doc, "create_users"))
         return refuse(w, "Nobody here is bound to this log-in; an administrator may bind a user to it.");
-    if (!name_of(w, name))
+    if (!name_of(w))
         return refuse(w, "The provider tells no name that could be one here.");
-    if (is_taken(w, span_str(name)))
+    if (is_taken(w, span_str(w->name)))
         return call_refuse(w->c, REASON_IDENTITY_PROVIDER_REFUSED,
-                           "The name %s is taken here; an administrator may bind that user to this log-in.", name);
+                           "The name %s is taken here; an administrator may bind that user to this log-in.", w->name);
     *ret_id = store_new_id(w->c->api->options.store);
     put_doc(w, true, &doc);
-    name_actor(w, ret_id, span_str(name));
+    name_actor(w, ret_id, span_str(w->name));
     r = buf_error(&doc);
     return r ? r : change_insert(&w->change, &(struct change_object){
-        .kind = kind_at(KIND_USER), .id = *ret_id, .name = span_str(name), .doc = buf_span(&doc),
+        .kind = kind_at(KIND_USER), .id = *ret_id, .name = span_str(w->name), .doc = buf_span(&doc),
         .refs = &ref, .ref_count = 1, .created_by = w->p->object->name });
 }
 
