@@ -24,7 +24,9 @@ with Up(env={"ADIT_CONTROLPLANE_RATE_PER_S": "0"}) as up:
         [TOOL, "--config-file", ROOT / "api/schemathesis.toml", "run", "/tmp/openapi.json",
          "--url", up.api.base, "--tls-verify", up.var / "ca.pem",
          "-H", "Authorization: Bearer " + up.token(), *EXTENT, "--seed", "1",
-         "--workers", "2", "--no-color", "--continue-on-failure", "--generation-database", "none"], capture_output=True, text=True, cwd="/tmp",
+         "--workers", "1",      # Python 3.11 counts wrongly when two threads parse Python (CPython 106905)
+         "--no-color", "--continue-on-failure", "--generation-database", "none"],
+        capture_output=True, text=True, cwd="/tmp",
         env={**os.environ, "PYTHONPATH": str(ROOT / "api")})
     print(done.stdout[-6000:], done.stderr[-2000:])
     check(done.returncode == 0, "schemathesis found failures")
