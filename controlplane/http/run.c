@@ -170,7 +170,7 @@ static void wait_for_change(struct server *server, uint64_t until_ms)
 {
     struct timespec until = { .tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000 };
 
-    pthread_cond_timedwait(&server->has_changed, &server->lock, &until);
+    pthread_cond_clockwait(&server->has_changed, &server->lock, CLOCK_MONOTONIC, &until);
 }
 
 void *clock_main(void *arg)

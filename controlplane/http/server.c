@@ -131,7 +131,6 @@ static struct server *server_new(const struct server_options *options)
 {
     struct server *server = calloc(1, sizeof(*server));
     struct server_options *o;
-    pthread_condattr_t attr;
 
     if (!server)
         return NULL;
@@ -157,10 +156,7 @@ static struct server *server_new(const struct server_options *options)
     deadlines_init(&server->deadlines);
     rate_init(&server->rates, o->rate_per_s, o->rate_burst);
     pthread_mutex_init(&server->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&server->has_changed, &attr);
-    pthread_condattr_destroy(&attr);
+    pthread_cond_init(&server->has_changed, NULL);
     return server;
 }
 
@@ -231,7 +227,8 @@ static bool wait_until_idle(struct server *server, unsigned timeout_ms)
 
     pthread_mutex_lock(&server->lock);
     while (server->active &&
-           pthread_cond_timedwait(&server->has_changed, &server->lock, &until) != ETIMEDOUT)
+           pthread_cond_clockwait(&server->has_changed, &server->lock, CLOCK_MONOTONIC, &until) !=
+               ETIMEDOUT)
         ;
     is_idle = !server->active;
     pthread_mutex_unlock(&server->lock);

@@ -22,7 +22,7 @@ static void wait_until(struct publisher *p, uint64_t until_ms, bool is_ring_enou
                               .tv_nsec = (long)(until_ms % 1000) * 1000000 };
 
     while (!p->is_stopping && !(is_ring_enough && p->is_rung) &&
-           pthread_cond_timedwait(&p->has_work, &p->lock, &until) != ETIMEDOUT)
+           pthread_cond_clockwait(&p->has_work, &p->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
         ;
 }
 
@@ -114,7 +114,6 @@ void publisher_wake(void *publisher)
 static struct publisher *publisher_new(const struct publisher_options *options)
 {
     struct publisher *p = calloc(1, sizeof(*p));
-    pthread_condattr_t attr;
 
     if (!p)
         return NULL;
@@ -128,11 +127,8 @@ static struct publisher *publisher_new(const struct publisher_options *options)
     buf_init_heap(&p->snapshot, DOCUMENT_SIZE_MAX);
     buf_init_heap(&p->head, 4096);
     pthread_mutex_init(&p->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&p->has_work, &attr);
-    pthread_cond_init(&p->has_news, &attr);
-    pthread_condattr_destroy(&attr);
+    pthread_cond_init(&p->has_work, NULL);
+    pthread_cond_init(&p->has_news, NULL);
     return p;
 }
 
@@ -206,7 +202,7 @@ struct policy *publisher_policy_at(struct publisher *p, const struct store_posit
 
     pthread_mutex_lock(&p->lock);
     while (!is_reached(p, at) && !p->trouble && !p->is_stopping &&
-           pthread_cond_timedwait(&p->has_news, &p->lock, &until) != ETIMEDOUT)
+           pthread_cond_clockwait(&p->has_news, &p->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
         ;
     policy = policy_ref(p->policy);
     pthread_mutex_unlock(&p->lock);

@@ -152,9 +152,9 @@ static int read_wanted(struct call *c, struct wanted *w, size_t *ret_limit)
         return r;
     if (request_query(c->req, "cursor", &text) && !ulid_parse(text, &w->after))
         return call_refuse_at(c, REASON_CONFLICT, "?cursor", "was not made for this list");
-    (void)request_query(c->req, "host", &w->host);
-    if (!request_query(c->req, "agent_group", &text))
-        return 0;
+    r = asked_plain(c, "host", &w->host);
+    if (r || !request_query(c->req, "agent_group", &text))
+        return r;
     r = call_find(c, KIND_AGENT_GROUP, text, &group);
     if (r)
         return r == STORE_E_NOT_FOUND ? call_not_found(c) : r;

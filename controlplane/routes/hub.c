@@ -260,7 +260,7 @@ static void wait_for_tick(struct hub *hub)
     if (!hub->count)
         pthread_cond_wait(&hub->has_changed, &hub->lock);
     else
-        pthread_cond_timedwait(&hub->has_changed, &hub->lock, &until);
+        pthread_cond_clockwait(&hub->has_changed, &hub->lock, CLOCK_MONOTONIC, &until);
 }
 
 static void *hub_main(void *arg)
@@ -288,7 +288,6 @@ static void *hub_main(void *arg)
 int hub_new(const struct hub_options *options, struct hub **ret_hub)
 {
     struct hub *hub = calloc(1, sizeof(*hub));
-    pthread_condattr_t attr;
     int r;
 
     if (!hub)
@@ -300,10 +299,7 @@ int hub_new(const struct hub_options *options, struct hub **ret_hub)
         hub->options.per_caller_max = 16;
     list_init(&hub->members);
     pthread_mutex_init(&hub->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&hub->has_changed, &attr);
-    pthread_condattr_destroy(&attr);
+    pthread_cond_init(&hub->has_changed, NULL);
     r = -pthread_create(&hub->thread, NULL, hub_main, hub);
     if (r) {
         free(hub);

@@ -172,6 +172,13 @@ static int read_filter(struct call *c, const struct asked_filter *f, const char 
                (struct store_filter){ .field = f->field, .op = op, .text = text });
 }
 
+int asked_plain(struct call *c, const char *name, struct span *ret_text)
+{
+    if (!request_query(c->req, name, ret_text) || is_plain(*ret_text))
+        return 0;
+    return bad(c, name, "is not a value that this can have");
+}
+
 static int read_name(struct call *c, struct asked *asked)
 {
     struct check_limits none = { 0 };

@@ -27,5 +27,7 @@ MUST_CHECK int asked_read_records(struct call *c, enum store_source source,
                                   struct asked *ret_asked);
 /* Adds a filter for what is the caller's own, when he may see no more. */
 MUST_CHECK int asked_own(struct call *c, const char *field, struct asked *asked);
+/* NAME=, checked as a filter by text; absent leaves *ret_text. */
+MUST_CHECK int asked_plain(struct call *c, const char *name, struct span *ret_text);
 /* limit=, checked. */
 MUST_CHECK int asked_limit(struct call *c, size_t *ret_limit);

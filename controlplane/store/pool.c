@@ -27,14 +27,10 @@ void pool_deinit(struct pool *pool)
 
 static void waiter_init(struct waiter *w)
 {
-    pthread_condattr_t attr;
 
     list_init(&w->node);
     w->conn = NULL;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->is_served, &attr);
-    pthread_condattr_destroy(&attr);
+    pthread_cond_init(&w->is_served, NULL);
 }
 
 void pool_give(struct pool *pool, struct dbconn *conn)
@@ -77,7 +73,8 @@ static struct dbconn *wait_turn(struct pool *pool, unsigned wait_ms)
 
     waiter_init(&w);
     list_append(&pool->waiting, &w.node);
-    while (!w.conn && pthread_cond_timedwait(&w.is_served, &pool->lock, &until) != ETIMEDOUT)
+    while (!w.conn &&
+           pthread_cond_clockwait(&w.is_served, &pool->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
         ;
     list_remove(&w.node);
     pthread_cond_destroy(&w.is_served);

@@ -50,7 +50,7 @@ dead = adit("status", *here)
 check(dead.returncode == 2 and "adit up" in dead.stdout, dead)
 check(json.loads(adit("status", "--output", "json", *here).stdout)["health"] == "down")
 check("no-grant" in adit("reason", "no-grant").stdout and adit("reason", "no-grnt").returncode == 1)
-check("nearest is: adit status" in adit("statsu").stderr)
+check("nearest is: adit status" in adit("statuss").stderr)
 wrong = adit("status", "--vra", "x")
 check(wrong.returncode == 2 and "var" in wrong.stderr, wrong)
 for command in ("up", "status", "doctor", "explain", "api"):
