@@ -14,7 +14,9 @@ if not TOOL.exists():
     skip("schemathesis is not installed")
 
 # The second database gets less: what differs there is the SQL, which sound requests reach.
-EXTENT = ["--max-examples", "5", "--phases", "fuzzing"] if os.environ.get("ADIT_E2E_STORE") else ["--max-examples", "20"]
+EXTENT = ["--max-examples", os.environ.get("EXAMPLES", "12")]
+if os.environ.get("ADIT_E2E_STORE"):
+    EXTENT = ["--max-examples", "5", "--phases", "fuzzing"]
 
 # It asks faster than any one caller may.
 with Up(env={"ADIT_CONTROLPLANE_RATE_PER_S": "0"}) as up:
