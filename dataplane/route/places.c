@@ -71,9 +71,10 @@ static enum reason change_quotas(struct route *r, struct quota_pool *const *pool
     int e = set_meter(r, pools, n);
 
     meter_free(before);
-    if (pipe_is_on(&r->pipe))
-        pipe_resume(&r->pipe);
-    return e ? REASON_OVERLOAD : REASON_NONE;
+    if (e)
+        return REASON_OVERLOAD;
+    on_resume(r);                       /* it may have waited at one that it left */
+    return REASON_NONE;
 }
 
 enum reason route_look_at_quotas(struct route *r)
