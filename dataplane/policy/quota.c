@@ -87,6 +87,13 @@ static struct quota_pool *find(const struct quotas *q, struct span id)
 
 /* --- the day ------------------------------------------------------------------------------------ */
 
+/* Streams that stopped there may go on, as soon as they are looked at. */
+static void note_not_over(struct quota_pool *p)
+{
+    if (atomic_exchange(&p->is_over, false))
+        atomic_fetch_add(&p->owner->over_count, 1);
+}
+
 static void enter_day(struct quota_pool *p, int64_t wall_ms)
 {
     struct window_day day = window_day(p->record->offsets, p->record->offset_count, wall_ms);
@@ -95,7 +102,7 @@ static void enter_day(struct quota_pool *p, int64_t wall_ms)
     atomic_store(&p->day_end_ms, day.end_ms);
     atomic_store(&p->bytes, 0);
     atomic_store(&p->others, 0);
-    atomic_store(&p->is_over, false);
+    note_not_over(p);
 }
 
 static void look_at_day(struct quota_pool *p, int64_t wall_ms)
@@ -160,7 +167,7 @@ void quotas_set_others(struct quotas *q, struct span id, int64_t day_ms, uint64_
     if (p && p->day_ms == day_ms) {
         atomic_store(&p->others, bytes);
         if (quota_day_left(p))
-            atomic_store(&p->is_over, false);
+            note_not_over(p);
         note_over(p);
     }
     pthread_mutex_unlock(&q->lock);
@@ -231,11 +238,9 @@ static void take_record(struct quotas *q, const struct quota_record *record, con
 {
     struct quota_pool *p = find(q, id_of(record));
 
-    if (p && p->record == record)
-        p->is_known = true;
-    else if (p)
+    if (p && p->record != record)
         change_pool(p, record, now);
-    else if (make_pool(q, record, now))
+    else if (!p && make_pool(q, record, now))
         q->over_bound++;
 }
 
@@ -257,32 +262,44 @@ static void drop_unknown(struct quotas *q)
     }
 }
 
-static void forget_known(struct quotas *q)
+static void look_who_is_known(struct quotas *q)
 {
     struct map_cursor cursor = { 0 };
     struct map_node *node;
 
-    while ((node = map_next(&q->pools, &cursor)))
-        container_of(node, struct quota_pool, node)->is_known = false;
+    while ((node = map_next(&q->pools, &cursor))) {
+        struct quota_pool *p = container_of(node, struct quota_pool, node);
+
+        p->is_known = pmap_get(&q->seen, ulid_span(&p->id)) != NULL;
+    }
+}
+
+/* Those that go make room for those that come. */
+static void make_pools(struct quotas *q, const struct quota_time *now)
+{
+    struct pmap_cursor cursor = { 0 };
+    struct span id;
+    void *record;
+
+    look_who_is_known(q);
+    drop_unknown(q);
+    q->over_bound = 0;
+    while (pmap_next(&q->seen, &cursor, &id, &record))
+        take_record(q, RECORD_AS((const struct record *)record, QUOTA, quota_record), now);
 }
 
 /* Two versions that share their root have the same quotas. */
 void quotas_sync(struct quotas *q, const struct policy *p, const struct quota_time *now)
 {
-    struct policy_cursor cursor = { 0 };
-    const struct record *record;
     struct pmap quotas = policy_records(p, RECORD_QUOTA);
+    bool is_other;
 
     pthread_mutex_lock(&q->lock);
-    if (quotas.root != q->seen.root) {
-        forget_known(q);
-        q->over_bound = 0;
-        while ((record = policy_next(p, RECORD_QUOTA, &cursor)))
-            take_record(q, RECORD_AS(record, QUOTA, quota_record), now);
-        drop_unknown(q);
-    }
+    is_other = quotas.root != q->seen.root;
     pmap_deinit(&q->seen);
     q->seen = quotas;
+    if (is_other)
+        make_pools(q, now);
     pthread_mutex_unlock(&q->lock);
 }
 
@@ -517,6 +534,8 @@ size_t quotas_tell(struct quotas *q, const struct quota_time *now,
     size_t told = 0;
 
     pthread_mutex_lock(&q->lock);
+    if (q->over_bound && q->pools.count < q->pools.cap)
+        make_pools(q, now);             /* streams of quotas that had gone have ended */
     while ((node = map_next(&q->pools, &cursor))) {
         struct quota_pool *p = container_of(node, struct quota_pool, node);
         struct quota_usage usage;

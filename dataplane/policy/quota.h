@@ -16,7 +16,8 @@
  * Units      bytes, both ways together; milliseconds.
  * Ownership  a pool lives while its quota stands in the state or a stream has a place in it.
  * Threads    any; one short lock where streams open and end, atomics for bytes.
- * Errors     past pools_max quotas the rest cannot be enforced: their streams get OVERLOAD.
+ * Errors     past pools_max quotas the rest cannot be enforced: their streams get OVERLOAD, until there is
+ *            room and quotas_tell() is called.
  */
 #define QUOTA_STEP 16384            /* carried bytes that a worker tells at a time */
 
@@ -63,7 +64,7 @@ void quota_count(struct quota_pool *p, uint64_t bytes, int64_t wall_ms);
 uint64_t quota_day_left(const struct quota_pool *p);
 /* Its day's bytes are used up: QUOTA_*; else REASON_NONE. */
 enum reason quota_over(struct quota_pool *p, int64_t wall_ms);
-/* Changes whenever the living streams of some pool may be over their day. */
+/* Changes whenever the living streams of some pool may be over their day, or may be so no longer. */
 uint64_t quotas_over_count(const struct quotas *q);
 
 /* Used on the day that began at `day_ms`, but not here since this start. */

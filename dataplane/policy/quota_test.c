@@ -266,9 +266,15 @@ static void test_day(void **state)
     assert_int_equal(quota_day_left(pool), 200);
     quota_count(pool, 1, tomorrow.wall_ms + DAY_MS);
     assert_int_equal(quota_day_left(pool), 999);
+    check_row("says when it is over no longer: who stopped at its end goes on");
+    quota_count(pool, 999, tomorrow.wall_ms + DAY_MS);
+    overs = quotas_over_count(w->quotas);
+    assert_true(overs > 0 && quota_day_left(pool) == 0);
+    quota_count(pool, 1, tomorrow.wall_ms + 2 * DAY_MS);
+    assert_int_equal(quotas_over_count(w->quotas), overs + 1);
     check_row("is over by others alone, too");
     overs = quotas_over_count(w->quotas);
-    quotas_set_others(w->quotas, quota_id(pool), DAY + 2 * DAY_MS, 999);
+    quotas_set_others(w->quotas, quota_id(pool), DAY + 3 * DAY_MS, 999);
     assert_int_equal(quotas_over_count(w->quotas), overs + 1);
     quotas_put(w->quotas, &pool, 1);
 }
@@ -356,12 +362,53 @@ static void test_changes(void **state)
     assert_int_equal(refused, 1);
 }
 
+static struct quotas_stats stats_of(const struct world *w)
+{
+    struct quotas_stats stats;
+
+    quotas_get_stats(w->quotas, &stats);
+    return stats;
+}
+
+static void exchange(struct world *w, unsigned gone, unsigned come)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        w->policy = without(w->policy, RECORD_QUOTA, gone + i);
+        w->policy = with(w->policy, make_quota(come + i, QUOTA_USER, ANN));
+    }
+    sync_all(w);
+}
+
+static void test_bound(void **state)
+{
+    struct world *w = *state;
+    struct quota_pool *pools[3];
+    struct quota_refusal refusal;
+
+    check_row("counts as many others at once, where all that were there go");
+    for (unsigned i = 0; i < 3; i++)
+        put(w, make_quota(Q1 + i, QUOTA_USER, ANN));
+    exchange(w, Q1, Q1 + 3);
+    assert_true(stats_of(w).pools == 3 && stats_of(w).over_bound == 0);
+
+    check_row("counts those that found no room as soon as there is some");
+    assert_int_equal(take(w, Q1 + 3, 3, at_start, pools, &refusal), REASON_NONE);
+    exchange(w, Q1 + 3, Q1);
+    assert_int_equal(stats_of(w).over_bound, 3);
+    quotas_put(w->quotas, pools, 3);
+    quotas_tell(w->quotas, &at_start, keep, NULL);
+    assert_true(stats_of(w).pools == 3 && stats_of(w).over_bound == 0);
+    assert_int_equal(take(w, Q1, 3, at_start, pools, &refusal), REASON_NONE);
+    quotas_put(w->quotas, pools, 3);
+}
+
 #define WITH_WORLD(test_) cmocka_unit_test_setup_teardown(test_, setup, teardown)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_WORLD(test_streams), WITH_WORLD(test_rate),    WITH_WORLD(test_bytes_per_s), WITH_WORLD(test_threads),
         WITH_WORLD(test_day),     WITH_WORLD(test_telling), WITH_WORLD(test_changes),
+        WITH_WORLD(test_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
