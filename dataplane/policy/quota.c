@@ -428,6 +428,23 @@ enum reason quotas_join(struct quotas *q, const struct quota_record *const *quot
     return take(q, quotas, n, NULL, ret_pools, ret_count, &none);
 }
 
+bool quotas_are(struct quotas *q, const struct quota_record *const *quotas, size_t n,
+                struct quota_pool *const *pools, size_t count)
+{
+    bool are_same = true;
+    size_t same = 0;
+
+    pthread_mutex_lock(&q->lock);
+    for (size_t i = 0; i < n && are_same; i++) {
+        const struct quota_pool *p = find(q, id_of(quotas[i]));
+
+        are_same = p ? same < count && pools[same] == p : !q->over_bound;
+        same += p != NULL;
+    }
+    pthread_mutex_unlock(&q->lock);
+    return are_same && same == count;
+}
+
 void quotas_put(struct quotas *q, struct quota_pool *const *pools, size_t n)
 {
     pthread_mutex_lock(&q->lock);

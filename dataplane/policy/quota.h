@@ -51,6 +51,9 @@ enum reason quotas_take(struct quotas *q, const struct quota_record *const *quot
 /* The same for a stream that lives already: its places are counted, whatever the limit. */
 enum reason quotas_join(struct quotas *q, const struct quota_record *const *quotas, size_t n,
                         struct quota_pool **ret_pools, size_t *ret_count);
+/* Whether a stream would join these very pools. */
+bool quotas_are(struct quotas *q, const struct quota_record *const *quotas, size_t n,
+                struct quota_pool *const *pools, size_t count);
 void quotas_put(struct quotas *q, struct quota_pool *const *pools, size_t n);
 struct span quota_id(const struct quota_pool *p);
 

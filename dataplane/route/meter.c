@@ -304,13 +304,14 @@ void meter_carried(struct meter *m, size_t bytes)
     }
 }
 
-bool meter_is_on(const struct meter *m, struct quota_pool *const *pools, size_t n)
+bool meter_is_on(const struct meter *m, struct quotas *q, const struct quota_record *const *quotas, size_t n)
 {
-    size_t same = 0;
+    struct quota_pool *pools[POLICY_QUOTAS_MAX];
+    size_t count = m ? m->count : 0;
 
-    while (m && same < n && same < m->count && m->legs[same].pool == pools[same])
-        same++;
-    return same == n && same == (m ? m->count : 0);
+    for (size_t i = 0; i < count; i++)
+        pools[i] = m->legs[i].pool;
+    return quotas_are(q, quotas, n, pools, count);
 }
 
 enum reason meter_over(const struct meter *m)

@@ -39,8 +39,8 @@ size_t meter_room(struct meter *m, size_t most);
 /* Whether so many may move at once; nobody waits. */
 bool meter_fits(struct meter *m, size_t bytes);
 void meter_carried(struct meter *m, size_t bytes);
-/* Whether it stands on these very pools; of quotas_join(). */
-bool meter_is_on(const struct meter *m, struct quota_pool *const *pools, size_t n);
+/* Whether it stands on the pools of these quotas; NULL: on none. */
+bool meter_is_on(const struct meter *m, struct quotas *q, const struct quota_record *const *quotas, size_t n);
 /* The day's bytes of one of its quotas are used up: QUOTA_*. */
 enum reason meter_over(const struct meter *m);
 /* A limit may have been raised. */

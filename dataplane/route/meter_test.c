@@ -165,9 +165,7 @@ static void test_moves(void **state)
     struct world w = { .goal = UINT64_MAX };
     struct stream *s = &w.streams[0];
     const struct quota_record *quota;
-    struct quota_pool *pool;
     const struct ulid id = uid(Q1);
-    size_t n;
 
     (void)state;
     check_row("takes its place along to another worker, out of the line");
@@ -181,11 +179,10 @@ static void test_moves(void **state)
     assert_int_equal(meter_arrive(s->meter, &w.elsewhere), 0);
     assert_int_equal(w.elsewhere.shares.count, 1);
     quota = RECORD_AS(policy_find(w.policy, RECORD_QUOTA, ulid_span(&id)), QUOTA, quota_record);
-    assert_int_equal(quotas_join(w.quotas, &quota, 1, &pool, &n), REASON_NONE);
-    assert_true(meter_is_on(s->meter, &pool, 1));
-    assert_false(meter_is_on(s->meter, &pool, 0));
-    assert_false(meter_is_on(NULL, &pool, 1));
-    quotas_put(w.quotas, &pool, 1);
+    assert_true(meter_is_on(s->meter, w.quotas, &quota, 1));
+    assert_false(meter_is_on(s->meter, w.quotas, &quota, 0));
+    assert_false(meter_is_on(NULL, w.quotas, &quota, 1));
+    assert_true(meter_is_on(NULL, w.quotas, &quota, 0));
     world_close(&w);
 }
 

@@ -65,11 +65,17 @@ void route_leave_quotas(struct route *r)
 }
 
 /* Those that it falls under now are not those that it stands on: it takes places in these. */
-static enum reason change_quotas(struct route *r, struct quota_pool *const *pools, size_t n)
+static enum reason change_quotas(struct route *r, const struct quota_record *const *quotas, size_t n)
 {
-    struct meter *before = TAKE(r->meter);
-    int e = set_meter(r, pools, n);
+    struct quota_pool *pools[POLICY_QUOTAS_MAX];
+    enum reason why = quotas_join(r->router->config.quotas, quotas, n, pools, &n);
+    struct meter *before;
+    int e;
 
+    if (why != REASON_NONE)
+        return why;
+    before = TAKE(r->meter);
+    e = set_meter(r, pools, n);
     meter_free(before);
     if (e)
         return REASON_OVERLOAD;
@@ -80,21 +86,15 @@ static enum reason change_quotas(struct route *r, struct quota_pool *const *pool
 enum reason route_look_at_quotas(struct route *r)
 {
     const struct quota_record *quotas[POLICY_QUOTAS_MAX];
-    struct quota_pool *pools[POLICY_QUOTAS_MAX];
     size_t n = find_quotas(r, quotas);
-    enum reason why;
+    enum reason why = REASON_NONE;
 
     if (!n && !r->meter)
         return REASON_NONE;
     if (n > POLICY_QUOTAS_MAX)
         return REASON_OVERLOAD;
-    why = quotas_join(r->router->config.quotas, quotas, n, pools, &n);
-    if (why != REASON_NONE)
-        return why;
-    if (meter_is_on(r->meter, pools, n))
-        quotas_put(r->router->config.quotas, pools, n);
-    else
-        why = change_quotas(r, pools, n);
+    if (!meter_is_on(r->meter, r->router->config.quotas, quotas, n))
+        why = change_quotas(r, quotas, n);
     if (why != REASON_NONE || !r->meter)
         return why;
     why = meter_over(r->meter);
