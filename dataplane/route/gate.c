@@ -430,6 +430,12 @@ void gate_view_changed(struct gate *g)
     }
 }
 
+/* What another process with this identity has renewed says nothing of this one: its key may be a copy. */
+static bool is_of(const struct seat *seat, const struct guest *v)
+{
+    return strcmp(seat->boot_id, tunnel_peer_hello(v->tunnel)->boot_id) == 0;
+}
+
 /* An agent has shown its newest certificate on one of its links, maybe not on this one, maybe at
  * another worker. */
 static bool has_ended(const struct guest *v, int64_t now_s)
@@ -439,7 +445,7 @@ static bool has_ended(const struct guest *v, int64_t now_s)
     if (!staying_has_ended(v->who.not_after_s, now_s))
         return false;
     seat = roster_find(&router_holders(v->gate->config.router)->reader, &v->who.id);
-    return !seat || staying_has_ended(seat->not_after_s, now_s);
+    return !seat || !is_of(seat, v) || staying_has_ended(seat->not_after_s, now_s);
 }
 
 static void hold_now(struct guest *v)
