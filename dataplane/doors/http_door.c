@@ -29,18 +29,12 @@ static struct span printable(struct span text, char *mem, size_t size)
 /* In whole seconds, as Retry-After; empty where nobody knows. */
 static struct span retry_after(struct visit *v, enum reason why, char text[32])
 {
-    static const enum reason timed[] = {
-        REASON_QUOTA_USER, REASON_QUOTA_GROUP, REASON_QUOTA_AGENT, REASON_QUOTA_ALL, REASON_BREAKER_OPEN,
-    };
-    uint64_t ms = router_retry_ms(visit_router(v));
+    uint64_t ms = router_retry_ms(visit_router(v), why);
 
-    for (size_t i = 0; ms && i < ARRAY_LEN(timed); i++) {
-        if (timed[i] != why)
-            continue;
-        snprintf(text, 32, "%llu", (unsigned long long)(ms + 999) / 1000);
-        return span_str(text);
-    }
-    return SPAN_NONE;
+    if (!ms)
+        return SPAN_NONE;
+    snprintf(text, 32, "%llu", (unsigned long long)(ms + 999) / 1000);
+    return span_str(text);
 }
 
 static void answer_refusal(struct visit *v, unsigned status, enum reason why, struct span text, bool keep_alive)

@@ -28,7 +28,7 @@ static struct report report_of(const struct route *r, enum reason why)
         .agent_name = r->agent_name[0] ? r->agent_name : NULL,
         .opened = r->tried,
         .reason = why,
-        .refusal = r->router->refusal.quota.text[0] || r->router->refusal.wait_ms ? &r->router->refusal : NULL,
+        .refusal = router_refusal(r->router, why),
         .is_udp = r->is_udp,
         .opened_ms = r->opened_ms,
     };

@@ -93,6 +93,9 @@ void route_fill_path_handlers(struct mux_handlers *handlers);
 /* Goes to another worker at the turn's end, with its stream where it has one. */
 void route_move(struct route *r, unsigned worker);
 
+/* Of QUOTA_* and BREAKER_OPEN, in the turn that they were decided in; NULL: of another reason. */
+const struct quota_refusal *router_refusal(const struct router *router, enum reason why);
+
 /* --- places.c ------------------------------------------------------------------------------- */
 /* A place in all that it falls under: the relay, its grant, its quotas. */
 enum reason route_take_places(struct route *r);

@@ -150,9 +150,25 @@ bool router_is_draining(const struct router *router)
     return router->is_draining;
 }
 
-uint64_t router_retry_ms(const struct router *router)
+/* What the decision made last left behind is of no other refusal. */
+const struct quota_refusal *router_refusal(const struct router *router, enum reason why)
 {
-    return router->refusal.wait_ms;
+    static const enum reason reasons[] = {
+        REASON_QUOTA_USER, REASON_QUOTA_GROUP, REASON_QUOTA_AGENT, REASON_QUOTA_ALL, REASON_BREAKER_OPEN,
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++) {
+        if (reasons[i] == why)
+            return &router->refusal;
+    }
+    return NULL;
+}
+
+uint64_t router_retry_ms(const struct router *router, enum reason why)
+{
+    const struct quota_refusal *refusal = router_refusal(router, why);
+
+    return refusal ? refusal->wait_ms : 0;
 }
 
 uint32_t router_streams(const struct router *router)

@@ -115,9 +115,9 @@ void router_tell_login_refused(struct router *r, const char *door, struct span u
                                const struct addr *source, enum reason why);
 /* Reports a request that was refused before anybody asked for a target. */
 void router_tell_refused(struct router *r, const char *door, const struct addr *source, enum reason why);
-/* Of the QUOTA_* or BREAKER_OPEN that route_open() just answered, or on_refused() tells: when it is
- * worth another try.  0: not known. */
-uint64_t router_retry_ms(const struct router *r);
+/* Of what route_open() just answered, or on_refused() tells: when it is worth another try.  0: not known, or
+ * neither QUOTA_* nor BREAKER_OPEN. */
+uint64_t router_retry_ms(const struct router *r, enum reason why);
 /* REASON_NONE: an answer comes by `handlers`.  Else refused, at once, and nothing follows. */
 enum reason route_open(struct router *r, const struct route_request *request,
                        const struct route_handlers *handlers, void *user, struct route **ret_route);
