@@ -12,6 +12,8 @@
 #define ROOT_DAYS 3650
 #define ISSUING_DAYS 1825
 #define KEYSET_MAX 8192
+#define EPOCH_META "keys.epoch"         /* that the set was signed in */
+#define FIRST_EPOCH 1
 
 static const struct {
     int days;
@@ -301,6 +303,42 @@ static int make_keyset(struct context *c)
     return r == STORE_E_NOT_FOUND ? keyring_sign_set(c->keys, c->tx, 1) : r;
 }
 
+static int read_epoch(struct context *c, uint64_t *ret_epoch)
+{
+    char mem[24];
+    struct buf text;
+    int r;
+
+    *ret_epoch = 0;
+    buf_init_fixed(&text, mem, sizeof(mem));
+    r = store_meta_get(c->tx, EPOCH_META, &text);
+    if (r)
+        return r == STORE_E_NOT_FOUND ? 0 : r;
+    return span_to_u64(buf_span(&text), INT64_MAX, ret_epoch) ? 0 : -EUCLEAN;
+}
+
+/* A restore forgets what was rotated after its backup, and who has a later set takes none that is
+ * older: the number rises as the epoch did, by more than there can have been rotations. */
+static int follow_epoch(struct context *c)
+{
+    struct store_position at;
+    uint64_t known;
+    char mem[24];
+    struct buf text;
+    int r = read_epoch(c, &known);
+
+    if (!r)
+        r = store_position(c->tx, &at);
+    if (r || at.epoch == known)
+        return r;
+    known = known ? known : FIRST_EPOCH;
+    if (at.epoch > known)
+        r = keyring_renumber(c->keys, c->tx, at.epoch - known);
+    buf_init_fixed(&text, mem, sizeof(mem));
+    buf_put_decimal(&text, (int64_t)at.epoch);
+    return r ? r : store_meta_put(c->tx, EPOCH_META, buf_span(&text));
+}
+
 static int load_audit_key(struct context *c)
 {
     AUTO(kept_deinit) struct kept kept = { .is_found = false };
@@ -345,6 +383,8 @@ static int load_all(struct context *c, struct buf *reterr)
         r = load_audit_key(c);
     if (!r)
         r = make_keyset(c);
+    if (!r)
+        r = follow_epoch(c);
     if (!r)
         r = make_missing(c, "credential");
     return r ? r : generation_load(c->keys, c->tx);

@@ -52,3 +52,5 @@ MUST_CHECK int keyring_make(const struct keyring *keys, struct store_tx *tx, con
                             const char *status);
 /* Signs the set of all state keys in the store that are not retired, and keeps it. */
 MUST_CHECK int keyring_sign_set(const struct keyring *keys, struct store_tx *tx, uint64_t serial);
+/* The set under a serial number that is greater by `by`. */
+MUST_CHECK int keyring_renumber(const struct keyring *keys, struct store_tx *tx, uint64_t by);

@@ -56,7 +56,7 @@ static int put_plan(struct store_tx *tx, const char *purpose, const struct rotat
 }
 
 /* ---- the serial ---- */
-static int next_serial(struct store_tx *tx, uint64_t *ret_serial)
+static int next_serial(struct store_tx *tx, uint64_t by, uint64_t *ret_serial)
 {
     char mem[24];
     struct buf text;
@@ -67,20 +67,20 @@ static int next_serial(struct store_tx *tx, uint64_t *ret_serial)
     r = store_meta_get(tx, KEYRING_SERIAL_META, &text);
     if (r && r != STORE_E_NOT_FOUND)
         return r;
-    if (!r && !span_to_u64(buf_span(&text), INT64_MAX - 1, &serial))
+    if (!r && !span_to_u64(buf_span(&text), INT64_MAX / 2, &serial))
         return -EUCLEAN;
-    *ret_serial = serial + 1;
+    *ret_serial = serial + by;
     buf_clear(&text);
     buf_put_decimal(&text, (int64_t)*ret_serial);
     return store_meta_put(tx, KEYRING_SERIAL_META, buf_span(&text));
 }
 
 /* Others learn of it by the state. */
-static int conclude(struct store_tx *tx, const struct keyring *keys)
+int keyring_renumber(const struct keyring *keys, struct store_tx *tx, uint64_t by)
 {
     char json[64];
     uint64_t serial = 0;
-    int r = next_serial(tx, &serial);
+    int r = next_serial(tx, by, &serial);
 
     if (!r)
         r = keyring_sign_set(keys, tx, serial);
@@ -110,7 +110,7 @@ int rotation_begin(struct store_tx *tx, const struct keyring *keys, const char *
     plan.retire_ms = plan.activate_ms + overlap_ms;
     if (!r)
         r = put_plan(tx, purpose, &plan);
-    return r ? r : conclude(tx, keys);
+    return r ? r : keyring_renumber(keys, tx, 1);
 }
 
 /* ---- steps ---- */
@@ -193,7 +193,7 @@ int rotation_step(struct store_tx *tx, const struct keyring *keys, bool may_reti
     *ret_has_changed = false;
     for (size_t i = 0; !r && i < ARRAY_LEN(purposes); i++)
         r = step_one(tx, purposes[i], may_retire, ret_has_changed);
-    return r || !*ret_has_changed ? r : conclude(tx, keys);
+    return r || !*ret_has_changed ? r : keyring_renumber(keys, tx, 1);
 }
 
 static int compare(struct store_tx *tx, const struct keyring *keys, bool *ret_is_fresh)

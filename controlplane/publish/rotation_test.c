@@ -288,10 +288,77 @@ static void test_credential_key(void **state)
     assert_int_equal(gone, 1);
 }
 
+static void restore_from(struct town *f, FILE *file)
+{
+    struct store_where where;
+    struct store_options *options = store_where(&where, f->dir);
+    struct store_backup done;
+    AUTO(buf_deinit) struct buf err;
+    struct store_tx *tx;
+
+    buf_init_heap(&err, 4096);
+    options->now_ms = test_clock;
+    assert_int_equal(store_open(options, &f->store, &err), 0);
+    assert_int_equal(store_begin(f->store, STORE_WRITE, &tx), 0);
+    assert_int_equal(store_restore(tx, file, &done, &err), 0);
+    assert_int_equal(store_commit(&tx, NULL), 0);
+    store_close(f->store);
+}
+
+/* Who has a set of keys takes no older one: what is restored must be told under a greater number. */
+static void test_restore(void **state)
+{
+    struct town *f = *state;
+    AUTO(relay_deinit) struct relay relay = { .at = STATE_POSITION_NONE };
+    struct store_backup done;
+    struct store_tx *tx;
+    uint64_t newest;
+    char first[32];
+    FILE *file = tmpfile();
+
+    assert_non_null(file);
+    assert_int_equal(store_begin(f->store, STORE_READ, &tx), 0);
+    assert_int_equal(store_backup(tx, file, &done), 0);
+    store_rollback(tx);
+    rewind(file);
+    snprintf(first, sizeof(first), "%s", keyring_state_id(f->keys));
+    assert_int_equal(begin(f, "state", OVERLAP_MS), 0);
+    ahead_ms += ROTATION_LEAD_MS;
+    wait_serial(f, "3");
+    ahead_ms += OVERLAP_MS;
+    wait_serial(f, "4");
+    relay_ask_keys(f, &relay);
+    assert_int_equal(relay_pull(f, &relay), 0);
+    newest = keyset_serial(relay.keys);
+
+    close_all(f);
+    where_remove(f->dir);
+    snprintf(f->dir, sizeof(f->dir), "/tmp/adit-rotate-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    restore_from(f, file);
+    fclose(file);
+    open_all(f);
+    assert_string_equal(keyring_state_id(f->keys), first);
+    relay_ask_keys(f, &relay);
+    assert_true(keyset_serial(relay.keys) > newest);
+    newest = keyset_serial(relay.keys);
+    assert_int_equal(relay_pull(f, &relay), 0);
+    assert_true(span_eq(policy_setting(relay.policy, "keys"), span_str(keyring_serial(f->keys))));
+
+    /* Once: a restart is no restore. */
+    close_all(f);
+    open_all(f);
+    relay_ask_keys(f, &relay);
+    assert_int_equal(keyset_serial(relay.keys), newest);
+    assert_int_equal(begin(f, "state", OVERLAP_MS), 0);
+    relay_ask_keys(f, &relay);
+    assert_int_equal(keyset_serial(relay.keys), newest + 1);
+}
+
 #define TEST(fn_) cmocka_unit_test_setup_teardown(fn_, setup, teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { TEST(test_state_key), TEST(test_credential_key) };
+    const struct CMUnitTest tests[] = { TEST(test_state_key), TEST(test_credential_key), TEST(test_restore) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
