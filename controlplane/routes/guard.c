@@ -182,14 +182,27 @@ static int guard_quota(struct call *c, const struct json_value *doc)
     return is_no_zone(r) ? contradicts(c, "/zone", "this time zone is not known here") : r;
 }
 
-/* Who is known by a provider's subject is known by no other's. */
-static int guard_binding(struct call *c, const struct ulid *id, const struct json_value *doc)
+/* Whoever binds a user says which log-in is let in as him, with whatever role its claims give. */
+static int guard_who_binds(struct call *c, const struct json_value *before, const struct json_value *after)
+{
+    if ((c->req->principal.roles & ROLE_BIT_ADMIN) ||
+        (span_eq(doc_text(before, "identity_provider"), doc_text(after, "identity_provider")) &&
+         span_eq(doc_text(before, "subject"), doc_text(after, "subject"))))
+        return 0;
+    return too_wide(c, "Only an admin binds users to log-ins of a provider.");
+}
+
+/* Who is known by a provider's subject is known by no other's.  `before` NULL: he is new. */
+static int guard_binding(struct call *c, const struct ulid *id, const struct json_value *before,
+                         const struct json_value *doc)
 {
     struct store_query query = { .source = STORE_OBJECTS, .kind = "user", .limit = 1, .filter_count = 3 };
     struct span provider = doc_text(doc, "identity_provider"), subject = doc_text(doc, "subject");
     uint64_t others;
-    int r;
+    int r = guard_who_binds(c, before, doc);
 
+    if (r)
+        return r;
     if (!provider.n != !subject.n)
         return contradicts(c, provider.n ? "/subject" : "/identity_provider",
                            "identity_provider and subject go together");
@@ -304,7 +317,7 @@ int guard_create(struct call *c, struct body *body)
     if (!r)
         r = guard_rank(c, c->kind, &(struct ulid){ 0 }, body->doc);
     if (!r && c->kind->id == KIND_USER)
-        r = guard_binding(c, &(struct ulid){ 0 }, body->doc);
+        r = guard_binding(c, &(struct ulid){ 0 }, NULL, body->doc);
     return r ? r : guard_fields(c, NULL, body->doc);
 }
 
@@ -331,7 +344,7 @@ int guard_update(struct call *c, const struct store_object *object, struct body 
     if (!r && c->kind->id == KIND_USER && is_active_admin(before) && !is_active_admin(body->doc))
         r = guard_last_admin(c, &object->id);
     if (!r && c->kind->id == KIND_USER)
-        r = guard_binding(c, &object->id, body->doc);
+        r = guard_binding(c, &object->id, before, body->doc);
     return r ? r : guard_fields(c, before, body->doc);
 }
 

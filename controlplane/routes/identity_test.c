@@ -83,6 +83,23 @@ static void token_for(const char *name, char token[API_TOKEN_LEN + 1])
     member("token", token, API_TOKEN_LEN + 1);
 }
 
+/* Who binds a user decides who is let in as him: the provider's claims may make an admin of him. */
+static void test_binding(void **state)
+{
+    (void)state;
+    assert_int_equal(ask(FIX_ADMIN, "POST", "/identity-providers",
+                         "{\"name\":\"corp\",\"issuer\":\"https://login.test\",\"client_id\":\"adit\"}"), 201);
+    assert_int_equal(ask(FIX_OPERATOR, "POST", "/users",
+                         "{\"name\":\"trap\",\"password\":\"known to olga\",\"identity_provider\":\"corp\",\"subject\":\"ada\"}"), 403);
+    assert_int_equal(ask(FIX_OPERATOR, "PATCH", "/users/uwe",
+                         "{\"identity_provider\":\"corp\",\"subject\":\"ada\"}"), 403);
+    assert_int_equal(ask(FIX_OPERATOR, "PATCH", "/users/olga",
+                         "{\"identity_provider\":\"corp\",\"subject\":\"ada\"}"), 403);
+    assert_int_equal(ask(FIX_ADMIN, "PATCH", "/users/uwe", "{\"identity_provider\":\"corp\",\"subject\":\"uwe\"}"), 200);
+    assert_int_equal(ask(FIX_OPERATOR, "PATCH", "/users/uwe", "{\"subject\":\"ada\"}"), 403);
+    assert_int_equal(ask(FIX_OPERATOR, "PATCH", "/users/uwe", "{\"description\":\"bound\"}"), 200);
+}
+
 static void test_service_account(void **state)
 {
     char token[API_TOKEN_LEN + 1], id[ULID_LEN + 1], path[128];
@@ -233,7 +250,7 @@ static void test_last_use(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_service_account), TEST(test_one_name_for_both), TEST(test_lock), TEST(test_last_admin),
+        TEST(test_service_account), TEST(test_binding), TEST(test_one_name_for_both), TEST(test_lock), TEST(test_last_admin),
         TEST(test_rotate), TEST(test_rank_of_rotation), TEST(test_last_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
