@@ -85,7 +85,7 @@ static const struct single {
       on_totp_begin, "user" },
     { "users.totp.confirm", "POST", "/api/v1/users/{id}/totp/confirm", "totp:write", 0, 4 << 10, "",
       on_totp_confirm, "user" },
-    { "users.totp.delete", "DELETE", "/api/v1/users/{id}/totp", "totp:write", 0, 0, "", on_totp_reset, "user" },
+    { "users.totp.delete", "DELETE", "/api/v1/users/{id}/totp", "users:write", 0, 0, "", on_totp_reset, "user" },
     { "identity-providers.log-in", "GET", "/api/v1/identity-providers/{id}/log-in", NULL, SIGN_IN, 0,
       "return_to port challenge", on_sign_in, "identity-provider" },
     { "identity-providers.callback", "GET", "/api/v1/identity-providers/{id}/callback", NULL,

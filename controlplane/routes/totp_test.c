@@ -260,6 +260,22 @@ static void test_reset(void **state)
     assert_int_equal(ask(FIX_ADMIN, "DELETE", "/users/ada/totp", NULL), 409);
 }
 
+/* Whoever may only enrol takes no other's factor away, whatever his role. */
+static void test_enrolling_only(void **state)
+{
+    char token[API_TOKEN_LEN + 1], recovery[32];
+    unsigned char secret[TOTP_SECRET_LEN];
+
+    (void)state;
+    enrol(fix.users[FIX_USER].token, "uwe", NULL, secret, recovery);
+    assert_int_equal(ask(FIX_ADMIN, "PATCH", "/users/olga", "{\"totp_required\":true}"), 200);
+    give_password("olga");
+    assert_int_equal(log_in("olga", NULL), 201);
+    member("token", token, sizeof(token));
+    assert_int_equal(ask_as(token, "DELETE", "/users/uwe/totp", NULL), 403);
+    assert_int_equal(ask(FIX_OPERATOR, "DELETE", "/users/uwe/totp", NULL), 204);
+}
+
 /* Neither the secret nor a recovery code lies anywhere in the clear. */
 static int look(void *ctx, const struct store_object *row)
 {
@@ -297,7 +313,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_log_in), TEST(test_other_control_plane), TEST(test_required), TEST(test_enrol_anew),
-        TEST(test_reset), TEST(test_sealed),
+        TEST(test_reset), TEST(test_enrolling_only), TEST(test_sealed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
