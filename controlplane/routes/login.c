@@ -289,6 +289,8 @@ static int log_in(struct call *c)
     is_right = verify(&l);
     r = store_begin(c->api->options.store, STORE_WRITE, &c->tx);
     if (!r && is_right)
+        r = check_penalties(&l);        /* again: what came beside this one may have failed meanwhile */
+    if (!r && is_right)
         r = check_second(&l, &is_right);
     if (!r && !is_right) {
         r = note_failure(&l);
