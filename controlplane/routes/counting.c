@@ -9,6 +9,7 @@
 #define SUMS_MAX 4096          /* beyond that they are written in between */
 #define KEY_MAX (STORE_NAME_MAX + 16)
 #define OLDEST_MS (8LL * 24 * 3600 * 1000)
+#define NUMBER_MAX ((int64_t)1 << 50)   /* of one event: a batch of them has a sum */
 
 struct sum {
     struct map_node node;
@@ -168,6 +169,8 @@ static int64_t number(struct span data, const char *name)
     struct span raw;
     int64_t value = json_walk_find(data, name, &raw) ? 0 : json_raw_int(raw);
 
+    if (value > NUMBER_MAX)
+        return NUMBER_MAX;
     return value > 0 ? value : 0;
 }
 

@@ -108,6 +108,28 @@ static void test_what_comes_twice_counts_once(void **state)
     fix_stop(&f);
 }
 
+/* A relay that lies spoils the numbers, and nobody's writing or reading of them. */
+static void test_lies_have_a_bound(void **state)
+{
+    AUTO(json_value_freep) struct json_value *v = NULL;
+    struct fix f;
+
+    (void)state;
+    fix_start(&f);
+    for (int i = 0; i < 20; i++) {
+        struct ulid id = store_new_id(f.store);
+
+        tell(&f, "stream.closed", id.text, STORE_STREAMS,
+             "{" PARTIES ",\"sent_bytes\":999999999999999999,\"received_bytes\":999999999999999999,\"reason\":\"ok\"}");
+        tell(&f, "decision", id.text, STORE_DECISIONS,
+             "{" PARTIES ",\"reason\":\"quota-user\",\"count\":999999999999999999}");
+    }
+    v = ask(&f, "?order=bytes");
+    assert_true(total(v, "bytes_out") > 1LL << 40);
+    assert_true(total(v, "refused") > 1LL << 40);
+    fix_stop(&f);
+}
+
 /* A stranger makes up where he goes to. */
 static void test_strangers_fill_nothing(void **state)
 {
@@ -216,6 +238,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_adds_up),
         cmocka_unit_test(test_what_comes_twice_counts_once),
+        cmocka_unit_test(test_lies_have_a_bound),
         cmocka_unit_test(test_strangers_fill_nothing),
         cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_answers_soon),

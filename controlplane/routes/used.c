@@ -4,6 +4,7 @@
 
 #define TOPIC "quota.used"
 #define ANSWER_MAX ((size_t)16 << 20)
+#define TOLD_MAX ((int64_t)1 << 50)     /* as much as a quota can say; what relays tell has a sum */
 #define FORGET_MS ((int64_t)2 * 86400000)   /* after its day, what a relay told that tells no more */
 
 const char *const used_limits[USED_LIMITS] = {
@@ -84,6 +85,11 @@ static int read_kept(struct store_tx *tx, const struct ulid *quota, struct json_
 }
 
 /* ---- keeping ---- */
+static int64_t at_most(int64_t n)
+{
+    return n < TOLD_MAX ? n : TOLD_MAX;
+}
+
 /* False: it is older than what is known. */
 static bool follows(const struct told *known, struct told *news)
 {
@@ -93,7 +99,7 @@ static bool follows(const struct told *known, struct told *news)
         return false;
     if (news->day_ms > known->day_ms)
         return true;
-    news->before = known->before + (starts > 0 ? known->bytes : 0);
+    news->before = at_most(known->before + (starts > 0 ? known->bytes : 0));
     if (starts == 0 && news->bytes < known->bytes)
         news->bytes = known->bytes;
     return true;
@@ -154,6 +160,8 @@ int used_keep(struct store_tx *tx, const char *relay, struct span boot, int64_t 
         news.boot = boot;
         news.at_ms = at_ms;
         news.before = 0;
+        news.bytes = at_most(news.bytes);
+        news.streams = at_most(news.streams);
         r = keep_one(tx, json_at(list, i), &news);
     }
     return r;

@@ -228,8 +228,12 @@ SELECT coalesce((SELECT min(number) FROM events), 0), coalesce((SELECT max(numbe
 DELETE FROM events WHERE number <= (SELECT max(number) FROM events) - ?1;
 
 -- name: statistic_add
-UPDATE statistics SET opened = opened + ?5, refused = refused + ?6, broken = broken + ?7,
-    bytes_out = bytes_out + ?8, bytes_in = bytes_in + ?9, weight = weight + ?10,
+UPDATE statistics SET opened = CASE WHEN opened < 200000000000000 THEN opened + ?5 ELSE opened END,
+    refused = CASE WHEN refused < 200000000000000 THEN refused + ?6 ELSE refused END,
+    broken = CASE WHEN broken < 200000000000000 THEN broken + ?7 ELSE broken END,
+    bytes_out = CASE WHEN bytes_out < 200000000000000 THEN bytes_out + ?8 ELSE bytes_out END,
+    bytes_in = CASE WHEN bytes_in < 200000000000000 THEN bytes_in + ?9 ELSE bytes_in END,
+    weight = CASE WHEN weight < 200000000000000 THEN weight + ?10 ELSE weight END,
     last_at = CASE WHEN last_at < ?11 THEN ?11 ELSE last_at END
 WHERE width = ?1 AND dimension = ?2 AND at = ?3 AND key = ?4;
 -- name: statistic_insert

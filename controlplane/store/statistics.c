@@ -15,6 +15,15 @@ struct place {
     int64_t at_s;
 };
 
+/* Whatever a relay tells, a minute's or an hour's count stays below twice this, and seven days of minutes
+ * have a sum; statements.sql has the same number. */
+#define COUNT_MAX 200000000000000LL
+
+static int64_t bounded(int64_t n)
+{
+    return n < COUNT_MAX ? n : COUNT_MAX;
+}
+
 static int64_t weight_of(const struct store_counts *c)
 {
     return c->opened + c->refused + ((c->bytes_out + c->bytes_in) >> 20);
@@ -30,8 +39,8 @@ static struct stmt *bind(const struct place *p, enum statement q, struct span ke
                          int64_t weight)
 {
     return db_bind(p->tx, q, q == Q_statistic_add ? "iiisiiiiiii" : "iiisiiiiiiii", (int64_t)p->width->seconds,
-                   (int64_t)p->dimension, p->at_s, key, c->opened, c->refused, c->broken, c->bytes_out, c->bytes_in,
-                   weight, c->last_ms, c->error);
+                   (int64_t)p->dimension, p->at_s, key, bounded(c->opened), bounded(c->refused), bounded(c->broken),
+                   bounded(c->bytes_out), bounded(c->bytes_in), bounded(weight), c->last_ms, bounded(c->error));
 }
 
 static int add(const struct place *p, struct span key, const struct store_counts *c, int64_t weight, bool *ret_is_there)
@@ -139,7 +148,7 @@ static int take_in(struct sketch *s, const struct store_counted *item)
         r = evict(s, &row);
         inherited = row->weight;
     }
-    *row = (struct row){ .counts = item->counts, .weight = inherited + weight_of(&item->counts) };
+    *row = (struct row){ .counts = item->counts, .weight = bounded(inherited) + weight_of(&item->counts) };
     row->counts.error = inherited;
     (void)span_copy(item->key, row->key, sizeof(row->key));
     return r;
