@@ -321,12 +321,19 @@ int guard_create(struct call *c, struct body *body)
     return r ? r : guard_fields(c, NULL, body->doc);
 }
 
-/* A user without further rights changes his password and nothing else of himself. */
-static int guard_own_user(struct call *c, const struct body *body)
+/* A user without further rights changes his password and nothing else of himself; whoever logs in by a
+ * provider gives himself none, or he would still come in when the provider knows him no more. */
+static int guard_own_user(struct call *c, const struct store_object *object, const struct json_value *before,
+                          const struct body *body)
 {
     size_t passwords = json_get(body->input, "password") ? 1 : 0;
 
-    if (call_sees_all(c) || c->kind->id != KIND_USER || json_count(body->input) == passwords)
+    if (c->kind->id != KIND_USER)
+        return 0;
+    if (passwords && doc_text(before, "identity_provider").n && call_is_own(c, ulid_span(&object->id)) &&
+        !(c->req->principal.roles & ROLE_BIT_ADMIN))
+        return call_refuse(c, REASON_FORBIDDEN, "You log in by an identity provider; an admin may give you a password.");
+    if (call_sees_all(c) || json_count(body->input) == passwords)
         return 0;
     return call_refuse(c, REASON_FORBIDDEN, "You may change your password only.");
 }
@@ -338,7 +345,7 @@ int guard_update(struct call *c, const struct store_object *object, struct body 
     int r = json_parse(object->doc, &before, &error);
 
     if (!r)
-        r = guard_own_user(c, body);
+        r = guard_own_user(c, object, before, body);
     if (!r)
         r = guard_rank(c, c->kind, &object->id, before);
     if (!r && c->kind->id == KIND_USER && is_active_admin(before) && !is_active_admin(body->doc))

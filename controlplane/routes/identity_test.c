@@ -98,6 +98,11 @@ static void test_binding(void **state)
     assert_int_equal(ask(FIX_ADMIN, "PATCH", "/users/uwe", "{\"identity_provider\":\"corp\",\"subject\":\"uwe\"}"), 200);
     assert_int_equal(ask(FIX_OPERATOR, "PATCH", "/users/uwe", "{\"subject\":\"ada\"}"), 403);
     assert_int_equal(ask(FIX_OPERATOR, "PATCH", "/users/uwe", "{\"description\":\"bound\"}"), 200);
+
+    /* Whom the provider forgets has no other way in that he made himself. */
+    assert_int_equal(ask(FIX_USER, "PATCH", "/users/uwe", "{\"password\":\"a way around\"}"), 403);
+    assert_int_equal(ask(FIX_VICTIM, "PATCH", "/users/victor", "{\"password\":\"his only way\"}"), 200);
+    assert_int_equal(ask(FIX_ADMIN, "PATCH", "/users/uwe", "{\"password\":\"given to him\"}"), 200);
 }
 
 static void test_service_account(void **state)
