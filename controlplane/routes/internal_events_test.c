@@ -174,6 +174,26 @@ static void test_data(void **state)
     assert_string_equal(row_text(w, STORE_STREAMS, STREAM, "host", text), "a");
 }
 
+/* Whatever a relay says in an alarm, its other events are taken, and listeners can be told. */
+static void test_loud_alarm(void **state)
+{
+    struct world *w = *state;
+    AUTO(buf_deinit) struct buf body;
+    char mem[64];
+
+    buf_init_heap(&body, 65536);
+    buf_put_str(&body, "{\"events\":[" "{\"id\":\"" STREAM "\",\"type\":\"decision\",\"data\":{\"reason\":\"no-grant\"}},"
+                "{\"id\":\"" SECOND "\",\"type\":\"alarm\",\"data\":{\"reason\":\"x\",\"text\":\"");
+    for (int i = 0; i < 600; i++)
+        buf_put_str(&body, "\\u0001");
+    buf_put_str(&body, "\",\"object\":\"");
+    for (int i = 0; i < 3000; i++)
+        buf_put_str(&body, "\xc3\xa4");
+    buf_put_str(&body, "\"}}]}");
+    assert_int_equal(post(w, on_relay_events, RELAY, buf_text(&body)), 204);
+    assert_string_equal(row_text(w, STORE_DECISIONS, STREAM, "reason", mem), "no-grant");
+}
+
 static void test_bodies(void **state)
 {
     static const struct {
@@ -304,7 +324,7 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        EVENTS_TEST(test_streams), EVENTS_TEST(test_passed), EVENTS_TEST(test_data), EVENTS_TEST(test_bodies),
+        EVENTS_TEST(test_streams), EVENTS_TEST(test_passed), EVENTS_TEST(test_data), EVENTS_TEST(test_bodies), EVENTS_TEST(test_loud_alarm),
         EVENTS_TEST(test_applied), EVENTS_TEST(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

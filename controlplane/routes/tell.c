@@ -22,13 +22,15 @@ enum topic topic_find(struct span name)
     return topic;
 }
 
+#define OBJECT_MAX 63
+
 /* One event on its way. */
 struct telling {
     enum topic topic;
     struct span kind, object, owner;
     struct json_writer w;
     struct buf doc;
-    char mem[2048];
+    char mem[3072];             /* less than a listener keeps of one */
 };
 
 static void telling_begin(struct telling *t, enum topic topic, const char *kind, struct span object)
@@ -112,10 +114,11 @@ int tell_alarm(struct store_tx *tx, struct span reason, struct span object, stru
 {
     struct telling t;
 
-    telling_begin(&t, TOPIC_ALARMS, "alarm", object);
+    /* Relays' own words: quoted, each byte may become six. */
+    telling_begin(&t, TOPIC_ALARMS, "alarm", object.n <= OBJECT_MAX ? object : SPAN(""));
     json_put_text(&t.w, "what", "alarm");
     json_put_str(&t.w, "reason", span_first(reason, 64));
-    json_put_str(&t.w, "text", span_first(text, 500));
+    json_put_str(&t.w, "text", span_first(text, 300));
     return telling_end(&t, tx);
 }
 
