@@ -3,12 +3,12 @@
 #define LEG_DEFICIT_UNIT 4
 #define SLIVER 256      /* less room than this is not worth a frame, when more waits */
 
-/* A frame takes 10 ms of the link at the most; while no rate is known it is not one of the large ones. */
+/* A frame takes 10 ms of the link at the most. */
 static size_t frame_cap(const struct mux_link *l)
 {
-    uint64_t cap = l->rate ? l->rate / MUX_FRAME_PER_S : FRAME_DATA_MAX;
+    uint64_t cap = l->rate / MUX_FRAME_PER_S;
 
-    if (cap > l->data_max)
+    if (l->rate == 0 || cap > l->data_max)
         return l->data_max;
     return cap < MUX_FRAME_LEAST ? MUX_FRAME_LEAST : (size_t)cap;
 }
