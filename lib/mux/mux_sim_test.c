@@ -85,6 +85,17 @@ static bool is_out_of_memory(const struct prog *prog)
     return sim.is_starved && prog->is_ended && prog->how == REASON_OVERLOAD;
 }
 
+/* The process that had it is gone.  An OPEN that stuck on its way to a holder while the stream was
+ * answered over a later path finds the next process, which cannot know: nobody is behind it any
+ * more, and its DETACH follows it. */
+static bool may_be_new(const struct prog *prog, const struct mux_open *open)
+{
+    const struct prog *peer = prog->peer;
+
+    return (prog->is_gone && sim.holders && open->path < peer->opened_path) ||
+           ((prog->is_gone || is_out_of_memory(prog)) && !peer->is_open);
+}
+
 static void on_open(void *user, struct mux_stream *s, const struct mux_open *open)
 {
     struct prog *prog;
@@ -96,7 +107,7 @@ static void on_open(void *user, struct mux_stream *s, const struct mux_open *ope
         return;
     }
     prog = &progs[open->uid[1]][TARGET];
-    if (prog->was_opened && !prog->is_harmed && (!(prog->is_gone || is_out_of_memory(prog)) || prog->peer->is_open))
+    if (prog->was_opened && !prog->is_harmed && !may_be_new(prog, open))
         fail_msg("seed %lu: stream %u is dialled twice", sim.seed, prog->key);
     *prog = (struct prog){ .key = prog->key, .end = TARGET, .to_send = prog->to_send,
                            .peer = prog->peer, .s = s, .is_harmed = prog->is_harmed };
@@ -113,8 +124,8 @@ static void on_opened(void *user, struct mux_stream *s, const struct mux_opened 
 {
     struct prog *prog = user;
 
-    (void)s;
     assert_false(prog->is_open);
+    prog->opened_path = mux_stream_path(s);
     assert_true(span_copy(how->boot_id, prog->boot_id, sizeof(prog->boot_id)));
     prog->is_open = true;
 }

@@ -12,6 +12,7 @@ struct prog {                       /* one end of one stream */
     int end;
     uint64_t to_send, sent, got;
     uint64_t reset_ms;              /* when it has reset */
+    uint32_t opened_path;           /* entry: that brought the answer */
     uint64_t answer_ms;             /* when a late answer comes; 0: it has */
     char boot_id[8];                /* entry: of the target side that answered */
     bool is_open, is_fin_given, is_stalled, is_ended, has_reset, is_reset_now, is_gone;
