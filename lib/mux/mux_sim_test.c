@@ -328,6 +328,22 @@ static void hand_over(struct prog *prog)
     faults[FAULT_HANDOVER]++;
 }
 
+/* Memory went with the streams that were handed over; a program asks it back where it is free, else
+ * its share would be for ever what chance has left of it. */
+static void share_memory(void)
+{
+    struct mux *m = sim.mux[ENTRY];
+    size_t half;
+
+    if (!sim.twin)
+        return;
+    half = (m->config.memory_limit + sim.twin->config.memory_limit) / 2;
+    if (mux_stats(m)->held_bytes > half || mux_stats(sim.twin)->held_bytes > half)
+        return;
+    mux_set_memory_limit(m, half);
+    mux_set_memory_limit(sim.twin, half);
+}
+
 static void maybe_move(struct prog *prog)
 {
     struct lane *lane;
@@ -398,6 +414,8 @@ static void step(void)
         act(&progs[i][1]);
     }
     lanes_step();
+    if (sim.is_calm)
+        share_memory();
     check_memory();
     check_holders();
     if (!sim.has_moved)
