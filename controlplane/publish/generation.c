@@ -19,7 +19,7 @@ void generation_deinit(struct generation *g)
     secret_wipe(g, sizeof(*g));
 }
 
-static void secret_buf_deinit(struct buf *b)
+void secret_buf_deinit(struct buf *b)
 {
     if (b->data)
         secret_wipe(b->data, b->room);

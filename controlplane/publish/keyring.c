@@ -128,13 +128,6 @@ static int open_kept(struct context *c, const char *purpose, const struct kept *
     return unseal(c->kek, span_str(purpose), buf_span(&kept->sealed), ret_secret);
 }
 
-static void secret_buf_deinit(struct buf *b)
-{
-    if (b->data)
-        secret_wipe(b->data, b->room);
-    buf_deinit(b);
-}
-
 /* ---- CAs ---- */
 
 static int keep_ca(struct context *c, const char *purpose, const struct ca *ca)

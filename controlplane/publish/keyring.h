@@ -15,7 +15,7 @@
  * State-signing keys and credential keys are rotated (rotation.h); what was handed out of the ones
  * before stays good for some rotations, so nobody keeps it.
  *
- * Threads    any; keyring_refresh() one at a time.
+ * Threads    any.
  * Errors     -errno with a sentence in reterr.
  */
 #define KEYRING_AGENT_DAYS 7

@@ -44,6 +44,9 @@ MUST_CHECK int generation_load(struct keyring *keys, struct store_tx *tx);
 void generation_deinit(struct generation *g);
 const struct generation *generation_of(const struct keyring *keys);
 
+/* For buffers with secrets: wiped. */
+void secret_buf_deinit(struct buf *b);
+
 /* Sealed under the purpose's name. */
 MUST_CHECK int keyring_keep(const struct keyring *keys, struct store_tx *tx, const char *purpose, int64_t number,
                             const char *status, struct span public_part, struct span secret);

@@ -1,6 +1,7 @@
 #include "controlplane/routes/body.h"
 #include "controlplane/routes/doc.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -505,6 +506,24 @@ int body_member(struct call *c, struct body *ret_body)
         read_field(&r, &c->kind->member_fields[i], "", ret_body->input);
     json_close_object(&r.w);
     return conclude(&r);
+}
+
+int body_overlap(struct call *c, int64_t overlap_max_s, int64_t *ret_overlap_s)
+{
+    AUTO(json_value_freep) struct json_value *body = NULL;
+    const struct json_value *given;
+    char message[64];
+    int r = c->req->body.n ? body_parse(c, &body) : 0;
+
+    if (r || !body)
+        return r;
+    given = json_get(body, "overlap_s");
+    if (json_count(body) != (given ? 1u : 0u))
+        return call_refuse_at(c, REASON_INVALID, "", "takes overlap_s and nothing else");
+    if (!given || (json_as_int(given, ret_overlap_s) && *ret_overlap_s >= 0 && *ret_overlap_s <= overlap_max_s))
+        return 0;
+    snprintf(message, sizeof(message), "must be a whole number from 0 to %" PRId64, overlap_max_s);
+    return call_refuse_at(c, REASON_INVALID, "/overlap_s", message);
 }
 
 void body_deinit(struct body *b)

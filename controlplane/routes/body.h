@@ -30,5 +30,8 @@ MUST_CHECK int body_update(struct call *c, const struct store_object *object,
                            struct body *ret_body);
 /* The document of a membership: an empty body is one without members. */
 MUST_CHECK int body_member(struct call *c, struct body *ret_body);
+/* How long a secret or key is good beside the one that takes its place: {"overlap_s"} or no body at
+ * all; *ret_overlap_s is what it is then. */
+MUST_CHECK int body_overlap(struct call *c, int64_t overlap_max_s, int64_t *ret_overlap_s);
 /* Parses the request's body as an object. */
 MUST_CHECK int body_parse(struct call *c, struct json_value **ret_value);

@@ -102,17 +102,6 @@ int counting_flush(struct counting *c)
     return r;
 }
 
-static void add_counts(struct store_counts *to, const struct store_counts *more)
-{
-    to->opened += more->opened;
-    to->refused += more->refused;
-    to->broken += more->broken;
-    to->bytes_out += more->bytes_out;
-    to->bytes_in += more->bytes_in;
-    if (more->last_ms > to->last_ms)
-        to->last_ms = more->last_ms;
-}
-
 static int add_sum(struct counting *c, const struct sum *wanted, struct span name)
 {
     struct map_node *node = map_find(&c->sums, name);
@@ -120,7 +109,7 @@ static int add_sum(struct counting *c, const struct sum *wanted, struct span nam
     int r;
 
     if (node) {
-        add_counts(&container_of(node, struct sum, node)->counts, &wanted->counts);
+        store_counts_add(&container_of(node, struct sum, node)->counts, &wanted->counts);
         return 0;
     }
     r = c->sums.count == SUMS_MAX ? counting_flush(c) : 0;

@@ -135,23 +135,6 @@ static int get(struct call *c)
 }
 
 /* ---- rotate ---- */
-static int read_overlap(struct call *c, const char *purpose, int64_t *ret_overlap_s)
-{
-    AUTO(json_value_freep) struct json_value *body = NULL;
-    int r = c->req->body.n ? body_parse(c, &body) : 0;
-
-    /* What was hashed under the key before must be made anew by then; a signature is, by itself. */
-    *ret_overlap_s = strcmp(purpose, "state") == 0 ? DAY_S : 30 * DAY_S;
-    if (r || !body)
-        return r;
-    if (json_count(body) != (json_get(body, "overlap_s") ? 1u : 0u))
-        return call_refuse_at(c, REASON_INVALID, "", "takes overlap_s and nothing else");
-    if (json_get(body, "overlap_s") && (!json_as_int(json_get(body, "overlap_s"), ret_overlap_s) ||
-                                        *ret_overlap_s < 0 || *ret_overlap_s > ROTATION_OVERLAP_MAX_S))
-        return call_refuse_at(c, REASON_INVALID, "/overlap_s", "must be a whole number from 0 to 31622400");
-    return 0;
-}
-
 static int audit(struct call *c, const char *name)
 {
     struct change change = call_change(c);
@@ -164,13 +147,15 @@ static int audit(struct call *c, const char *name)
 
 static int rotate(struct call *c)
 {
-    int64_t overlap_s = 0;
+    int64_t overlap_s;
     char name[64];
     int r;
 
     if (!span_copy(c->req->params[0], name, sizeof(name)))
         return call_not_found(c);
-    r = read_overlap(c, name, &overlap_s);
+    /* What was hashed under the key before must be made anew by then; a signature is, by itself. */
+    overlap_s = strcmp(name, "state") == 0 ? DAY_S : 30 * DAY_S;
+    r = body_overlap(c, ROTATION_OVERLAP_MAX_S, &overlap_s);
     if (!r)
         r = answer_one(c, span_str(name));
     buf_clear(&c->res->body);

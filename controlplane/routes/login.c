@@ -1,5 +1,3 @@
-#include "controlplane/domain/closure.h"
-#include "controlplane/domain/when.h"
 #include "controlplane/routes/admitted.h"
 #include "controlplane/routes/answer.h"
 #include "controlplane/routes/body.h"
@@ -7,7 +5,7 @@
 #include "controlplane/routes/handlers.h"
 #include "controlplane/routes/penalty.h"
 #include "controlplane/routes/second.h"
-#include "controlplane/routes/secret.h"
+#include "controlplane/routes/session.h"
 #include <errno.h>
 #include <stdio.h>
 
@@ -15,8 +13,6 @@
  * somebody has logged in before he is counted by himself: strangers who fail in his name, from
  * elsewhere or beside him, cannot lock him out; and a log-in of one's own wipes out nothing of
  * what one tried on others. */
-#define SESSION_MS (12 * 3600 * 1000LL)
-#define ENROLLING_MS (15 * 60 * 1000LL)
 #define ACCOUNT_DELAY_MAX_MS 4000
 #define SOURCE_DELAY_MAX_MS 60000
 #define HOME_LIFE_MS (30 * 24 * 3600 * 1000LL)
@@ -203,74 +199,6 @@ static int check_second(struct login *l, bool *ret_is_right)
     return second_use(l->c, &l->user, l->code, ret_is_right);
 }
 
-static int collect(void *ctx, const struct store_object *row)
-{
-    return closure_add(ctx, &row->id);
-}
-
-/* The user's sessions that are over go when he logs in again. */
-static int forget_sessions(struct login *l)
-{
-    struct store_query query = { .source = STORE_OBJECTS, .kind = l->c->kind->name,
-                                 .limit = 100, .filter_count = 2 };
-    AUTO(closure_deinit) struct closure ids = { 0 };
-    AUTO(buf_deinit) struct buf next;
-    char now[WHEN_TEXT_MAX];
-    int r;
-
-    buf_init_heap(&next, 4096);
-    when_format((int64_t)store_now_ms(l->c->api->options.store), now);
-    query.filters[0] = (struct store_filter){ .field = "user", .text = ulid_span(&l->user) };
-    query.filters[1] =
-        (struct store_filter){ .field = "expires_at", .op = STORE_LT, .text = span_str(now) };
-    r = store_list(l->c->tx, &query, collect, &ids, &next);
-    for (size_t i = 0; !r && i < ids.count; i++)
-        r = store_object_delete(l->c->tx, query.kind, &ids.ids[i], 0);
-    return r;
-}
-
-static int make_session(struct login *l)
-{
-    AUTO(issued_deinit) struct issued issued;
-    AUTO(store_object_freep) struct store_object *object = NULL;
-    struct call *c = l->c;
-    struct change change = call_change(c);
-    char doc[256], expires[WHEN_TEXT_MAX], peer[ADDR_TEXT_MAX];
-    struct ulid id = store_new_id(c->api->options.store);
-    int r;
-
-    issued_init(&issued);
-    snprintf(doc, sizeof(doc), "{\"user\":\"%s\",%s\"expires_at\":\"%s\",\"source\":\"%s\"}",
-             l->user.text, l->is_enrolling ? "\"scopes\":[\"totp:write\"]," : "",
-             when_format((int64_t)store_now_ms(c->api->options.store) +
-                         (l->is_enrolling ? ENROLLING_MS : SESSION_MS), expires),
-             addr_format(&c->req->peer, peer));
-    change.event.actor_kind = "user";
-    change.event.actor_id = ulid_span(&l->user);
-    change.event.actor_name = l->name;
-    r = issued_make_token("api-token", &issued);
-    if (!r)
-        r = change_insert(&change, &(struct change_object){
-                                       .kind = c->kind,
-                                       .id = id,
-                                       .doc = span_str(doc),
-                                       .secret = issued.secret,
-                                       .refs = &(struct change_ref){ "user", l->user },
-                                       .ref_count = 1,
-                                       .created_by = l->user.text,
-                                   });
-    if (!r)
-        r = store_object_get(c->tx, c->kind->name, &id, &object);
-    if (!r)
-        r = view_answer(c, object, SPAN_NONE, buf_span(&issued.shown));
-    if (r)
-        return r;
-    response_etag(c->res, object->version);
-    response_header(c->res, "Location", "/api/v1/login-sessions/%s", id.text);
-    c->res->status = 201;
-    return call_commit(c);
-}
-
 /* The slow part runs without a transaction. */
 static int log_in(struct call *c)
 {
@@ -301,9 +229,7 @@ static int log_in(struct call *c)
         return call_refuse(c, REASON_LOCKED, "%s", reason_what(REASON_LOCKED));
     if (!r)
         r = forgive(&l);
-    if (!r)
-        r = forget_sessions(&l);
-    return r ? r : make_session(&l);
+    return r ? r : session_give(c, &(struct session_of){ l.user, l.name, l.is_enrolling });
 }
 
 void on_login(const struct route *route, struct request *req, struct response *res)

@@ -141,7 +141,7 @@ static int give_cookie(struct call *c, const struct arrival *a, const struct sto
     int r;
 
     issued_init(&issued);
-    r = session_make(c, user, &issued, &id);
+    r = session_make(c, &(struct session_of){ user->id, span_str(user->name), false }, &issued, &id);
     if (r)
         return r;
     cookie_put_session(c->res, buf_span(&issued.shown), SESSION_MS / 1000);
@@ -265,37 +265,18 @@ static bool is_code_good(struct call *c, const struct provider *p, struct span c
            span_eq_secret(parts[3], buf_span(&challenge));
 }
 
-static int answer_session(struct call *c, const struct ulid *id, struct span token)
-{
-    AUTO(store_object_freep) struct store_object *object = NULL;
-    int r = store_object_get(c->tx, c->kind->name, id, &object);
-
-    if (!r)
-        r = view_answer(c, object, SPAN_NONE, token);
-    if (r)
-        return r;
-    response_etag(c->res, object->version);
-    response_header(c->res, "Location", "/api/v1/login-sessions/%s", id->text);
-    c->res->status = 201;
-    return call_commit(c);
-}
-
 static int give_session(struct call *c, const struct provider *p, struct span code, struct span verifier)
 {
     AUTO(store_object_freep) struct store_object *user = NULL;
-    AUTO(issued_deinit) struct issued issued;
-    struct ulid user_id, id;
+    struct ulid user_id;
     int r;
 
-    issued_init(&issued);
     if (!is_code_good(c, p, code, verifier, &user_id))
         return refuse(c, "The code is not good, not good any more, or not this terminal's.");
     r = sign_in_once(c, code);
     if (!r)
         r = store_object_get(c->tx, kind_at(KIND_USER)->name, &user_id, &user);
-    if (!r)
-        r = session_make(c, user, &issued, &id);
-    return r ? r : answer_session(c, &id, buf_span(&issued.shown));
+    return r ? r : session_give(c, &(struct session_of){ user_id, span_str(user->name), false });
 }
 
 static int redeem(struct call *c)

@@ -203,18 +203,6 @@ static void sums_deinit(struct sums *s)
     free(s->sorted);
 }
 
-static void add_counts(struct store_counts *to, const struct store_counts *c)
-{
-    to->opened += c->opened;
-    to->refused += c->refused;
-    to->broken += c->broken;
-    to->bytes_out += c->bytes_out;
-    to->bytes_in += c->bytes_in;
-    to->error += c->error;
-    if (c->last_ms > to->last_ms)
-        to->last_ms = c->last_ms;
-}
-
 static int add_sum(void *ctx, struct span key, const struct store_counts *counts)
 {
     struct sums *sums = ctx;
@@ -223,7 +211,7 @@ static int add_sum(void *ctx, struct span key, const struct store_counts *counts
     int r;
 
     if (node) {
-        add_counts(&container_of(node, struct sum, node)->counts, counts);
+        store_counts_add(&container_of(node, struct sum, node)->counts, counts);
         return 0;
     }
     s = calloc(1, sizeof(*s) + key.n + 1);
@@ -402,7 +390,7 @@ static int put_point(void *ctx, int64_t at_s, const struct store_counts *counts)
     view_time(p->w, "at", at_s * 1000);
     put_counts(p->w, counts);
     json_close_object(p->w);
-    add_counts(&p->total, counts);
+    store_counts_add(&p->total, counts);
     return 0;
 }
 

@@ -11,22 +11,6 @@
 #define OVERLAP_S 3600
 #define OVERLAP_MAX_S 604800
 
-static int read_overlap(struct call *c, int64_t *ret_overlap_s)
-{
-    AUTO(json_value_freep) struct json_value *body = NULL;
-    int r = c->req->body.n ? body_parse(c, &body) : 0;
-
-    *ret_overlap_s = OVERLAP_S;
-    if (r || !body)
-        return r;
-    if (json_count(body) != (json_get(body, "overlap_s") ? 1u : 0u))
-        return call_refuse_at(c, REASON_INVALID, "", "takes overlap_s and nothing else");
-    if (json_get(body, "overlap_s") && (!json_as_int(json_get(body, "overlap_s"), ret_overlap_s) ||
-                                        *ret_overlap_s < 0 || *ret_overlap_s > OVERLAP_MAX_S))
-        return call_refuse_at(c, REASON_INVALID, "/overlap_s", "must be a whole number from 0 to 604800");
-    return 0;
-}
-
 /* The present secret becomes the one before; with no overlap it is gone at once. */
 static int keep_previous(struct call *c, const struct ulid *id, bool has_overlap)
 {
@@ -87,11 +71,11 @@ static int rotate(struct call *c)
 {
     AUTO(store_object_freep) struct store_object *token = NULL, *after = NULL;
     AUTO(issued_deinit) struct issued issued;
-    int64_t overlap_s = 0, now_ms = (int64_t)store_now_ms(c->api->options.store);
+    int64_t overlap_s = OVERLAP_S, now_ms = (int64_t)store_now_ms(c->api->options.store);
     int r;
 
     issued_init(&issued);
-    r = read_overlap(c, &overlap_s);
+    r = body_overlap(c, OVERLAP_MAX_S, &overlap_s);
     if (!r)
         r = call_path_object(c, 0, &token);
     if (!r)

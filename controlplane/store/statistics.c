@@ -106,6 +106,18 @@ static int load(struct sketch *s)
     return r == DB_ROW ? 0 : r;
 }
 
+void store_counts_add(struct store_counts *to, const struct store_counts *more)
+{
+    to->opened += more->opened;
+    to->refused += more->refused;
+    to->broken += more->broken;
+    to->bytes_out += more->bytes_out;
+    to->bytes_in += more->bytes_in;
+    to->error += more->error;
+    if (more->last_ms > to->last_ms)
+        to->last_ms = more->last_ms;
+}
+
 static void add_to_others(struct sketch *s, const struct store_counts *c)
 {
     s->has_others = true;

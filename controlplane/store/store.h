@@ -490,6 +490,7 @@ struct store_counts {
     int64_t error;              /* what may be missing of opened + refused + MiB, at most */
     int64_t last_ms;
 };
+void store_counts_add(struct store_counts *to, const struct store_counts *more);
 struct store_counted {
     struct span key;            /* each once; empty: by nothing */
     struct store_counts counts;

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #define READY_MS 10000
@@ -418,6 +420,14 @@ const struct identity *conn_tls_peer(const struct conn *c)
 enum reason conn_refusal(const struct conn *c)
 {
     return c->refusal;
+}
+
+enum reason conn_why(const struct conn *c, const char *doing, int error, char *ret_text, size_t room)
+{
+    const char *what = error ? strerrordesc_np(-error) : "the other side closed";
+
+    snprintf(ret_text, room, "%s: %s", doing, c->refusal ? reason_what(c->refusal) : what);
+    return c->refusal ? c->refusal : REASON_SESSION_LOST;
 }
 
 /* What TLS holds of input is looked at again by attach(): is_drained says so. */

@@ -75,6 +75,9 @@ struct endpoint conn_local(const struct conn *c);
 const struct identity *conn_tls_peer(const struct conn *c);
 /* After on_failed under TLS: whom or what was wrong; REASON_NONE: the network. */
 enum reason conn_refusal(const struct conn *c);
+/* Why what was done has failed (error: -errno; 0: the other side closed), with a sentence: what
+ * conn_refusal() says, else session-lost. */
+enum reason conn_why(const struct conn *c, const char *doing, int error, char *ret_text, size_t room);
 /* TLS: what the kernel did not take is kept, and nothing more is taken before it is gone. */
 bool conn_is_holding(const struct conn *c);
 /* Bytes given and not yet acknowledged by the peer's kernel. */

@@ -49,15 +49,10 @@ static void fail(struct ws_client *c, enum reason why, const char *text)
 
 static void fail_errno(struct ws_client *c, const char *doing, int error)
 {
-    enum reason why = conn_refusal(c->conn);
     char text[TEXT_MAX];
+    enum reason why = conn_why(c->conn, doing, error, text, sizeof(text));
 
-    if (why)
-        snprintf(text, sizeof(text), "%s: %s", doing, reason_what(why));
-    else
-        snprintf(text, sizeof(text), "%s: %s", doing,
-                 error ? strerrordesc_np(-error) : "the other side closed");
-    fail(c, why ? why : REASON_SESSION_LOST, text);
+    fail(c, why, text);
 }
 
 /* --- the answer ----------------------------------------------------------------------- */

@@ -38,15 +38,10 @@ static void fail(struct ws_conn *w, enum reason why, const char *text)
 
 static void fail_errno(struct ws_conn *w, const char *doing, int error)
 {
-    enum reason why = conn_refusal(w->conn);
     char text[TEXT_MAX];
+    enum reason why = conn_why(w->conn, doing, error, text, sizeof(text));
 
-    if (why)
-        snprintf(text, sizeof(text), "%s: %s", doing, reason_what(why));
-    else
-        snprintf(text, sizeof(text), "%s: %s", doing,
-                 error ? strerrordesc_np(-error) : "the other side closed");
-    fail(w, why ? why : REASON_SESSION_LOST, text);
+    fail(w, why, text);
 }
 
 /* --- out ----------------------------------------------------------------------------- */
