@@ -16,6 +16,7 @@ import machine
 
 USES_MAX = 10000
 FOUND_S = 2.0
+JOIN_S = 0.5
 
 
 def parse():
@@ -80,7 +81,7 @@ def measure(options, up):
     machine.rest(FOUND_S)
     before = look(relay)
     crowd = start_crowd(options, list(tokens(up, options.agents)))
-    print(wait_for(crowd, "up", 1800), flush=True)
+    print(wait_for(crowd, "up", 60 + options.agents * JOIN_S), flush=True)
     machine.rest(FOUND_S)
     there = look(relay)
     shares = per_minute(relay, options.minutes)
