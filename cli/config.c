@@ -7,6 +7,7 @@
 #include "cli/session.h"
 #include "cli/terminal.h"
 #include "lib/crypto/file.h"
+#include "lib/yaml/yaml_text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
     X(INT, max_deletes, "10", 0, 10000, 0, "delete at most so many objects")                          \
     X(BOOL, take_over, "false", 0, 0, 0, "take over what others manage, or nobody")                   \
     X(BOOL, cascade, "false", 0, 0, 0, "what refers to a deleted object goes along")                  \
+    X(STR, format, "", 0, 0, 0, "json or yaml; empty: as the file is, export: json")                  \
     X(BOOL, yes, "false", 0, 0, 0, "do not ask, on a terminal either")                                \
     X(BOOL, wait, "false", 0, 0, 0, "until the connected relays run it, at most 30 s")
 
@@ -28,11 +30,13 @@ struct config_config { CONFIG_OPTIONS(OPTION_FIELD) };
 static const struct option_row rows[] = { CONFIG_OPTIONS(ROW) };
 static const struct option_table table = {
     "adit config", "ADIT_CLI_",
-    "adit config export [--owner NAME] prints all that is declared, as one JSON document.\n"
+    "adit config export [--owner NAME] prints all that is declared, as one document: JSON, or\n"
+    "YAML with --format yaml.\n"
     "adit config diff FILE --owner NAME says what the document would change; exit code 1 when it would.\n"
     "adit config apply FILE --owner NAME makes it so, in one transaction: all of it or nothing. On a\n"
     "terminal it shows what would change, and asks.\n"
-    "Kinds that the document does not speak of are not touched. FILE may be -.\n"
+    "Kinds that the document does not speak of are not touched. FILE may be -. It is\n"
+    "YAML when its name ends with .yaml or .yml, JSON when it ends with .json, else as it looks.\n"
     "Exit codes: 0 done (diff: no difference), 1 not done (diff: differences), 2 wrong usage or nobody\n"
     "to ask, 4 done, but not every relay runs it yet (--wait).",
     rows, ARRAY_LEN(rows),
@@ -104,6 +108,15 @@ static void print_pretty(const struct json_value *value, unsigned depth)
     putchar(is_object ? '}' : ']');
 }
 
+static void print_yaml(const struct json_value *value)
+{
+    AUTO(buf_deinit) struct buf text;
+
+    buf_init_heap(&text, CONFIG_MAX);
+    yaml_print(value, &text);
+    fwrite(text.data, 1, buf_error(&text) ? 0 : text.len, stdout);
+}
+
 static void put_query(struct buf *path, const char *name, const char *value)
 {
     buf_printf(path, "%c%s=", strchr(buf_text(path), '?') ? '&' : '?', name);
@@ -123,16 +136,51 @@ static int export(struct session *s, const struct config_config *config)
     api_set_timeout(s->api, CALL_MS);
     if (buf_error(&path) || !session_get(s, buf_text(&path), &answer))
         return EXIT_NOT;
-    print_pretty(answer.body, 0);
-    putchar('\n');
+    if (strcmp(config->format, "yaml") == 0)
+        print_yaml(answer.body);
+    else {
+        print_pretty(answer.body, 0);
+        putchar('\n');
+    }
     return ferror(stdout) ? EXIT_NOT : EXIT_OK;
 }
 
 /* ---- the document ---- */
-static bool read_document(const char *path, struct buf *out)
+static bool is_yaml(const struct config_config *config, const char *path, struct span text)
+{
+    struct span name = span_str(path);
+
+    if (config->format[0])
+        return strcmp(config->format, "yaml") == 0;
+    if (span_ends(name, SPAN(".yaml")) || span_ends(name, SPAN(".yml")))
+        return true;
+    while (text.n && strchr(" \t\r\n", text.p[0]))
+        text = span_skip(text, 1);
+    return !span_ends(name, SPAN(".json")) && text.n && text.p[0] != '{';
+}
+
+/* What goes to the control plane is JSON. */
+static bool convert(const char *path, struct buf *text)
+{
+    struct buf json, error;
+    char mem[400];
+    int r;
+
+    buf_init_heap(&json, CONFIG_MAX);
+    buf_init_fixed(&error, mem, sizeof(mem) - 1);
+    r = yaml_to_json(buf_span(text), &json, &error);
+    if (r)
+        command_complain("%s: %s", path, buf_text(&error));
+    buf_deinit(text);
+    *text = json;
+    return !r;
+}
+
+static bool read_document(const struct config_config *config, const char *path, struct buf *out)
 {
     AUTO(json_value_freep) struct json_value *doc = NULL;
     struct json_error error = { 0 };
+    bool was_yaml;
     char piece[65536];
     int r = 0;
     size_t n;
@@ -146,9 +194,12 @@ static bool read_document(const char *path, struct buf *out)
         command_complain("%s: %s", path, strerror(-r));
         return false;
     }
+    was_yaml = is_yaml(config, path, buf_span(out));
+    if (was_yaml && !convert(path, out))
+        return false;
     if (json_parse(buf_span(out), &doc, &error) == 0)
         return true;
-    command_complain("%s: it is not JSON: %s", path, error.message);
+    command_complain(was_yaml ? "%s: %s" : "%s: it is not JSON: %s", path, error.message);
     return false;
 }
 
@@ -338,11 +389,15 @@ static int run(const struct config_config *config, const struct command_words *w
         command_complain("usage: adit config export | diff FILE | apply FILE; see: adit config --help");
         return EXIT_CANNOT;
     }
+    if (config->format[0] && strcmp(config->format, "json") != 0 && strcmp(config->format, "yaml") != 0) {
+        command_complain("--format is json or yaml");
+        return EXIT_CANNOT;
+    }
     if (!is_export && !config->owner[0]) {
         command_complain("say with --owner NAME who manages what stands in the document");
         return EXIT_CANNOT;
     }
-    if ((!is_export && !read_document(words->items[1], &document)) || !session_open(&session, SESSION_OF(config)))
+    if ((!is_export && !read_document(config, words->items[1], &document)) || !session_open(&session, SESSION_OF(config)))
         return EXIT_CANNOT;
     if (is_export)
         return export(&session, config);

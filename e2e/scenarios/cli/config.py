@@ -7,7 +7,7 @@ import subprocess
 from harness import check, wait_until
 from up import BIN, Api, Up
 
-FILE = pathlib.Path("/tmp/config.json")
+FILE, YAML = pathlib.Path("/tmp/config.json"), pathlib.Path("/tmp/config.yaml")
 WHOLE = {
     "users": [{"name": "ann", "role": "operator", "labels": {"team": "ops"}}, {"name": "ben"}],
     "groups": [{"name": "staff", "members": ["ann", {"name": "oncall", "kind": "group"}]}, {"name": "oncall", "members": ["ben"]}],
@@ -67,6 +67,19 @@ with Up() as up:
     check(on("diff", exported).returncode == 0, on("diff", exported))
     whole = adit("export")
     check("demo" in whole.stdout and "password" not in whole.stdout and "secret" not in whole.stdout, whole)
+
+    # YAML says the same, by the file's name or by its looks; what makes it long or odd is refused, with its line.
+    told = adit("export", "--owner", "site-a", "--format", "yaml")
+    check("users:\n  - name: ann" in told.stdout and 'ports: ["80"]' in told.stdout, told)
+    YAML.write_text(told.stdout)
+    check(adit("diff", YAML, "--owner", "site-a").returncode == 0, adit("diff", YAML, "--owner", "site-a"))
+    check(adit("diff", "-", "--owner", "site-a", stdin=told.stdout).returncode == 0)
+    changed_text = told.stdout.replace('ports: ["80"]', 'ports: ["80", "81"]')
+    check('ports: ["80"] -> ["80","81"]' in adit("diff", "-", "--owner", "site-a", stdin=changed_text).stdout)
+    for text, line in (("users:\n  - &a {name: x}\n  - *a\n", "line 2"), ("users:\n  - name: [x\n", "line 3"),
+                       ("[" * 5000, "nested"), ("users: []\n---\nusers: []\n", "line 2")):
+        refused = adit("apply", "-", "--owner", "site-a", "--format", "yaml", stdin=text)
+        check(refused.returncode == 2 and line in refused.stderr, refused)
 
     # Changes: fields with before and after, members that go, nothing of what stays.
     other = changed(WHOLE, "destination-profiles", "wiki", ports=["80", "443"])
