@@ -1,9 +1,10 @@
-"""A PostgreSQL server in the scenario's /tmp, on a Unix socket, run by nobody."""
+"""A PostgreSQL server in the scenario's /tmp, on a Unix socket, run by nobody; and two of them."""
 import functools
 import glob
 import os
 import pathlib
 import pwd
+import shutil
 import signal
 import subprocess
 
@@ -22,11 +23,14 @@ def the_server():
 class Postgres:
     """A server that keeps what it has answered for: .url, .sql("SELECT 1"), .kill(), .start()."""
 
-    def __init__(self, folder="/tmp/postgres", role="adit"):
+    def __init__(self, folder="/tmp/postgres", role="adit", copy_of=None):
         self.folder, self.data = pathlib.Path(folder), pathlib.Path(folder) / "data"
         self.folder.mkdir()
         os.chown(self.folder, NOBODY.pw_uid, NOBODY.pw_gid)
-        self._run("initdb", "-D", self.data, "-U", role, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+        if copy_of:                         # it follows that one from then on
+            self._run("pg_basebackup", "-h", copy_of.folder, "-U", role, "-D", self.data, "-R", "-c", "fast", "--no-sync")
+        else:
+            self._run("initdb", "-D", self.data, "-U", role, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
         self.url = f"postgresql://{role}@/postgres?host={self.folder}"
         self.process = None
         self.start()
@@ -57,6 +61,10 @@ class Postgres:
             self._spawn(settings)
         return self.try_sql("SELECT 1").returncode == 0
 
+    def revive(self):
+        """Starts it again where it gave up; waits until it takes connections."""
+        wait_until(lambda: self._takes(()), 60, lambda: (self.folder / "log").read_text()[-2000:])
+
     def try_sql(self, text):
         return subprocess.run([f"{BIN}/psql", "-XAtq", "-d", self.url, "-c", text], capture_output=True, text=True)
 
@@ -81,3 +89,37 @@ class Postgres:
             except OSError:
                 continue
         return False
+
+
+class Pair:
+    """A server and its synchronous standby: .url names both, .fail_over(), .rejoin()."""
+
+    FOLDERS = ("/tmp/db1", "/tmp/db2")
+
+    def __init__(self):
+        self.url = f"postgresql://adit@/postgres?host={','.join(self.FOLDERS)}"
+        self.primary = Postgres(self.FOLDERS[0])
+        self._follow(self.FOLDERS[1])
+
+    def _follow(self, folder):
+        self.standby = Postgres(folder, copy_of=self.primary)
+        self._wait_for_standby("*")
+        wait_until(lambda: self.primary.sql("SELECT sync_state FROM pg_stat_replication") == ["sync"], 60,
+                   "the standby is synchronous")
+
+    def _wait_for_standby(self, names):
+        """Whom each commit waits for."""
+        self.primary.sql(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+        self.primary.sql("SELECT pg_reload_conf()")
+
+    def fail_over(self):
+        """The primary dies with all that only it knew; the standby takes over, alone at first."""
+        self.primary.kill()
+        self.dead, self.primary = self.primary, self.standby
+        self._wait_for_standby("")
+        check(self.primary.sql("SELECT pg_promote()") == ["t"], "it was not promoted")
+
+    def rejoin(self):
+        """In the place of the one that died a new standby, made from the primary."""
+        shutil.rmtree(self.dead.folder)
+        self._follow(self.dead.folder)

@@ -190,6 +190,14 @@ class Up:
                 continue
         return None
 
+    def sql(self, text):
+        """What the database itself answers: lines of columns with | between."""
+        url, database = self.env.get(STORE), self.var / "controlplane/adit.db"
+        command = ["psql", "-XAtq", "-d", url, "-c", text] if url else ["sqlite3", "-readonly", database, text]
+        done = subprocess.run(command, capture_output=True, text=True)
+        check(done.returncode == 0, done)
+        return done.stdout.splitlines()
+
     def verify_audit(self):
         """What adit-controlplane audit verify says of the trail."""
         return subprocess.run([BIN / "adit-controlplane", "audit", "verify", "--data-dir", self.var / "controlplane"],
@@ -272,3 +280,13 @@ def closed_network(up, group="inner", hosts=("*.corp.test",), names=None, ports=
     agent = up.add_agent(group, "--dns-servers", THERE_IP, group=group)
     up.allow(group, list(hosts), list(ports), agent_group=group)
     return inside, dns, agent
+
+
+def second_controlplane(up, env=None):
+    """A control plane beside the one of adit up, on the same database; .api is its API."""
+    second = Process(BIN / "adit-controlplane", "--data-dir", "/tmp/second", "--key-file", up.var / "controlplane/kek",
+                     "--api-listen", "127.0.0.1:18443", "--internal-listen", "127.0.0.1:18444",
+                     "--admin-listen", "127.0.0.1:19100", env={STORE: up.env[STORE], **(env or {})})
+    wait_until(lambda: "controlplane.ready" in second.output, 40, lambda: second.output)
+    second.api = Api(18443, up.var / "ca.pem", up.token())
+    return second

@@ -1,6 +1,8 @@
 # it holds many streams that nobody reads in a small cgroup, refuses more with a code, serves those that are read, and gives all back
 # timeout: 300
+import collections
 import concurrent.futures
+import json
 import os
 import pathlib
 import resource
@@ -114,6 +116,15 @@ def given_back(relay, before_kib):
     wait_until(lambda: resident_kib(relay) < before_kib + 40 * 1024, 30, lambda: (before_kib, resident_kib(relay)))
 
 
+def ended(up):
+    """How many are there; how streams ended, and links."""
+    log = (up.var / "log/relay.log").read_text(errors="replace")
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    return metric("adit_relay_streams"), collections.Counter(
+        (line["event"], line.get("reason"), line.get("detail")) for line in lines
+        if line["event"] in ("stream.closed", "link.down", "link.up"))
+
+
 def scenario(up):
     inside, _, far = closed_network(up)
     crowds = [Crowd(inside, 7001, "pour"), Crowd(inside, 7003, "hold")]
@@ -124,7 +135,7 @@ def scenario(up):
     idle, none = open_many(IDLE, 7003, credential)
     check(len(idle) == IDLE and metric("adit_relay_held_bytes") == 0, len(idle), "an idle stream holds a buffer")
     threading.Event().wait(REST_S)
-    check(metric("adit_relay_streams") == IDLE, "idle streams were lost")
+    check(metric("adit_relay_streams") == IDLE, "idle streams were lost, or there are others", ended(up))
     print(f"{IDLE} idle streams: {(resident_kib(relay) - before_kib) / IDLE:.1f} KiB each")
     leave(idle)
     given_back(relay, before_kib)

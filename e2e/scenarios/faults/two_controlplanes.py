@@ -8,22 +8,11 @@ import threading
 from harness import check, wait_until
 from places import metrics, ADMIN
 from postgres import Postgres
-from up import BIN, STORE, Api, Process, Up
+from up import STORE, Up, second_controlplane
 
 URL = "http://hello.demo.internal/"
 TIMES = 30
 ADMIN["second"] = 19100
-
-
-class Second(Process):
-    """A control plane beside the one of adit up."""
-
-    def __init__(self, up, url):
-        super().__init__(BIN / "adit-controlplane", "--data-dir", "/tmp/second", "--key-file",
-                         up.var / "controlplane/kek", "--api-listen", "127.0.0.1:18443", "--internal-listen",
-                         "127.0.0.1:18444", "--admin-listen", "127.0.0.1:19100", env={STORE: url})
-        wait_until(lambda: "controlplane.ready" in self.output, 40, lambda: self.output)
-        self.api = Api(18443, up.var / "ca.pem", up.token())
 
 
 def leads(program):
@@ -52,7 +41,7 @@ class Changes(threading.Thread):
 postgres = Postgres()
 with Up(env={STORE: postgres.url}) as up:
     check(leads("controlplane"), "nobody leads")
-    second = Second(up, postgres.url)
+    second = second_controlplane(up)
     check(not leads("second"), "both lead")
 
     # What one takes is in force through the other, and said so.

@@ -7,7 +7,7 @@ import threading
 import time
 
 from attack import metric
-from clients import connect, socks5
+from clients import Refused, connect, socks5
 from cutter import Wire
 from harness import check, wait_until
 from inside import THERE_IP, Dns, Inside, Pattern, line_server, receive_to_end, send_pattern
@@ -17,16 +17,28 @@ CUTS = int(os.environ.get("ADIT_CUTS", "60"))
 BUDGET_S = float(os.environ.get("ADIT_BUDGET_S", "20"))
 TRANSFERS, SIZE = int(os.environ.get("ADIT_TRANSFERS", "12")), 3_000_000
 LANES = int(os.environ.get("ADIT_CUT_LANES", "0"))      # 0: two wires; else one, with so many lanes of a session
+TRIES, SOCKS_UNREACHABLE = 20, 4
 VAR, AGENT = pathlib.Path("/tmp/var"), 9109
 SILENT_EVERY = int(os.environ.get("ADIT_SILENT_EVERY", "15"))   # one cut in so many is a silent one
+
+
+def open_stream(credential, n):
+    """Through one door or the other; a new one waits two seconds for an agent all of whose links are cut, and is
+    refused then: it is asked for again."""
+    for _ in range(TRIES):
+        try:
+            return connect("files.corp.test:7000", credential) if n % 3 else socks5("files.corp.test", 7000, credential)
+        except Refused as refused:
+            if refused.reason != "no-agent" and refused.status != SOCKS_UNREACHABLE:
+                raise
+            state["late"] += 1
+    raise AssertionError(f"{TRIES} times there was no agent")
 
 
 def transfer(credential, n):
     """One transfer there or back; None when it was whole."""
     pattern = Pattern(n, SIZE)
-    door = connect("files.corp.test:7000", credential) if n % 3 else \
-        socks5("files.corp.test", 7000, credential)
-    with door as stream:
+    with open_stream(credential, n) as stream:
         stream.settimeout(90)
         if n % 2:
             stream.sendall(f"send {n} {SIZE}\n".encode())
@@ -59,7 +71,7 @@ with Up() as up:
                  ",".join(f"127.0.0.1:{9701 + i}" for i in range(len(wires))), *lane_options(), group="inner")
     up.allow("inner", ["*.corp.test"], ["1-65535"], agent_group="inner")
     credential, chance = up.curlrc(), random.Random(int(os.environ.get("ADIT_SEED", "1")))
-    state = {"over": False, "done": 0, "wrong": []}
+    state = {"over": False, "done": 0, "late": 0, "wrong": []}
 
     def keep_going(lane):
         n = lane
@@ -100,6 +112,6 @@ with Up() as up:
     check(not state["wrong"], len(state["wrong"]), state["wrong"][:4])
     check(kinds["reset"] >= 8 and kinds["silent"] >= 1 and state["done"] > TRANSFERS, kinds, state["done"])
     count = int(metric("adit_relay_streams_moved_total"))
-    print(f"{kinds}, {state['done']} transfers whole, {count} moves, {time.monotonic() - began:.0f} s")
+    print(f"{kinds}, {state['done']} transfers whole, {state['late']} asked for again, {count} moves, {time.monotonic() - began:.0f} s")
     check(count > 0, "no stream moved")
     check(not LANES or metric("adit_agent_lanes_opened_total", AGENT) >= kinds["reset"] / 2, "lanes were opened")
