@@ -77,6 +77,21 @@ static void check_reset(struct span payload)
     must(final_offset == final_again && w.reason == again.reason && w.ms == again.ms);
 }
 
+static void check_goaway(struct span payload)
+{
+    struct mux_goaway g, again;
+    struct buf b = fresh();
+
+    if (goaway_decode(payload, &g))
+        return;
+    goaway_encode(&b, &g);
+    must(buf_error(&b) == 0 && b.len <= GOAWAY_LEN_MAX && goaway_decode(buf_span(&b), &again) == 0);
+    must(g.why == again.why && g.ms_left == again.ms_left && g.retry_ms == again.retry_ms);
+    must(g.scope == again.scope && g.elsewhere_count == again.elsewhere_count);
+    for (size_t i = 0; i < g.elsewhere_count; i++)
+        must(span_eq(g.elsewhere[i], again.elsewhere[i]));
+}
+
 static void check_attach(struct span payload)
 {
     struct frame_attach a, again;
@@ -125,6 +140,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t n)
     check_refused(f.payload);
     check_reset(f.payload);
     check_attach(f.payload);
+    check_goaway(f.payload);
     check_fixed(f.payload);
     return 0;
 }

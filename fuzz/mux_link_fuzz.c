@@ -87,12 +87,13 @@ static void on_proved(void *user, struct mux_link *l, uint32_t rtt_us)
     must(l == w.link);
 }
 
-static void on_goaway(void *user, struct mux_link *l, enum reason why, struct span text, uint32_t ms_left)
+static void on_goaway(void *user, struct mux_link *l, const struct mux_goaway *goaway)
 {
     (void)user;
-    (void)ms_left;
-    must(l == w.link && why < REASON_COUNT);
-    w.seen += read_all(text);
+    must(l == w.link && goaway->why < REASON_COUNT && goaway->elsewhere_count <= MUX_ELSEWHERE_MAX);
+    w.seen += read_all(goaway->text);
+    for (size_t i = 0; i < goaway->elsewhere_count; i++)
+        w.seen += read_all(goaway->elsewhere[i]);
 }
 
 static void on_notice(void *user, struct mux_link *l, uint8_t kind, uint64_t revision, struct span body)

@@ -30,6 +30,9 @@ static void take_uplink(struct metric_slot *slot, const struct uplink *uplink)
     metric_set(slot, M_LINKS, uplink_links_up(uplink));
     metric_set(slot, M_LINK_DIALS, (int64_t)s->dials);
     metric_set(slot, M_LINKS_MOVED, (int64_t)s->moved);
+    metric_set(slot, M_SENT_AWAY, (int64_t)s->sent_away);
+    metric_set(slot, M_ELSEWHERE, (int64_t)s->elsewhere);
+    metric_set(slot, M_ELSEWHERE_UNKNOWN, (int64_t)s->elsewhere_unknown);
     metric_set(slot, M_LANES, uplink_lanes_up(uplink));
     metric_set(slot, M_LANES_OPENED, (int64_t)s->lanes_opened);
     metric_set(slot, M_LANES_CLOSED, (int64_t)s->lanes_closed);

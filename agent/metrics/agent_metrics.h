@@ -16,6 +16,10 @@
       "Links that ended, and tries that brought none.")                                           \
     X(LINKS_MOVED, "adit_agent_links_moved_total", COUNTER, NULL, NULL,                           \
       "Links that were left for new ones because this machine's addresses changed.")              \
+    X(SENT_AWAY, "adit_agent_sent_away_total", COUNTER, NULL, NULL, "Times that a relay asked this agent to leave it.") \
+    X(ELSEWHERE, "adit_agent_elsewhere_total", COUNTER, NULL, NULL, "Other relays that were named then.") \
+    X(ELSEWHERE_UNKNOWN, "adit_agent_elsewhere_unknown_total", COUNTER, NULL, NULL,                \
+      "Of them, those that are none of this agent's addresses; they are not dialled.")            \
     X(LANES, "adit_agent_lanes", GAUGE, NULL, NULL, "Of the links, those beyond the first to a relay, under load.") \
     X(LANES_OPENED, "adit_agent_lanes_opened_total", COUNTER, NULL, NULL, "Further links to a relay that came up.") \
     X(LANES_CLOSED, "adit_agent_lanes_closed_total", COUNTER, NULL, NULL,                         \

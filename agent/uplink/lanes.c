@@ -59,7 +59,7 @@ static void open_one(struct path *p)
 {
     struct lane *free_one = NULL;
 
-    if (!p->tunnel || !tunnel_is_up(p->tunnel) || p->uplink->drain_until_ms)
+    if (!p->tunnel || !tunnel_is_up(p->tunnel) || p->uplink->drain_until_ms || p->gone_at_ms)
         return;
     for (size_t i = 0; i < LANES_MAX; i++) {
         struct lane *lane = &p->lanes[i];
@@ -182,7 +182,9 @@ void lane_close(struct path *p, struct lane *lane)
     if (lane->close_at_ms)
         return;
     lane->close_at_ms = loop_now_ms(p->uplink->config.loop) + LANE_MOVE_MS;
-    tunnel_goaway(lane->tunnel, REASON_LINK_RENEW, "the load is over", LANE_MOVE_MS);
+    tunnel_goaway(lane->tunnel, &(struct mux_goaway){
+        .why = REASON_LINK_RENEW, .text = SPAN("the load is over"), .ms_left = LANE_MOVE_MS,
+    });
 }
 
 void lanes_close_at(struct path *p, int64_t worker)

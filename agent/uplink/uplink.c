@@ -16,14 +16,14 @@
 
 /* --- dialling ---------------------------------------------------------------------------- */
 
-static void path_dial(void *arg);
-
 uint64_t path_retry(struct path *p, uint32_t after_ms)
 {
     bool has_streams = uplink_streams(p->uplink) > 0;
     uint64_t ceiling_ms = retry_ceiling_ms(p->failures, (uint64_t)p->first_retry_ms, has_streams);
     uint64_t wait_ms = p->is_moving ? 0 : retry_wait_ms(ceiling_ms, after_ms, has_streams, random_u64());
 
+    p->retry_at_ms = loop_now_ms(p->uplink->config.loop) + wait_ms;
+    p->is_put_off = after_ms > 0;
     if (!p->uplink->drain_until_ms)
         timer_start(p->uplink->config.loop, &p->retry, wait_ms, path_dial, p);
     return wait_ms;
@@ -64,7 +64,7 @@ int tunnel_connect(struct path *p, const struct tunnel_login *login, struct tunn
     return tunnel_dial(&dial, ret_tunnel);
 }
 
-static void path_dial(void *arg)
+void path_dial(void *arg)
 {
     struct path *p = arg;
     struct tunnel_login login = path_login(p);
@@ -295,6 +295,7 @@ static void on_up(void *user, struct tunnel *t)
         tunnel_close(p->worn, REASON_LINK_RENEW, "its ids are used up");
     path_meet(p, hello);
     p->is_session_over = p->is_replacing = false;
+    p->gone_at_ms = 0;
     lanes_close_at(p, p->worker);   /* of those that outlived the link before */
     renew_over(p->uplink, t);
 }
@@ -308,16 +309,21 @@ static void renew_link(struct path *p)
         path_dial(p);
 }
 
-static void on_goaway(void *user, struct tunnel *t, enum reason why, struct span text, uint32_t ms_left)
+static void on_goaway(void *user, struct tunnel *t, const struct mux_goaway *goaway)
 {
     struct path *p = user;
     struct lane *lane = lane_of(p, t);
+    bool is_renewed = goaway->why == REASON_LINK_RENEW && goaway->scope == MUX_SCOPE_LINK;
 
-    p->last_reason = why;
-    LOG(INFO, "link.goaway", S("relay", p->addr), R("reason", why), SP("detail", text), U("ms_left", ms_left));
-    if (why == REASON_LINK_RENEW && t == p->tunnel && !p->worn)
+    p->last_reason = goaway->why;
+    LOG(INFO, "link.goaway", S("relay", p->addr), R("reason", goaway->why), SP("detail", goaway->text),
+        U("ms_left", goaway->ms_left), B("session", goaway->scope == MUX_SCOPE_SESSION),
+        U("elsewhere", goaway->elsewhere_count));
+    if (goaway->scope == MUX_SCOPE_SESSION && t != p->worn)
+        path_sent_away(p, goaway);
+    if (is_renewed && t == p->tunnel && !p->worn)
         renew_link(p);
-    if (why == REASON_LINK_RENEW && lane)
+    if (is_renewed && lane)
         lane_close(p, lane);        /* its ids are used up; another one comes under load */
 }
 
@@ -385,8 +391,10 @@ static void on_tick(void *arg)
     bool has_load = u->config.lanes_max > 1 && uplink_streams(u) > 1;
 
     mux_tick(u->mux, loop_now_ms(u->config.loop));
-    for (size_t i = 0; i < u->path_count; i++)
+    for (size_t i = 0; i < u->path_count; i++) {
         lanes_look(&u->paths[i], loop_now_ms(u->config.loop));
+        path_leave_in_time(&u->paths[i]);
+    }
     timer_start(u->config.loop, &u->tick, has_load ? TICK_LOAD_MS : TICK_MS, on_tick, u);
 }
 

@@ -11,6 +11,9 @@
  * named, then with full jitter up to RETRY_MAX_MS, sooner while streams wait for it (retry.h); at
  * once when it was lost because this machine's addresses changed.  The relay is told which link
  * the new one replaces.
+ * A relay that goes away as a whole (GOAWAY for the session) is left when the time that it named is
+ * over, with all links; of the relays that it names in its place those are dialled sooner that are
+ * among the agent's own addresses, and no other.
  * Under load a relay of several workers gets further links ("lanes"), one at each worker at most;
  * they go when the load is over (lane_rule.h).  When the first link is lost a lane takes its place.
  * Signed documents that come over a link are verified, kept, and put in force; the certificate
@@ -54,6 +57,8 @@ struct uplink_status {
 struct uplink_stats {
     uint64_t dials, lost[REASON_COUNT];     /* tries and links that ended, by reason */
     uint64_t moved;                         /* of them, those left because addresses changed */
+    uint64_t sent_away;                     /* times that a relay asked to leave it */
+    uint64_t elsewhere, elsewhere_unknown;  /* relays that were named then; unknown: not of ours, not dialled */
     uint64_t lane_dials, lane_misses;       /* misses: they came to a worker that has a link of ours */
     uint64_t lanes_opened, lanes_closed;    /* closed: because the load was over */
 };

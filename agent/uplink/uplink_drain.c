@@ -13,7 +13,10 @@ static void close_link(struct tunnel *t, void *arg)
 
 static void drain_link(struct tunnel *t, void *arg)
 {
-    tunnel_goaway(t, REASON_AGENT_DRAINING, "the agent stops", *(uint32_t *)arg);
+    tunnel_goaway(t, &(struct mux_goaway){
+        .why = REASON_AGENT_DRAINING, .text = SPAN("the agent stops"), .ms_left = *(uint32_t *)arg,
+        .scope = MUX_SCOPE_SESSION,
+    });
 }
 
 static bool links_are_gone(struct uplink *u)

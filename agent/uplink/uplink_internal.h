@@ -8,6 +8,7 @@
  * uplink.c        links: dialled, kept, renewed, brought back
  * uplink_network.c  this machine's addresses change
  * lanes.c         further links to a relay, under load
+ * uplink_goaway.c  a relay sends this agent away
  * uplink_drain.c  the end
  */
 struct lane {                       /* a further link to the same relay, at another of its workers */
@@ -27,6 +28,9 @@ struct path {                       /* to one address */
     struct tunnel *tunnel;          /* NULL: waiting for `retry` */
     struct tunnel *worn;            /* its ids are used up: it goes when `tunnel` is up */
     struct loop_timer retry;
+    uint64_t retry_at_ms;           /* when it is due */
+    bool is_put_off;                /* not sooner: the relay asked for it */
+    uint64_t gone_at_ms;            /* all links to the relay end then, it has said; 0: it has not */
     uint32_t failures;
     int64_t first_retry_ms;         /* the relay's window, as it said last */
     uint64_t up_at_ms;              /* 0: it is not */
@@ -66,9 +70,16 @@ struct uplink {
 struct tunnel_login path_login(const struct path *p);
 /* Dials after a while, not before what the relay asked for; how long that is. */
 uint64_t path_retry(struct path *p, uint32_t after_ms);
+void path_dial(void *arg);
 /* Who has the first link now, as its HELLO said: behind a balancer not who had the one before. */
 void path_meet(struct path *p, const struct tunnel_hello *hello);
 MUST_CHECK int tunnel_connect(struct path *p, const struct tunnel_login *login, struct tunnel **ret_tunnel);
+
+/* --- uplink_goaway.c ----------------------------------------------------------------------- */
+/* A GOAWAY for the whole session. */
+void path_sent_away(struct path *p, const struct mux_goaway *goaway);
+/* Now and then: its time is over. */
+void path_leave_in_time(struct path *p);
 
 /* --- lanes.c ------------------------------------------------------------------------------- */
 struct lane *lane_of(struct path *p, const struct tunnel *t);           /* NULL: it is none */

@@ -329,12 +329,16 @@ static void on_notice(void *user, struct tunnel *t, unsigned kind, uint64_t revi
         LOG(DEBUG, "notice.ignored", S("kind", tunnel_notice_name(kind)));
 }
 
-static void on_goaway(void *user, struct tunnel *t, enum reason why, struct span text, uint32_t ms_left)
+static void on_goaway(void *user, struct tunnel *t, const struct mux_goaway *goaway)
 {
     struct guest *v = user;
+    enum reason why = goaway->why;
 
-    LOG(INFO, "link.goaway", S("agent", v->who.id.text), R("reason", why), SP("detail", text), U("ms_left", ms_left));
+    LOG(INFO, "link.goaway", S("agent", v->who.id.text), R("reason", why), SP("detail", goaway->text),
+        U("ms_left", goaway->ms_left), B("session", goaway->scope == MUX_SCOPE_SESSION));
     v->is_leaving |= why == REASON_AGENT_DRAINING;
+    if (goaway->scope == MUX_SCOPE_SESSION)
+        holders_drain_all(router_holders(v->gate->config.router), &v->who.id);
     /* Once: however often it is said, it costs one walk over the streams. */
     if (holders_drain(router_holders(v->gate->config.router), &v->who.id, t, why == REASON_LINK_RENEW))
         router_link_closes(v->gate->config.router, &v->who.id);

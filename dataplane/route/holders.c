@@ -170,7 +170,8 @@ enum reason holders_add(struct holders *h, struct tunnel *t, const struct identi
         roster_leave(h->roster, h->worker, seat, false);
         return REASON_OVERLOAD;
     }
-    a->lanes[a->lane_count++] = (struct lane){ .tunnel = t, .proved_ms = now_ms };
+    a->lanes[a->lane_count++] = (struct lane){ .tunnel = t, .proved_ms = now_ms,
+                                               .is_draining = atomic_load(&seat->is_going) };
     publish(h, a);
     *ret_agent = a;
     return REASON_NONE;
@@ -183,6 +184,23 @@ static struct lane *find_lane(struct held_agent *a, const struct tunnel *t)
             return &a->lanes[i];
     }
     return NULL;
+}
+
+static void drain_lanes(struct holders *h, struct held_agent *a)
+{
+    for (size_t i = 0; i < a->lane_count; i++)
+        a->lanes[i].is_draining = true;
+    publish(h, a);
+}
+
+void holders_drain_all(struct holders *h, const struct ulid *agent)
+{
+    struct held_agent *a = holders_find(h, agent);
+
+    if (!a || atomic_exchange(&a->seat->is_going, true))
+        return;
+    drain_lanes(h, a);
+    roster_ring(h->roster, h->worker);
 }
 
 static bool drop_lane(struct held_agent *a, struct span session, const struct tunnel *but)
@@ -222,6 +240,8 @@ void holders_drop_told(struct holders *h)
         size_t count = told == a->left_seen ? 0 : roster_left(h->roster, a->seat, sessions);
 
         a->left_seen = told;
+        if (atomic_load(&a->seat->is_going))
+            drain_lanes(h, a);
         for (size_t i = 0; i < count; i++)
             (void)drop_lane(a, ulid_span(&sessions[i]), NULL);
     }

@@ -55,7 +55,8 @@ enum reason holders_add(struct holders *h, struct tunnel *t, const struct identi
 bool holders_drop_left(struct holders *h, const struct ulid *agent, const char *session, const struct tunnel *by);
 /* Its tunnel is up: streams may be opened over it, and the other workers know. */
 void holders_up(struct holders *h, const struct ulid *agent);
-/* Ends the links of which another worker was told that they were left. */
+/* Ends the links of which another worker was told that they were left; those of an agent that told
+ * another worker that it goes take no new streams. */
 void holders_drop_told(struct holders *h);
 /* Closes the tunnels of processes that another worker saw replaced. */
 void holders_evict_replaced(struct holders *h);
@@ -68,6 +69,8 @@ void holders_prove(struct holders *h, const struct ulid *agent, const struct tun
                    uint64_t now_ms);
 /* It takes no new streams.  is_closing: those that it has are to go elsewhere.  True: that is news. */
 bool holders_drain(struct holders *h, const struct ulid *agent, const struct tunnel *t, bool is_closing);
+/* The agent goes as a whole: none of its links takes new streams, those at the other workers neither. */
+void holders_drain_all(struct holders *h, const struct ulid *agent);
 /* The best link for a new stream of the agent; NULL: none that is proved. */
 struct mux_link *holders_link(struct held_agent *a, uint64_t now_ms);
 /* The worker of the best link elsewhere; -1: none that is proved. */

@@ -52,6 +52,7 @@ struct seat {
     atomic_uint refs;
     atomic_bool is_replaced;
     atomic_bool has_left;           /* it said so: it does not come back */
+    atomic_bool is_going;           /* it said so: none of its links takes new streams */
     struct ulid id;                 /* these four never change */
     char boot_id[ULID_LEN + 1];
     char name[64];

@@ -70,11 +70,11 @@ int plain_open(const struct plain_config *config, struct plain **ret_plain, stru
     return 0;
 }
 
-void plain_drain(struct plain *p, enum reason why, uint32_t ms_left)
+void plain_drain(struct plain *p, const struct mux_goaway *goaway)
 {
     if (p->listener)
         listener_free(TAKE(p->listener));
-    tunnel_server_drain(p->server, why, ms_left);
+    tunnel_server_drain(p->server, goaway);
 }
 
 void plain_add_stats(const struct plain *p, struct tunnel_server_stats *sum)

@@ -23,7 +23,7 @@ struct plain_config {
 
 MUST_CHECK int plain_open(const struct plain_config *config, struct plain **ret_plain, struct buf *reterr);
 /* No new ones; those that are here have ms_left. */
-void plain_drain(struct plain *p, enum reason why, uint32_t ms_left);
+void plain_drain(struct plain *p, const struct mux_goaway *goaway);
 /* Adds its own to what the other entrance counted. */
 void plain_add_stats(const struct plain *p, struct tunnel_server_stats *sum);
 void plain_free(struct plain *p);

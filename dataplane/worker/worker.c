@@ -1,4 +1,5 @@
 #include "dataplane/worker/worker.h"
+#include "dataplane/route/elsewhere.h"
 #include "dataplane/route/window.h"
 #include "dataplane/worker/lease.h"
 #include "dataplane/worker/paused.h"
@@ -165,6 +166,24 @@ static void on_drain_look(void *arg)
         timer_start(w->loop, &w->drain_timer, DRAIN_LOOK_MS, on_drain_look, w);
 }
 
+/* All links of this relay end; the others that the state knows may have room. */
+static void send_away(struct worker *w)
+{
+    const struct view *view = router_view(w->router);
+    struct mux_goaway goaway = {
+        .why = REASON_RELAY_DRAINING,
+        .text = SPAN("the relay stops"),
+        .ms_left = (uint32_t)(w->drain->until_ms - loop_now_ms(w->loop)),
+        .scope = MUX_SCOPE_SESSION,
+    };
+
+    if (view)
+        elsewhere_find(view->policy, &w->self.id, w->self.zone ? w->self.zone : "", &goaway);
+    tunnel_server_drain(w->server, &goaway);
+    if (w->plain)
+        plain_drain(w->plain, &goaway);
+}
+
 static void on_drain(void *arg)
 {
     struct post *p = arg;
@@ -184,9 +203,7 @@ static void on_drain(void *arg)
         w->drain_fns[i].fn(w->drain_fns[i].user);
     if (w->listener)
         listener_free(TAKE(w->listener));
-    tunnel_server_drain(w->server, REASON_RELAY_DRAINING, (uint32_t)(w->drain->until_ms - loop_now_ms(w->loop)));
-    if (w->plain)
-        plain_drain(w->plain, REASON_RELAY_DRAINING, (uint32_t)(w->drain->until_ms - loop_now_ms(w->loop)));
+    send_away(w);
     on_drain_look(w);
 }
 

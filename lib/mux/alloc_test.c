@@ -97,7 +97,7 @@ static void talk(struct pair *p)
     if (s && w.last == s)
         mux_stream_reset(s, REASON_CLIENT_GONE, SPAN("left"), false);
     pair_settle(p);
-    mux_link_goaway(p->side[0].link, REASON_RELAY_DRAINING, SPAN("bye"), 1);
+    pair_goaway(p->side[0].link, REASON_RELAY_DRAINING);
     pair_settle(p);
 }
 

@@ -219,6 +219,11 @@ void hop_lost(struct leg *g)
     side_over(x);
 }
 
+void hop_leave(struct leg *g, enum reason why)
+{
+    hop_detach(side_of(g)->hop, why, 0, NULL);
+}
+
 /* --- what is told --------------------------------------------------------------------- */
 void holder_tell(struct mux_holder *h)
 {

@@ -449,4 +449,5 @@ static void produced(struct leg *g)
 const struct leg_class hop_leg = {
     .sendable = sendable, .whole = whole, .produce = produce, .produced = produced,
     .produce_owed = produce_owed, .take = hop_take, .lost = hop_lost,
+    .leave = hop_leave,
 };

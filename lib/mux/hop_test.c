@@ -236,6 +236,27 @@ static void test_tells_the_other_side_of_a_lost_link(void **state)
     }
 }
 
+static void test_leaves_a_link_whose_time_is_over(void **state)
+{
+    (void)state;
+    for (int side = E; side <= T; side++) {
+        begin_open(&usual, 1000);
+        say_data(side, side == E ? 1 : 2, 0, 10, 0);
+        mux_link_goaway(w.link[side], &(struct mux_goaway){ .why = REASON_RELAY_DRAINING, .ms_left = 1 });
+        mux_link_detach(w.link[side], REASON_RELAY_DRAINING);
+        for (int each = E; each <= T; each++) {
+            struct frame f;
+
+            hear(each);
+            f = heard(each, FRAME_DETACH);
+            assert_int_equal(reason_in(&f), REASON_RELAY_DRAINING);
+            assert_int_equal(count_of(each, FRAME_RESET), 0);
+        }
+        assert_int_equal(w.ended, 1);
+        end();
+    }
+}
+
 /* --- beginnings and ends -------------------------------------------------------------------- */
 static void test_refuses_what_goes_nowhere(void **state)
 {
@@ -258,7 +279,7 @@ static void test_refuses_what_goes_nowhere(void **state)
         begin_open(&config, 1000);
         w.refuse = rows[i].refuse;
         if (rows[i].is_draining)
-            mux_link_goaway(w.link[T], REASON_RELAY_DRAINING, SPAN_NONE, 0);
+            mux_link_goaway(w.link[T], &(struct mux_goaway){ .why = REASON_RELAY_DRAINING });
         say_open(3, 1000, SPAN_NONE);
         hear(E);
         f = heard(E, FRAME_OPEN_ERR);
@@ -342,6 +363,7 @@ int main(void)
         cmocka_unit_test(test_ends_a_path_or_stream_for_faults),
         cmocka_unit_test(test_ends_a_link_for_its_own_peer_only),
         cmocka_unit_test(test_tells_the_other_side_of_a_lost_link),
+        cmocka_unit_test(test_leaves_a_link_whose_time_is_over),
         cmocka_unit_test(test_refuses_what_goes_nowhere),
         cmocka_unit_test(test_renews_a_link_whose_ids_come_to_their_end),
         cmocka_unit_test(test_forgets_with_the_last_word),

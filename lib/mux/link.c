@@ -204,30 +204,47 @@ int mux_link_notice(struct mux_link *l, uint8_t kind, uint64_t revision, struct 
     return link_item_add(l, FRAME_NOTICE, kind, revision, body);
 }
 
-static void goaway_add(struct mux_link *l, enum reason why, struct span text, uint32_t ms_left)
+static void goaway_add(struct mux_link *l, const struct mux_goaway *goaway)
 {
-    unsigned char mem[512];
-    struct why w = { why, text, ms_left };
+    unsigned char mem[GOAWAY_LEN_MAX];
     struct buf b;
 
     buf_init_fixed(&b, mem, sizeof(mem));
-    why_encode(&b, &w);
+    goaway_encode(&b, goaway);
     if (buf_error(&b) || link_item_add(l, FRAME_GOAWAY, 0, 0, buf_span(&b)))
         return;     /* no memory to say it: the peer sees the link end */
 }
 
-void mux_link_goaway(struct mux_link *l, enum reason why, struct span text, uint32_t ms_left)
+void mux_link_goaway(struct mux_link *l, const struct mux_goaway *goaway)
 {
     if (l->state == MUX_LINK_CLOSED)
         return;
-    goaway_add(l, why, text, ms_left);
-    l->is_worn |= why == REASON_LINK_RENEW;
+    goaway_add(l, goaway);
+    l->is_worn |= goaway->why == REASON_LINK_RENEW;
     if (l->state != MUX_LINK_GREETING) {
         l->state = MUX_LINK_DRAINING;
         return;
     }
     l->state = MUX_LINK_CLOSED;         /* refused */
-    l->why = why;
+    l->why = goaway->why;
+}
+
+/* Its ids are used up: a new link takes its place. */
+void link_renew(struct mux_link *l)
+{
+    mux_link_goaway(l, &(struct mux_goaway){ .why = REASON_LINK_RENEW });
+}
+
+void mux_link_detach(struct mux_link *l, enum reason why)
+{
+    struct map_cursor cursor = { 0 };
+    struct map_node *node;
+
+    while (link_has_streams_out(l) && (node = map_next(&l->by_id, &cursor))) {
+        struct leg *g = container_of(node, struct leg, by_id);
+
+        leg_class(g)->leave(g, why);
+    }
 }
 
 void link_fail(struct mux_link *l, enum reason why, const char *text)
@@ -240,7 +257,7 @@ void link_fail(struct mux_link *l, enum reason why, const char *text)
     if (why == REASON_PROTOCOL_ERROR)
         l->mux->stats.protocol_errors++;
     drop_items(l);
-    goaway_add(l, why, span_str(text), 0);
+    goaway_add(l, &(struct mux_goaway){ .why = why, .text = span_str(text) });
     lose_streams(l);
     if (l->mux->on.on_failed)
         l->mux->on.on_failed(l->user, l, why, text);

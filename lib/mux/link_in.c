@@ -55,24 +55,24 @@ static void on_pong(struct mux_link *l, const struct frame *f)
 
 static void on_goaway(struct mux_link *l, const struct frame *f)
 {
-    struct why w;
+    struct mux_goaway g;
 
-    if (why_decode(f->payload, &w)) {
+    if (goaway_decode(f->payload, &g)) {
         protocol_error(l, "GOAWAY: tags");
         return;
     }
     if (l->is_goaway_seen)
         link_idle_frame(l);
     l->is_goaway_seen = true;
-    l->is_worn |= w.reason == REASON_LINK_RENEW;
+    l->is_worn |= g.why == REASON_LINK_RENEW;
     if (l->state == MUX_LINK_OPEN)
         l->state = MUX_LINK_DRAINING;
     if (l->state == MUX_LINK_GREETING) {
         l->state = MUX_LINK_CLOSED;     /* refused */
-        l->why = w.reason;
+        l->why = g.why;
     }
     if (l->mux->on.on_goaway)
-        l->mux->on.on_goaway(l->user, l, w.reason, w.text, w.ms);
+        l->mux->on.on_goaway(l->user, l, &g);
 }
 
 static void notice_done(struct mux_link *l)

@@ -122,6 +122,17 @@ void stream_detach(struct mux_stream *s, enum reason why, const char *text, uint
         link_idle_frame(l);         /* a peer that breaks its paths on purpose comes to an end */
 }
 
+/* Its link will end.  What has said its last word lets that go out instead: it needs no other path. */
+void stream_leave(struct leg *g, enum reason why)
+{
+    struct mux_stream *s = stream_of(g);
+
+    if (!stream_may_move(s) || s->owed & (OWE_END | OWE_RESET))
+        return;
+    leave_path(s, why, 0);
+    stream_lost(s, 0);
+}
+
 /* --- time --------------------------------------------------------------------------------- */
 static void grace_is_over(struct mux_stream *s)
 {

@@ -32,6 +32,7 @@
 #define MUX_RANGES_MAX 64
 #define MUX_RESOLVE_MAX 16
 #define MUX_TRIES_MAX 8
+#define MUX_ELSEWHERE_MAX 8
 
 struct mux;
 struct mux_link;
@@ -81,6 +82,19 @@ struct mux_opened {                             /* OPEN_OK */
     size_t try_count;
 };
 
+enum mux_scope { MUX_SCOPE_LINK = 0, MUX_SCOPE_SESSION = 1 };
+
+/* GOAWAY, as it is said and as it is heard. */
+struct mux_goaway {
+    enum reason why;
+    struct span text;                           /* for the log */
+    uint32_t ms_left;                           /* until who says it closes */
+    uint32_t retry_ms;                          /* do not come back sooner; 0: nothing is asked */
+    enum mux_scope scope;                       /* of the session: all its links */
+    struct span elsewhere[MUX_ELSEWHERE_MAX];   /* "host:port" of other relays; to the mux opaque */
+    size_t elsewhere_count;
+};
+
 struct mux_config {
     bool is_accepting;              /* links: the peer dialled.  Opens even ids; greets first */
     size_t memory_limit;            /* bytes held in all streams */
@@ -107,8 +121,7 @@ struct mux_handlers {
     void (*on_accepted)(void *user, struct mux_link *l);        /* dialling side only */
     void (*on_notice)(void *user, struct mux_link *l, uint8_t kind, uint64_t revision,
                       struct span body);
-    void (*on_goaway)(void *user, struct mux_link *l, enum reason why, struct span text,
-                      uint32_t ms_left);
+    void (*on_goaway)(void *user, struct mux_link *l, const struct mux_goaway *goaway);
     void (*on_proved)(void *user, struct mux_link *l, uint32_t rtt_us); /* a PONG came back */
     void (*on_failed)(void *user, struct mux_link *l, enum reason why, const char *text);
                                     /* fault or silence: flush (GOAWAY is queued), then free */
@@ -192,7 +205,12 @@ void mux_link_large_data(struct mux_link *l);
 MUST_CHECK int mux_link_hello(struct mux_link *l, struct span json);
 /* The accepting side says yes (a PING at least goes out) - streams may open now. */
 void mux_link_accept(struct mux_link *l, uint64_t now_ms);
-void mux_link_goaway(struct mux_link *l, enum reason why, struct span text, uint32_t ms_left);
+/* This link takes no new streams.  Of a session each link is told; a peer that knows the scope heeds the
+ * first. */
+void mux_link_goaway(struct mux_link *l, const struct mux_goaway *goaway);
+/* The time of a GOAWAY is over: streams that may move are told so (DETACH) and have no path here any
+ * more; the link ends next, and with it the others. */
+void mux_link_detach(struct mux_link *l, enum reason why);
 /* In parts where it is long; at most 1 MiB (REASON_TOO_LARGE), 4 MiB waiting (REASON_OVERLOAD). */
 MUST_CHECK int mux_link_notice(struct mux_link *l, uint8_t kind, uint64_t revision,
                                struct span body);

@@ -157,6 +157,7 @@ struct leg_class {
     bool (*produce_owed)(struct leg *g, struct buf *out);           /* false: no room */
     void (*take)(struct leg *g, const struct frame *f);             /* came on its id */
     void (*lost)(struct leg *g);                                    /* the link is gone */
+    void (*leave)(struct leg *g, enum reason why);  /* or will be: DETACH, if what it is may go on */
 };
 
 struct mux_link {
@@ -309,6 +310,7 @@ unsigned memory_datagram_percent(const struct mux_stream *s);
 /* --- link.c --------------------------------------------------------------------------- */
 void link_wake(struct mux_link *l);
 void link_fail(struct mux_link *l, enum reason why, const char *text);
+void link_renew(struct mux_link *l);
 void link_opened(struct mux_link *l);       /* greeting is over */
 MUST_CHECK int link_item_add(struct mux_link *l, uint8_t type, uint8_t kind, uint64_t revision,
                              struct span body);
@@ -382,6 +384,7 @@ void probe_answered(struct mux_stream *s);
 /* --- hop.c ---------------------------------------------------------------------------- */
 extern const struct leg_class hop_leg;
 void hop_lost(struct leg *g);
+void hop_leave(struct leg *g, enum reason why);
 void holder_tell(struct mux_holder *h);     /* the program hears of hops that ended */
 void holder_tick(struct mux_holder *h, uint64_t now_ms);
 uint64_t holder_due(const struct mux_holder *h);
@@ -400,6 +403,7 @@ void stream_rejoin(struct mux_stream *s, struct mux_link *l, uint32_t id,
                    const struct mux_open *open, uint64_t limit);
 bool stream_may_attach(const struct mux_stream *s);
 void stream_leave_path(struct mux_stream *s, enum reason why);
+void stream_leave(struct leg *g, enum reason why);
 void stream_wants_path(struct mux_stream *s);                       /* at once; it has none */
 void move_on_attach(struct mux_link *l, const struct frame *f);
 void move_on_attach_ok(struct mux_stream *s, const struct frame *f);

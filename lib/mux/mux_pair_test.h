@@ -40,6 +40,8 @@ struct side {
     unsigned wakes, accepted, failed, goaways, proved, notices;
     enum reason why;
     size_t notice_len;
+    struct mux_goaway goaway;       /* the last one, without its spans */
+    char elsewhere[256];            /* the last of its list */
 };
 
 struct pair {
@@ -166,16 +168,24 @@ static inline void pair_on_failed(void *user, struct mux_link *l, enum reason wh
     s->why = why;
 }
 
-static inline void pair_on_goaway(void *user, struct mux_link *l, enum reason why, struct span text,
-                           uint32_t ms_left)
+static inline void pair_on_goaway(void *user, struct mux_link *l, const struct mux_goaway *goaway)
 {
     struct side *s = user;
 
     (void)l;
-    (void)text;
-    (void)ms_left;
     s->goaways++;
-    s->why = why;
+    s->why = goaway->why;
+    s->goaway = *goaway;
+    memset(&s->goaway.text, 0, sizeof(s->goaway.text));     /* dead after the call, as the list is */
+    memset(s->goaway.elsewhere, 0, sizeof(s->goaway.elsewhere));
+    if (goaway->elsewhere_count)
+        (void)span_copy(goaway->elsewhere[goaway->elsewhere_count - 1], s->elsewhere, sizeof(s->elsewhere));
+}
+
+/* For 30 s, this link alone. */
+static inline void pair_goaway(struct mux_link *l, enum reason why)
+{
+    mux_link_goaway(l, &(struct mux_goaway){ .why = why, .text = SPAN("bye"), .ms_left = 30000 });
 }
 
 static inline void pair_on_proved(void *user, struct mux_link *l, uint32_t rtt_us)

@@ -394,7 +394,7 @@ static void test_goaway_drains(void **state)
     start(&p);
     assert_int_equal(open_one(&p, 1), 0);
     pair_settle(&p);
-    mux_link_goaway(p.side[1].link, REASON_AGENT_DRAINING, SPAN("bye"), 30000);
+    pair_goaway(p.side[1].link, REASON_AGENT_DRAINING);
     pair_settle(&p);
     assert_int_equal(p.side[0].goaways, 1);
     assert_int_equal(p.side[0].why, REASON_AGENT_DRAINING);
@@ -415,7 +415,7 @@ static void test_open_crosses_goaway(void **state)
     (void)state;
     start(&p);
     assert_int_equal(open_one(&p, 1), 0);
-    mux_link_goaway(p.side[1].link, REASON_AGENT_DRAINING, SPAN_NONE, 30000);
+    pair_goaway(p.side[1].link, REASON_AGENT_DRAINING);
     pair_send(&p.side[0]);
     while (pair_deliver(&p.side[1]))
         ;

@@ -10,6 +10,9 @@
 #define REASON_MAX 64
 
 enum why_tag { WHY_TAG_REASON = 0x01, WHY_TAG_TEXT, WHY_TAG_MS };
+enum goaway_tag {               /* after those of why */
+    GOAWAY_TAG_SCOPE = 0x04, GOAWAY_TAG_ELSEWHERE, GOAWAY_TAG_RETRY_MS,
+};
 
 static bool take_bytes16(void *into, struct span value)
 {
@@ -371,6 +374,59 @@ int why_decode(struct span payload, struct why *ret_why)
     return 0;
 }
 
+/* --- GOAWAY --------------------------------------------------------------------------- */
+/* A scope of a later release is at least this link. */
+static bool take_scope(void *into_scope, struct span value)
+{
+    uint8_t scope;
+
+    tag_take_u8(&scope, value);
+    *(enum mux_scope *)into_scope = scope == MUX_SCOPE_SESSION ? MUX_SCOPE_SESSION : MUX_SCOPE_LINK;
+    return true;
+}
+
+static bool take_elsewhere(void *into, struct span value)
+{
+    struct mux_goaway *goaway = into;
+
+    if (goaway->elsewhere_count == MUX_ELSEWHERE_MAX)
+        return false;
+    goaway->elsewhere[goaway->elsewhere_count++] = value;
+    return true;
+}
+
+void goaway_encode(struct buf *out, const struct mux_goaway *goaway)
+{
+    why_encode(out, &(struct why){ goaway->why, goaway->text, goaway->ms_left });
+    if (goaway->scope != MUX_SCOPE_LINK)
+        tag_put_u8(out, GOAWAY_TAG_SCOPE, (uint8_t)goaway->scope);
+    for (size_t i = 0; i < goaway->elsewhere_count; i++)
+        put_text(out, GOAWAY_TAG_ELSEWHERE, goaway->elsewhere[i], OPEN_TEXT_MAX);
+    if (goaway->retry_ms)
+        tag_put_u32(out, GOAWAY_TAG_RETRY_MS, goaway->retry_ms);
+}
+
+int goaway_decode(struct span payload, struct mux_goaway *ret_goaway)
+{
+    struct mux_goaway g = { 0 };
+    const struct tag_rule rules[] = {
+        { WHY_TAG_REASON, 1, REASON_MAX, false, tag_take_reason, &g.why },
+        { WHY_TAG_TEXT, 1, OPEN_TEXT_MAX, false, tag_take_span, &g.text },
+        { WHY_TAG_MS, 4, 4, false, tag_take_u32, &g.ms_left },
+        { GOAWAY_TAG_SCOPE, 1, 1, false, take_scope, &g.scope },
+        { GOAWAY_TAG_ELSEWHERE, 1, OPEN_TEXT_MAX, true, take_elsewhere, &g },
+        { GOAWAY_TAG_RETRY_MS, 4, 4, false, tag_take_u32, &g.retry_ms },
+    };
+    int e = tags_read(payload, rules, ARRAY_LEN(rules));
+
+    if (e)
+        return e;
+    g.why = reason_or_internal(g.why);
+    *ret_goaway = g;
+    return 0;
+}
+
+/* --- RESET ---------------------------------------------------------------------------- */
 void reset_encode(struct buf *out, uint64_t final_offset, const struct why *why)
 {
     buf_put_u64(out, final_offset);

@@ -26,10 +26,10 @@ enum opened_tag {               /* OPEN_OK and OPEN_ERR */
     OPENED_TAG_FEATURES, OPENED_TAG_USED, OPENED_TAG_RESOLVED_BY, OPENED_TAG_TRY,
 };
 
-struct why {                    /* RESET, OPEN_ERR, ATTACH_ERR, DETACH, GOAWAY */
+struct why {                    /* RESET, OPEN_ERR, ATTACH_ERR, DETACH */
     enum reason reason;
     struct span text;
-    uint32_t ms;                /* GOAWAY: left; DETACH: retry after */
+    uint32_t ms;                /* DETACH: retry after */
 };
 
 void open_encode(struct buf *out, const struct mux_open *open, uint64_t first_limit);
@@ -49,3 +49,6 @@ void reset_encode(struct buf *out, uint64_t final_offset, const struct why *why)
 MUST_CHECK int reset_decode(struct span payload, uint64_t *ret_final, struct why *ret_why);
 void why_encode(struct buf *out, const struct why *why);
 MUST_CHECK int why_decode(struct span payload, struct why *ret_why);
+#define GOAWAY_LEN_MAX ((size_t)4096)   /* of what goaway_encode() writes */
+void goaway_encode(struct buf *out, const struct mux_goaway *goaway);
+MUST_CHECK int goaway_decode(struct span payload, struct mux_goaway *ret_goaway);

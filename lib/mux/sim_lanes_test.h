@@ -27,6 +27,7 @@ enum fault {
     FAULT_STALL,        /* nothing arrives for a while */
     FAULT_MID_FRAME,    /* a cut inside a message */
     FAULT_DRAIN,        /* GOAWAY, then the link ends */
+    FAULT_DETACHED,     /* before that, its streams are told to go elsewhere */
     FAULT_MOVE,         /* a stream is moved from a living path */
     FAULT_HANDOVER,     /* to the entry's other mux */
     FAULT_ENTRY_RESTART, FAULT_TARGET_RESTART, FAULT_HOLDER_RESTART,
@@ -51,6 +52,7 @@ struct lane {
     uint64_t dies_ms[2];            /* this end hears of the cut then; 0: there is none */
     uint64_t stalled_until_ms, drain_until_ms;
     uint64_t next_tick_ms[2];
+    bool is_left;                   /* its streams were told to go elsewhere */
     bool is_silent, is_tricked;     /* tricked: a hostile frame ends the link */
     bool has_failed[2];
     char boot_id[8];                /* of the target side that dialled it */
@@ -354,6 +356,21 @@ static inline void lane_renew(struct lane *lane)
     lane->drain_until_ms = sim.now_ms + 50 + below(500);
 }
 
+/* Its time is over: it ends, perhaps in order. */
+static inline void lane_drained(struct lane *lane)
+{
+    struct mux_link *l = lane->link[below(2) && lane->link[TARGET] ? TARGET : ENTRY];
+
+    if (lane->is_left || !l || mux_link_state(l) != MUX_LINK_DRAINING || one_in(3)) {
+        lane_reset(lane, false);
+        return;
+    }
+    mux_link_detach(l, REASON_RELAY_DRAINING);
+    lane->is_left = true;
+    lane->drain_until_ms = sim.now_ms + 1 + below(100);
+    faults[FAULT_DETACHED]++;
+}
+
 static inline void lanes_dial(int group)
 {
     if (lanes_dialled(group) >= sim.lanes_wanted[group] || sim.now_ms < sim.dial_ms[group])
@@ -374,7 +391,7 @@ static inline void lanes_step(void)
 
         lane_renew(lane);
         if (lane->drain_until_ms && lane->drain_until_ms <= sim.now_ms)
-            lane_reset(lane, false);
+            lane_drained(lane);
         lane_end_step(lane, below(2));
         lane_end_step(lane, 0);
         lane_end_step(lane, 1);
@@ -441,7 +458,7 @@ static inline void lane_fault(void)
         if (!lane->link[ENTRY] || mux_link_state(lane->link[ENTRY]) != MUX_LINK_OPEN)
             break;
         mux_link_goaway(lane->link[below(2) && lane->link[TARGET] ? TARGET : ENTRY],
-                        REASON_RELAY_DRAINING, SPAN_NONE, 500);
+                        &(struct mux_goaway){ .why = REASON_RELAY_DRAINING, .ms_left = 500 });
         lane->drain_until_ms = sim.now_ms + 1 + below(1000);
         faults[FAULT_DRAIN]++;
         break;

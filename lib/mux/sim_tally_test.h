@@ -40,7 +40,7 @@ static inline void check_faults(void)
 {
     static const char *const names[FAULT_COUNT] = {
         "link reset", "link reset, told late", "link silent", "link stalled", "cut mid-frame",
-        "link drained", "moved while alive", "handed over", "entry restarted", "target restarted", "holder restarted",
+        "link drained", "sent away", "moved while alive", "handed over", "entry restarted", "target restarted", "holder restarted",
         "end stalled", "reset by entry", "reset by target", "late answer", "long outage",
         "ids used up", "refused",
         "attach to an old boot", "forged proof", "memory nearly full",

@@ -270,7 +270,7 @@ bool link_has_ids(struct mux_link *l)
     if (ids_left(l) >= MUX_IDS_LEFT)
         return true;
     if (l->state == MUX_LINK_OPEN)
-        mux_link_goaway(l, REASON_LINK_RENEW, SPAN_NONE, 0);
+        link_renew(l);
     return false;
 }
 

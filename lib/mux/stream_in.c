@@ -69,7 +69,7 @@ static void peer_used(struct mux_link *l, uint32_t id)
 {
     l->peer_id = id;
     if ((0xffffffffu - id) / 2 < MUX_IDS_LEFT && l->state == MUX_LINK_OPEN)
-        mux_link_goaway(l, REASON_LINK_RENEW, SPAN_NONE, 0);
+        link_renew(l);
 }
 
 static void on_open(struct mux_link *l, const struct frame *f)

@@ -281,5 +281,5 @@ static void lost(struct leg *g)
 
 const struct leg_class stream_leg = {
     .sendable = sendable, .whole = whole, .produce = produce, .produced = produced,
-    .produce_owed = produce_owed, .take = stream_take, .lost = lost,
+    .produce_owed = produce_owed, .take = stream_take, .lost = lost, .leave = stream_leave,
 };

@@ -70,6 +70,21 @@ static int say_why(const struct frame *f, struct buf *out)
     return e;
 }
 
+static int say_goaway(const struct frame *f, struct buf *out)
+{
+    struct mux_goaway g = { 0 };
+    int e = as_value(goaway_decode(f->payload, &g));
+
+    say_why_fields(&(struct why){ g.why, g.text, g.ms_left }, out);
+    if (g.scope != MUX_SCOPE_LINK)
+        buf_printf(out, " scope=session");
+    if (g.retry_ms)
+        buf_printf(out, " retry=%u", g.retry_ms);
+    for (size_t i = 0; i < g.elsewhere_count; i++)
+        buf_printf(out, "%s" SPAN_FMT, i ? "," : " elsewhere=", SPAN_ARG(g.elsewhere[i]));
+    return e;
+}
+
 static int say_reset(const struct frame *f, struct buf *out)
 {
     uint64_t final_offset = 0;
@@ -219,7 +234,7 @@ static const struct {
     int (*say)(const struct frame *, struct buf *);
 } sayers[] = {
     { FRAME_HELLO, false, say_bytes },     { FRAME_PING, false, say_echo },
-    { FRAME_PONG, false, say_echo },       { FRAME_GOAWAY, false, say_why },
+    { FRAME_PONG, false, say_echo },       { FRAME_GOAWAY, false, say_goaway },
     { FRAME_NOTICE, false, say_notice },   { FRAME_OPEN, false, say_open },
     { FRAME_OPEN_OK, false, say_opened },  { FRAME_OPEN_ERR, false, say_refused },
     { FRAME_DATA, false, say_data },       { FRAME_CREDIT, true, say_credit },

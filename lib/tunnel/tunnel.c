@@ -76,13 +76,20 @@ static void begin_end(struct tunnel *t, enum reason why, const char *text)
     t->carrier->finish(t->carrier_arg);
 }
 
-void tunnel_close(struct tunnel *t, enum reason why, const char *text)
+static void say_last(struct tunnel *t, const struct mux_goaway *goaway, const char *text)
 {
     if (t->state == TUNNEL_CLOSING)
         return;
+    if (t->link && mux_link_state(t->link) == MUX_LINK_DRAINING)
+        mux_link_detach(t->link, goaway->why);
     if (t->link)
-        mux_link_goaway(t->link, why, span_str(text), 0);
-    begin_end(t, why, text);
+        mux_link_goaway(t->link, goaway);
+    begin_end(t, goaway->why, text);
+}
+
+void tunnel_close(struct tunnel *t, enum reason why, const char *text)
+{
+    say_last(t, &(struct mux_goaway){ .why = why, .text = span_str(text) }, text);
 }
 
 void tunnel_drop(struct tunnel *t, enum reason why, const char *text)
@@ -97,10 +104,15 @@ void tunnel_refuse(struct tunnel *t, enum reason why, const char *text)
     tunnel_close(t, why, text);
 }
 
-void tunnel_goaway(struct tunnel *t, enum reason why, const char *text, uint32_t ms_left)
+void tunnel_put_off(struct tunnel *t, enum reason why, const char *text, uint32_t retry_ms)
+{
+    say_last(t, &(struct mux_goaway){ .why = why, .text = span_str(text), .retry_ms = retry_ms }, text);
+}
+
+void tunnel_goaway(struct tunnel *t, const struct mux_goaway *goaway)
 {
     if (t->link && t->state == TUNNEL_UP)
-        mux_link_goaway(t->link, why, span_str(text), ms_left);
+        mux_link_goaway(t->link, goaway);
 }
 
 static void login_deinit(struct login *login)
@@ -315,23 +327,24 @@ static void on_notice(void *user, struct mux_link *l, uint8_t kind, uint64_t rev
         t->handlers->on_notice(t->user, t, kind, revision, body);
 }
 
-static void on_goaway(void *user, struct mux_link *l, enum reason why, struct span text,
-                      uint32_t ms_left)
+static void on_goaway(void *user, struct mux_link *l, const struct mux_goaway *goaway)
 {
     struct tunnel *t = user;
     char words[TEXT_MAX];
 
     (void)l;
     snprintf(words, sizeof(words), "the other side says: " SPAN_FMT,
-             SPAN_ARG(span_first(text, 150)));
+             SPAN_ARG(span_first(goaway->text, 150)));
+    if (goaway->retry_ms)
+        t->retry_after_ms = goaway->retry_ms;
     if (t->state == TUNNEL_UP) {
-        if (!ms_left)
-            remember_why(t, why, words);
+        if (!goaway->ms_left)
+            remember_why(t, goaway->why, words);
         if (t->handlers->on_goaway)
-            t->handlers->on_goaway(t->user, t, why, text, ms_left);
+            t->handlers->on_goaway(t->user, t, goaway);
         return;
     }
-    begin_end(t, why, words);
+    begin_end(t, goaway->why, words);
 }
 
 static void on_proved(void *user, struct mux_link *l, uint32_t rtt_us)

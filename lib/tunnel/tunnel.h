@@ -66,8 +66,7 @@ struct tunnel_handlers {                /* `user` is the config's, or tunnel_set
     void (*on_up)(void *user, struct tunnel *t);
     void (*on_notice)(void *user, struct tunnel *t, unsigned kind, uint64_t revision,
                       struct span body);
-    void (*on_goaway)(void *user, struct tunnel *t, enum reason why, struct span text,
-                      uint32_t ms_left);
+    void (*on_goaway)(void *user, struct tunnel *t, const struct mux_goaway *goaway);
     void (*on_proved)(void *user, struct tunnel *t, uint32_t rtt_us);
     /* The last call.  `text` is for a person. */
     void (*on_down)(void *user, struct tunnel *t, enum reason why, const char *text);
@@ -88,22 +87,26 @@ struct endpoint tunnel_local_address(const struct tunnel *t);
 /* The session this link belongs to: the offered one, or the one that was proved. */
 const struct tunnel_session *tunnel_session(const struct tunnel *t);
 bool tunnel_is_up(const struct tunnel *t);
-/* Dialling side, in on_down: how long the other side asked to be left alone; 0: it did not. */
+/* Dialling side, in on_down: how long the other side asked to be left alone (by Retry-After, or in its
+ * last GOAWAY); 0: it did not. */
 uint32_t tunnel_retry_after_ms(const struct tunnel *t);
 /* Accepting side, after on_credential. */
 void tunnel_accept(struct tunnel *t);
 /* TUNNEL_SESSION: proved by `session`'s secret, whose link it is from now on; false: refuse it. */
 bool tunnel_check_session(struct tunnel *t, const struct tunnel_session *session);
 void tunnel_refuse(struct tunnel *t, enum reason why, const char *text);
+/* Likewise, and asks not to come back before so long. */
+void tunnel_put_off(struct tunnel *t, enum reason why, const char *text, uint32_t retry_ms);
 /* TUNNEL_SIGNATURE: whose signature it is. */
 enum reason tunnel_check_signature(const struct tunnel *t, const struct trust *trust,
                                    enum cert_kind kind, int64_t now_s,
                                    struct identity *ret_identity);
 MUST_CHECK int tunnel_notice(struct tunnel *t, enum tunnel_notice kind, uint64_t revision,
                              struct span body);
-/* No new streams here; living ones have ms_left. */
-void tunnel_goaway(struct tunnel *t, enum reason why, const char *text, uint32_t ms_left);
-/* GOAWAY, what is queued is sent (2 s at the most), end; on_down comes on a later turn. */
+/* No new streams here; living ones have its ms_left. */
+void tunnel_goaway(struct tunnel *t, const struct mux_goaway *goaway);
+/* GOAWAY, what is queued is sent (2 s at the most), end; on_down comes on a later turn.  Where the link
+ * was draining the streams that may move are sent away from it first (DETACH). */
 void tunnel_close(struct tunnel *t, enum reason why, const char *text);
 /* Ends without a word, for a peer that cannot be reached this way; on_down comes on a later turn. */
 void tunnel_drop(struct tunnel *t, enum reason why, const char *text);

@@ -100,14 +100,14 @@ void tunnel_server_adopt(struct tunnel_server *s, int fd, const struct endpoint 
     }
 }
 
-void tunnel_server_drain(struct tunnel_server *s, enum reason why, uint32_t ms_left)
+void tunnel_server_drain(struct tunnel_server *s, const struct mux_goaway *goaway)
 {
     s->is_draining = true;
     LIST_EACH(&s->links, node) {
         struct server_link *k = container_of(node, struct server_link, node);
 
         if (k->carry.tunnel)
-            tunnel_goaway(k->carry.tunnel, why, "", ms_left);
+            tunnel_goaway(k->carry.tunnel, goaway);
     }
 }
 

@@ -41,7 +41,7 @@ MUST_CHECK int tunnel_server_new(const struct tunnel_server_config *config,
 /* Takes the descriptor, also when it is refused. */
 void tunnel_server_adopt(struct tunnel_server *s, int fd, const struct endpoint *peer);
 /* GOAWAY with time on all links (drain); new handshakes are refused from now on. */
-void tunnel_server_drain(struct tunnel_server *s, enum reason why, uint32_t ms_left);
+void tunnel_server_drain(struct tunnel_server *s, const struct mux_goaway *goaway);
 const struct tunnel_server_stats *tunnel_server_stats(const struct tunnel_server *s);
 void tunnel_server_free(struct tunnel_server *s);
 DEFINE_FREEP(tunnel_server, tunnel_server_free)
