@@ -126,6 +126,12 @@ static const struct resource resources[] = {
         .plural = "route-decisions", .help = "what relays decided lately",
         .columns = "at allowed reason user_name host port agent_name", .filters = "user reason",
         .examples = "adit decision list --user alice --reason no-grant\n" },
+    { .kind = KIND_COUNT, .word = "operation", .one = "an operation", .many = "operations",
+        .plural = "operations", .help = "work on many objects, and how it ended",
+        .columns = "at id operation state dry_run total done refused", .filters = "user operation",
+        .examples = "adit api POST '/api/v1/users/batch?role=user&expected=3&dry_run=true' '{\"patch\":{\"status\":\"disabled\"}}'\n"
+                    "adit operation list\n"
+                    "adit api GET /api/v1/operations/01J9Z6T8E2Q4W7R5Y3V1N0M8KD/items\n" },
     { .kind = KIND_COUNT, .word = "audit", .one = "an audit event", .many = "audit events", .plural = "audit-events",
         .help = "who changed what",
         .columns = "at actor.name action object.kind object.name outcome count",

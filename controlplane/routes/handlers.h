@@ -41,5 +41,7 @@ HANDLER(on_me);
 HANDLER(on_revision);
 HANDLER(on_status);
 HANDLER(on_events);
+HANDLER(on_batch);
+HANDLER(on_operation_items);
 HANDLER(on_statistics);
 HANDLER(on_page);

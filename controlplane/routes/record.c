@@ -33,6 +33,11 @@ static const struct asked_filter audit_filters[] = {
     { "object_kind", "object.kind", KIND_COUNT, NULL },
 };
 
+static const struct asked_filter operation_filters[] = {
+    { "user", "user", KIND_USER, NULL },
+    { "operation", "operation", KIND_COUNT, NULL },
+};
+
 #define FILTERS(table_) .filters = (table_), .filter_count = ARRAY_LEN(table_)
 
 static const struct record_source sources[] = {
@@ -41,6 +46,7 @@ static const struct record_source sources[] = {
       .source = STORE_DECISIONS,
       FILTERS(decision_filters),
       .owner = "user" },
+    { .plural = "operations", .source = STORE_OPERATIONS, FILTERS(operation_filters), .owner = "user" },
     { .plural = "audit-events", .source = STORE_AUDIT, FILTERS(audit_filters) },
 };
 

@@ -11,7 +11,7 @@ struct walk {
     size_t route_count;
     struct ulid objects[KIND_COUNT];                    /* of nobody */
     struct ulid owned[KIND_COUNT][FIX_USERS];
-    struct ulid streams[FIX_USERS], decisions[FIX_USERS], audit;
+    struct ulid streams[FIX_USERS], decisions[FIX_USERS], operations[FIX_USERS], audit;
 };
 
 static struct ulid put_record(struct walk *w, struct store_tx *tx, enum store_source source,
@@ -44,6 +44,7 @@ static void make_owned(struct walk *w, struct store_tx *tx, size_t u)
     w->owned[KIND_QUOTA][u] = fix_insert(f, tx, KIND_QUOTA, NULL, doc, user, none);
     w->streams[u] = put_record(w, tx, STORE_STREAMS, user);
     w->decisions[u] = put_record(w, tx, STORE_DECISIONS, user);
+    w->operations[u] = put_record(w, tx, STORE_OPERATIONS, user);
 }
 
 static int keep_id(void *ctx, const struct store_object *row)
@@ -132,6 +133,8 @@ static const char *object_of(const struct walk *w, const struct route *route, si
         return w->decisions[u].text;
     if (is_of(route, "keys."))
         return "state";
+    if (is_of(route, "operations."))
+        return w->operations[u].text;
     if (is_of(route, "audit-events."))
         return w->audit.text;
     if (!kind)

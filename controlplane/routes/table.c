@@ -25,6 +25,7 @@ struct pattern {
 };
 
 #define LIST_QUERY "limit cursor sort q fields names count name created_after created_before"
+#define BATCH_QUERY "q name created_after created_before expected dry_run"
 #define RECORD_QUERY "limit cursor q fields count created_after created_before"
 
 static const struct pattern object_patterns[] = {
@@ -32,6 +33,7 @@ static const struct pattern object_patterns[] = {
     { "create", "POST", "", KIND_CREATE, WRITE | ROUTE_IDEMPOTENT, BODY_MAX, "dry_run wait",
       on_object_create },
     { "get", "GET", "/{id}", 0, 0, 0, "fields names", on_object_get },
+    { "batch", "POST", "/batch", KIND_DELETE, 0, BODY_MAX, BATCH_QUERY, on_batch },
     { "update", "PATCH", "/{id}", KIND_UPDATE, WRITE, BODY_MAX, "dry_run wait", on_object_update },
     { "delete", "DELETE", "/{id}", KIND_DELETE, WRITE, 0, "cascade dry_run wait",
       on_object_delete },
@@ -99,6 +101,8 @@ static const struct single {
     { "me.get", "GET", "/api/v1/me", NULL, 0, 0, "", on_me },
     { "revisions.get", "GET", "/api/v1/revisions/{revision}", NULL, ROUTE_LONG_POLL, 0, "wait",
       on_revision },
+    { "operations.items", "GET", "/api/v1/operations/{id}/items", "operations:read", 0, 0,
+      "limit cursor q fields count created_after created_before outcome", on_operation_items },
     { "events.listen", "GET", "/api/v1/events", NULL, 0, 0, "topics ids seconds", on_events },
     { "statistics.get", "GET", "/api/v1/statistics", "statistics:read", 0, 0,
       "from to step by key top order", on_statistics },
@@ -165,7 +169,7 @@ static char *query_of(struct table *t, const struct pattern *p, const struct kin
 
     buf_init_heap(&names, 2048);
     buf_put_str(&names, p->query);
-    for (size_t i = 0; kind && !strcmp(p->verb, "list") && (f = kind_field_at(kind, i)); i++) {
+    for (size_t i = 0; kind && (!strcmp(p->verb, "list") || !strcmp(p->verb, "batch")) && (f = kind_field_at(kind, i)); i++) {
         if (f->flags & FIELD_FILTER)
             buf_printf(&names, " %s %s.ne", f->name, f->name);
     }

@@ -14,6 +14,10 @@ static const struct source {
                       "id", "writer", "at" },
     [STORE_DECISIONS] = { "id, 'route-decision', '', 1, at, at, '', '', doc", "records", false, true,
                           "id", "id", "at" },
+    [STORE_OPERATIONS] = { "id, 'operation', '', 1, at, at, '', '', doc", "records", false, true,
+                           "id", "id", "at" },
+    [STORE_OPERATION_ITEMS] = { "id, 'operation-item', '', 1, at, at, '', '', doc", "records", false, true,
+                                "id", "id", "at" },
     [STORE_STREAMS] = { "id, 'stream', '', 1, at, at, '', '', doc", "records", false, true,
                         "id", "id", "at" },
 };

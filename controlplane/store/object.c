@@ -119,6 +119,7 @@ int store_row_get(struct store_tx *tx, enum store_source source, const struct ul
 {
     static const char *const kinds[] = {
         [STORE_DECISIONS] = "route-decision", [STORE_STREAMS] = "stream",
+        [STORE_OPERATIONS] = "operation", [STORE_OPERATION_ITEMS] = "operation-item",
     };
 
     switch (source) {
@@ -128,6 +129,8 @@ int store_row_get(struct store_tx *tx, enum store_source source, const struct ul
         return take_object(tx, db_bind(tx, Q_audit_get, "u", id), ret_row);
     case STORE_DECISIONS:
     case STORE_STREAMS:
+    case STORE_OPERATIONS:
+    case STORE_OPERATION_ITEMS:
         break;
     }
     return take_object(tx, db_bind(tx, Q_record_get, "itu", (int64_t)source, kinds[source], id),

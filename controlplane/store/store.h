@@ -223,6 +223,8 @@ enum store_source {
     STORE_AUDIT,                /* audit events: doc as it was chained */
     STORE_DECISIONS,            /* route decisions */
     STORE_STREAMS,              /* streams: open, and closed some minutes ago */
+    STORE_OPERATIONS,           /* work on many objects */
+    STORE_OPERATION_ITEMS,      /* what became of each */
 };
 
 enum store_op {
