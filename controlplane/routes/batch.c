@@ -128,8 +128,8 @@ static int update_item(struct call *c, const struct store_object *object)
     int64_t version;
     int r = body_update(c, object, &body);
 
-    if (!r && body.has_password)
-        r = call_refuse_at(c, REASON_CONFLICT, "/patch/password", "is not set for many at a time");
+    if (!r && body.has_secret)
+        r = call_refuse_at(c, REASON_CONFLICT, "/patch", "holds a secret, which is not set for many at a time");
     if (!r)
         r = guard_update(c, object, &body);
     if (r)
@@ -201,8 +201,8 @@ static int run_item(struct batch *b, const struct ulid *id)
     if (r)
         return r;
     done = do_item(b, object, &step);
-    if (done < 0 || (done == CALL_E_ANSWERED && problem->reason == REASON_NONE))
-        return done;
+    if (done < 0 || done == STORE_E_BUSY || (done == CALL_E_ANSWERED && problem->reason == REASON_NONE))
+        return done;                    /* nothing of the item's: all of it may be asked for again */
     if (done)
         reason = done == CALL_E_ANSWERED ? problem->reason : reason_of(done);
     if (done || b->is_dry)
