@@ -227,9 +227,34 @@ static void test_cuts_who_takes_too_little(void **state)
     fix_stop(&f);
 }
 
+static void test_hears_of_operations(void **state)
+{
+    static struct fix_answer a;
+    static struct ear own, other;
+    struct fix f;
+
+    (void)state;
+    fix_start(&f);
+    ear_open(&f, &own, f.users[FIX_OPERATOR].token, "/events?topics=operations", NULL);
+    ear_open(&f, &other, f.users[FIX_USER].token, "/events", NULL);
+    assert_true(hears(&own, "event: ready") && hears(&other, "event: ready"));
+    fix_ask(&f, f.users[FIX_OPERATOR].token, "POST", "/users/batch?name=victor&expected=1", FIX_JSON,
+            "{\"patch\":{\"description\":\"seen\"}}", &a);
+    assert_int_equal(a.status, 202);
+    assert_true(hears(&own, "event: operations") && hears(&own, "\"operation\":\"users.batch\""));
+    fix_ask(&f, f.users[FIX_ADMIN].token, "PATCH", "/users/uwe", FIX_JSON, "{\"description\":\"last\"}", &a);
+    assert_int_equal(a.status, 200);
+    assert_true(hears(&other, "event: changes"));
+    assert_null(strstr(other.text, "event: operations"));
+    ear_close(&own);
+    ear_close(&other);
+    fix_stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hears_of_operations),
         cmocka_unit_test(test_hears_changes_as_they_come),
         cmocka_unit_test(test_hears_what_he_may_see),
         cmocka_unit_test(test_goes_on_where_it_was),

@@ -158,6 +158,17 @@ int tell_applied(struct store_tx *tx, const struct ulid *relay, uint64_t epoch, 
     return r ? r : telling_end(&t, tx);
 }
 
+int tell_operation(struct store_tx *tx, const struct ulid *id, struct span owner, struct span doc)
+{
+    struct telling t;
+
+    telling_begin(&t, TOPIC_OPERATIONS, "operation", ulid_span(id));
+    t.owner = owner;
+    json_put_text(&t.w, "what", "changed");
+    json_put_raw(&t.w, "operation", doc);
+    return telling_end(&t, tx);
+}
+
 /* ---- relays that come and go ---- */
 #define ABSENCES_MAX 64         /* at one look */
 #define TOLD "relay.told"

@@ -25,6 +25,8 @@ MUST_CHECK int tell_agent(struct store_tx *tx, const struct ulid *agent, const c
 MUST_CHECK int tell_alarm(struct store_tx *tx, struct span reason, struct span object, struct span text);
 /* What a relay runs from now on, before its report is kept: told once. */
 MUST_CHECK int tell_applied(struct store_tx *tx, const struct ulid *relay, uint64_t epoch, uint64_t revision);
+/* How far an operation of this user is. */
+MUST_CHECK int tell_operation(struct store_tx *tx, const struct ulid *id, struct span owner, struct span doc);
 
 /* Tells of relays that no longer report, or do again.  In transactions of its own; of several
  * control planes one tells. */
