@@ -318,6 +318,17 @@ static int begin_term(struct publisher *p, struct store_tx *tx, uint64_t *ret_te
     return store_meta_put(tx, TERM_KEY, buf_span(&text));
 }
 
+/* What this process knows may be more than what the database knows: relays leave it with the epoch. */
+static int meet_server(struct store_tx *tx)
+{
+    bool is_other = false;
+    int r = store_meet_server(tx, &is_other);
+
+    if (!r && is_other)
+        LOG(WARNING, "store.taken-over", S("detail", "another database server leads: the epoch is raised, as commits may be lost"));
+    return r;
+}
+
 int publish_lead(struct publisher *p, struct store_tx *tx, bool *ret_is_news)
 {
     bool leads = false, is_new = false;
@@ -340,7 +351,9 @@ int publish_lead(struct publisher *p, struct store_tx *tx, bool *ret_is_news)
         return 0;
     if (is_new)
         p->is_term_kept = false;
-    r = publish_adopt(p, tx, ret_is_news);
+    r = p->is_term_kept ? 0 : meet_server(tx);
+    if (!r)
+        r = publish_adopt(p, tx, ret_is_news);
     return r || p->is_term_kept ? r : begin_term(p, tx, &p->term);
 }
 
@@ -348,7 +361,6 @@ int publish_keep_head(struct publisher *p, struct store_tx *tx, const struct sta
                       uint64_t beat, const struct buf *head)
 {
     AUTO(buf_deinit) struct buf value;
-    int r;
 
     buf_init_heap(&value, 8192);
     if (!store_is_shared(p->options.store))
@@ -356,9 +368,7 @@ int publish_keep_head(struct publisher *p, struct store_tx *tx, const struct sta
     buf_printf(&value, "%llu %llu %llu\n", (unsigned long long)beat, (unsigned long long)at->epoch,
                (unsigned long long)at->revision);
     buf_put_span(&value, buf_span(head));
-    r = buf_error(&value) ? buf_error(&value) : store_meta_put(tx, HEAD_KEY, buf_span(&value));
-    p->is_term_kept = !r;
-    return r;
+    return buf_error(&value) ? buf_error(&value) : store_meta_put(tx, HEAD_KEY, buf_span(&value));
 }
 
 /* ---- following ---- */

@@ -204,11 +204,18 @@ static int make_epoch(struct step *s, struct outcome *o)
 {
     struct store_publication row = { .epoch = s->position.epoch, .revision = s->position.revision,
                                      .after = s->position.revision, .document = SPAN("") };
+    AUTO(batch_deinit) struct batch b;
+    int r;
 
+    batch_init(&b, false);
+    r = store_state_changes(s->tx, s->p->at.revision, batch_add, &b);
+    if (!r)
+        r = batch_apply(&b, s->p->policy, &o->policy);
+    if (r)
+        return r;
     o->at = STATE_POSITION_NONE;
     o->at.epoch = row.epoch;
     o->at.revision = o->after = row.revision;
-    o->policy = policy_ref(s->p->policy);
     memcpy(row.digest, o->at.digest, sizeof(row.digest));
     return store_publication_put(s->tx, &row);
 }
@@ -380,6 +387,7 @@ int publish_first_step(struct publisher *p, bool is_first, bool *ret_is_news)
         r = store_commit(&tx, NULL);
     if (r)
         return r;
+    p->is_term_kept = true;
     *ret_is_news = true;
     LOG(INFO, "state.published", U("epoch", o.at.epoch), U("revision", o.at.revision),
         U("bytes", o.delta.len), B("snapshot", o.has_snapshot));

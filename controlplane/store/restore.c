@@ -275,6 +275,8 @@ static int take_position(struct load *l, struct store_position *ret_position)
     int64_t epoch = l->head.epoch + 1 + (age_s > 0 ? age_s : 0);
     int r;
 
+    if (epoch < epoch_by_clock(l->tx->store))
+        epoch = epoch_by_clock(l->tx->store);
     r = db_done(l->tx, db_bind(l->tx, Q_position_restore, "iii", epoch, l->head.revision + 1, l->head.trimmed), NULL);
     return r ? r : store_position(l->tx, ret_position);
 }

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#define SERVER_KEY "store.server"       /* the one that was led on last */
+
 static int read_position(struct store_tx *tx, struct store_position *ret_position,
                          uint64_t *ret_trimmed)
 {
@@ -136,14 +138,55 @@ int store_state_trim(struct store_tx *tx, uint64_t up_to_revision)
     return r ? r : db_done(tx, db_bind(tx, Q_state_trim, "i", (int64_t)up_to_revision), NULL);
 }
 
+/* Seconds since 2026: what is raised twice, from what does not know of the first time, is greater. */
+#define EPOCH_ZERO_S 1767225600
+
+int64_t epoch_by_clock(const struct store *store)
+{
+    return (int64_t)store_now_ms(store) / 1000 - EPOCH_ZERO_S;
+}
+
 int store_epoch_raise(struct store_tx *tx)
 {
     int r;
 
     r = position_take(tx);
     if (!r)
-        r = db_done(tx, db_bind(tx, Q_position_raise_epoch, ""), NULL);
+        r = db_done(tx, db_bind(tx, Q_position_raise_epoch, "i", epoch_by_clock(tx->store)), NULL);
     return r ? r : store_position(tx, &tx->position);
+}
+
+static int server_identity(struct store_tx *tx, struct buf *ret_text)
+{
+    AUTO(stmt_resetp) struct stmt *row = db_bind(tx, Q_server_identity, "");
+    int r;
+
+    r = db_step(tx, row);
+    if (r != DB_ROW)
+        return r ? r : -EUCLEAN;
+    buf_put_span(ret_text, column_span(row, 0));
+    return buf_error(ret_text);
+}
+
+int store_meet_server(struct store_tx *tx, bool *ret_is_other)
+{
+    AUTO(buf_deinit) struct buf now, before;
+    int r, known;
+
+    buf_init_heap(&now, 256);
+    buf_init_heap(&before, 256);
+    *ret_is_other = false;
+    r = server_identity(tx, &now);
+    if (r)
+        return r;
+    known = store_meta_get(tx, SERVER_KEY, &before);
+    if (known && known != STORE_E_NOT_FOUND)
+        return known;
+    if (!known && span_eq(buf_span(&now), buf_span(&before)))
+        return 0;
+    *ret_is_other = !known;
+    r = known ? 0 : store_epoch_raise(tx);
+    return r ? r : store_meta_put(tx, SERVER_KEY, buf_span(&now));
 }
 
 /* ---- what was published ---- */

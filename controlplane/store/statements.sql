@@ -7,12 +7,18 @@ SELECT epoch, revision, trimmed FROM position;
 -- name: position_advance
 UPDATE position SET revision = revision + 1;
 -- name: position_raise_epoch
-UPDATE position SET epoch = epoch + 1;
+UPDATE position SET epoch = CASE WHEN epoch < ?1 THEN ?1 ELSE epoch + 1 END;
 -- name: position_set_trimmed
 UPDATE position SET trimmed = ?1 WHERE trimmed < ?1;
 
 -- name: position_restore
 UPDATE position SET epoch = ?1, revision = ?2, trimmed = ?3;
+
+-- The server and its timeline, which a standby that takes over begins anew.
+-- name: server_identity sqlite
+SELECT '';
+-- name: server_identity postgres
+SELECT system_identifier || ' ' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) FROM pg_control_system();
 
 -- name: meta_get
 SELECT value FROM meta WHERE key = ?1;

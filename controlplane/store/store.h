@@ -118,6 +118,9 @@ bool store_is_shared(const struct store *store);        /* others may write too 
  * has it.  It lasts as long as the connection that writes, which the commit stands for: what is
  * committed was committed by the leader.  `ret_is_new`: taken just now. */
 MUST_CHECK int store_lead(struct store_tx *tx, bool *ret_leads, bool *ret_is_new);
+/* For the one that begins to lead.  `ret_is_other`: a standby took over since, which may lack commits;
+ * the epoch was raised. */
+MUST_CHECK int store_meet_server(struct store_tx *tx, bool *ret_is_other);
 /* Ends the connection of the one that leads: it does nothing, but is not gone. */
 MUST_CHECK int store_depose(struct store_tx *tx);
 
@@ -382,7 +385,7 @@ typedef int (*store_publication_fn)(void *ctx, const struct store_publication *p
 MUST_CHECK int store_publications(struct store_tx *tx, size_t limit, store_publication_fn fn, void *ctx);
 /* Keeps the newest `keep`. */
 MUST_CHECK int store_publications_trim(struct store_tx *tx, size_t keep);
-/* After a restore: the only way that a revision becomes smaller. */
+/* After a restore or a fail-over: the only way that a revision becomes smaller. */
 MUST_CHECK int store_epoch_raise(struct store_tx *tx);
 
 /* ---- backup: lines of JSON, the same for every database ---- */

@@ -11,7 +11,7 @@
  */
 #define STATEMENTS(X)                                                                          \
     X(position_get) X(position_advance) X(position_raise_epoch) X(position_set_trimmed)        \
-    X(position_restore)                                                                        \
+    X(position_restore) X(server_identity)                                                     \
     X(meta_get) X(meta_put)                                                                    \
     X(object_insert) X(object_update) X(object_version)                                         \
     X(object_delete) X(object_get) X(object_find) X(object_manage)             \
@@ -114,3 +114,5 @@ MUST_CHECK int migrate_finalize(struct db *db, struct buf *ret_done, struct buf 
 const char *backup_columns(size_t i, const char **ret_table);
 /* Takes the next revision unless the transaction has one. */
 MUST_CHECK int position_take(struct store_tx *tx);
+/* What an epoch that is raised now is at least. */
+int64_t epoch_by_clock(const struct store *store);

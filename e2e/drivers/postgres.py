@@ -92,20 +92,21 @@ class Postgres:
 
 
 class Pair:
-    """A server and its synchronous standby: .url names both, .fail_over(), .rejoin()."""
+    """A server and its standby, a synchronous one unless `names` are "": .url has both, .fail_over(), .rejoin()."""
 
     FOLDERS = ("/tmp/db1", "/tmp/db2")
 
-    def __init__(self):
-        self.url = f"postgresql://adit@/postgres?host={','.join(self.FOLDERS)}"
+    def __init__(self, names="*"):
+        self.url, self.names = f"postgresql://adit@/postgres?host={','.join(self.FOLDERS)}", names
         self.primary = Postgres(self.FOLDERS[0])
         self._follow(self.FOLDERS[1])
 
     def _follow(self, folder):
         self.standby = Postgres(folder, copy_of=self.primary)
-        self._wait_for_standby("*")
-        wait_until(lambda: self.primary.sql("SELECT sync_state FROM pg_stat_replication") == ["sync"], 60,
-                   "the standby is synchronous")
+        self._wait_for_standby(self.names)
+        state = "sync" if self.names else "async"
+        wait_until(lambda: self.primary.sql("SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming'") == [state],
+                   60, "the standby follows")
 
     def _wait_for_standby(self, names):
         """Whom each commit waits for."""
@@ -115,6 +116,9 @@ class Pair:
     def fail_over(self):
         """The primary dies with all that only it knew; the standby takes over, alone at first."""
         self.primary.kill()
+        self.take_over()
+
+    def take_over(self):
         self.dead, self.primary = self.primary, self.standby
         self._wait_for_standby("")
         check(self.primary.sql("SELECT pg_promote()") == ["t"], "it was not promoted")
