@@ -145,9 +145,9 @@ int place_write_ca(const struct controlplane_config *config, const struct place 
 {
     AUTO(buf_deinit) struct buf old;
 
+    buf_init_heap(&old, 1 << 16);
     if (!config->ca_file[0])
         return 0;
-    buf_init_heap(&old, 1 << 16);
     if (!file_read(config->ca_file, 1 << 16, &old) && span_eq(buf_span(&old), keyring_root_pem(p->keys)))
         return 0;
     return explain(file_write_atomic(config->ca_file, keyring_root_pem(p->keys), 0644), config->ca_file, reterr);

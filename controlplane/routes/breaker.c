@@ -99,9 +99,9 @@ static int keep(void *ctx, const struct breaker_seen *b)
     AUTO(buf_deinit) struct buf out;
     struct json_writer w;
 
+    buf_init_heap(&out, 4096);
     if (wanted->count == SEEN_MAX || !is_wanted(wanted, b))
         return 0;
-    buf_init_heap(&out, 4096);
     json_begin(&w, &out);
     json_open_object(&w, NULL);
     json_put_text(&w, "id", b->id.text);

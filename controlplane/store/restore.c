@@ -158,10 +158,10 @@ static int begin_table(struct load *l, struct span line)
     struct json_error error;
     struct span table, columns;
 
+    buf_init_heap(&sql, 4096);
     if (json_parse(line, &v, &error) || !json_get_str(v, "table", &table) ||
         !json_get_str(v, "columns", &columns) || !are_known(table, columns, &l->columns))
         return bad(l, "an unknown table or column");
-    buf_init_heap(&sql, 4096);
     buf_printf(&sql, "INSERT INTO " SPAN_FMT " (" SPAN_FMT ") VALUES (", SPAN_ARG(table), SPAN_ARG(columns));
     for (int i = 1; i <= l->columns; i++)
         buf_printf(&sql, "%s?%d", i > 1 ? ", " : "", i);

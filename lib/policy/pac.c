@@ -243,9 +243,9 @@ int pac_write(const struct policy *p, const struct ulid *user, struct span proxi
     AUTO(buf_deinit) struct buf rules;
     bool is_all;
 
+    buf_init_heap(&rules, PAC_MAX);
     if (!are_proxies(proxies))
         return -EINVAL;
-    buf_init_heap(&rules, PAC_MAX);
     is_all = put_grants(p, user, now_ms, &rules);
     if (is_all)
         buf_clear(&rules);

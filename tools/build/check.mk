@@ -1,5 +1,5 @@
 # What tells whether the house is in order.
-.PHONY: check archives check-layers check-size check-banned check-generated check-headers check-globals \
+.PHONY: check archives check-layers check-size check-banned check-owned check-generated check-headers check-globals \
   fuzz fuzzers fuzz-record fuzz-coverage
 ARCHIVES := $(foreach r,$(ROOMS),$(if $(call room_sources,$(r)),$(call archive,$(r))))
 archives: $(ARCHIVES)
@@ -7,7 +7,7 @@ archives: $(ARCHIVES)
 check:
 	@tools/check $(BUILD) $(MAKE) --no-print-directory
 
-check-layers check-size check-banned check-generated:
+check-layers check-size check-banned check-owned check-generated:
 	@tools/$@
 
 check-headers: $(EMBEDDED) $(API_TEXTS)
