@@ -169,15 +169,25 @@ static void add_secret_file(struct flags *flags)
                                .help = "where the secret is written (0600); -: standard output" });
 }
 
+/* The first one; others are for programs. */
+static bool has_password(const struct flags *flags)
+{
+    for (size_t i = 0; i < flags->count; i++) {
+        if (flags->items[i].id == FLAG_PASSWORD)
+            return true;
+    }
+    return false;
+}
+
 static void add_fields(struct flags *flags, const struct kind *kind, bool is_edit)
 {
     unsigned hidden = FIELD_SERVER | (is_edit ? FIELD_IMMUTABLE : 0);
     const struct field *field;
 
     for (size_t i = 0; (field = kind_field_at(kind, i)); i++) {
-        if (field->flags & FIELD_SECRET)
+        if ((field->flags & FIELD_SECRET) && !has_password(flags))
             add_password(flags, field);
-        else if (!(field->flags & hidden))
+        else if (!(field->flags & (FIELD_SECRET | hidden)))
             add_field(flags, field, is_edit);
     }
     if (!is_edit && kind->secret)

@@ -1,4 +1,5 @@
 #include "dataplane/crew.h"
+#include "dataplane/route/passwords.h"
 #include "dataplane/listen.h"
 #include "lib/log/log.h"
 #include <errno.h>
@@ -15,6 +16,7 @@ struct crew {
     struct crew_config config;
     struct roster *roster;
     struct tally *tally;
+    struct passwords *passwords;
     struct quotas *quotas;
     struct breakers *breakers;
     struct worker *workers[ROSTER_WORKERS_MAX];
@@ -55,6 +57,7 @@ static int make_worker(struct crew *c, unsigned number, const struct endpoint *a
         .freshness = c->config.freshness,
         .roster = c->roster,
         .tally = c->tally,
+        .passwords = c->passwords,
         .quotas = c->quotas,
         .breakers = c->breakers,
         .metrics = metrics_slot(c->config.metrics, c->config.first_slot + number),
@@ -183,6 +186,8 @@ int crew_new(const struct crew_config *config, struct crew **ret_crew, struct bu
     if (!r)
         r = tally_new((uint32_t)config->options->streams_max, (size_t)config->options->memory_limit, &c->tally);
     if (!r)
+        r = passwords_new(&c->passwords);
+    if (!r)
         r = quotas_new((size_t)config->options->quotas_max, &c->quotas);
     if (!r)
         r = make_breakers(c);
@@ -223,6 +228,7 @@ void crew_free(struct crew *c)
         quotas_free(c->quotas);
     if (c->tally)
         tally_free(c->tally);
+    passwords_free(c->passwords);
     if (c->roster)
         roster_free(c->roster);
     free(c);

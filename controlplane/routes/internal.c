@@ -1,4 +1,5 @@
 #include "controlplane/routes/internal.h"
+#include "controlplane/routes/door_password.h"
 #include "controlplane/routes/internal_events.h"
 #include "lib/base/encode.h"
 #include "lib/json/json.h"
@@ -382,6 +383,8 @@ static const struct route table[INTERNAL_ROUTES] = {
       .body_max = 16384, .handler = on_join_agent },
     { .method = "POST", .path = "/internal/v1/renew", .operation = "internal.renew", .roles = ROLE_RELAY,
       .body_max = 65536, .handler = on_renew },
+    { .method = "POST", .path = "/internal/v1/password", .operation = "internal.password", .roles = ROLE_RELAY,
+      .flags = ROUTE_SLOW, .body_max = 16384, .handler = on_door_password },
     { .method = "POST", .path = "/internal/v1/events", .operation = "internal.events", .roles = ROLE_RELAY,
       .body_max = INTERNAL_BODY_MAX, .handler = on_relay_events },
     { .method = "POST", .path = "/internal/v1/applied", .operation = "internal.applied", .roles = ROLE_RELAY,

@@ -29,7 +29,7 @@ struct internal {
 
 /* For the internal listener; each row's ctx is the struct internal. */
 const struct route *internal_routes(struct internal *internal, struct route *rows, size_t *count);
-#define INTERNAL_ROUTES 6
+#define INTERNAL_ROUTES 7
 /* POST /api/v1/join, for the API's table. */
 struct route internal_join_route(struct internal *internal);
 /* Mutual TLS: a certificate of kind relay whose id stands in the state.  ctx: the struct. */

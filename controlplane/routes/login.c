@@ -4,6 +4,7 @@
 #include "controlplane/routes/doc.h"
 #include "controlplane/routes/handlers.h"
 #include "controlplane/routes/penalty.h"
+#include "controlplane/routes/rehash.h"
 #include "controlplane/routes/second.h"
 #include "controlplane/routes/session.h"
 #include <errno.h>
@@ -24,6 +25,7 @@ struct login {
     struct span name, password, code;   /* code empty: none was given */
     struct ulid user;                   /* empty: there is none of this name */
     char phc[STORE_SECRET_MAX + 1];     /* "" likewise, or without a password */
+    char fresh[PASSWORD_PHC_MAX];       /* the same password, hashed as we do; "": it was already */
     bool is_active, is_home;            /* is_home: he has logged in from this source lately */
     bool needs_second;                  /* a second factor is required of him */
     bool is_enrolling;                  /* he has none yet: he may enrol and nothing else */
@@ -34,6 +36,8 @@ static void login_deinit(struct login *l)
 {
     secret_wipe((void *)(uintptr_t)l->password.p, l->password.n);
     secret_wipe((void *)(uintptr_t)l->code.p, l->code.n);
+    secret_wipe(l->phc, sizeof(l->phc));
+    secret_wipe(l->fresh, sizeof(l->fresh));
     json_value_free(l->body);
 }
 
@@ -215,6 +219,8 @@ static int log_in(struct call *c)
     store_rollback(c->tx);
     c->tx = NULL;
     is_right = verify(&l);
+    if (is_right)
+        rehash_make(l.password, l.phc, l.fresh);
     r = store_begin(c->api->options.store, STORE_WRITE, &c->tx);
     if (!r && is_right)
         r = check_penalties(&l);        /* again: what came beside this one may have failed meanwhile */
@@ -229,6 +235,8 @@ static int log_in(struct call *c)
         return call_refuse(c, REASON_LOCKED, "%s", reason_what(REASON_LOCKED));
     if (!r)
         r = forgive(&l);
+    if (!r)
+        r = rehash_keep(c->tx, &l.user, l.phc, l.fresh);
     return r ? r : session_give(c, &(struct session_of){ l.user, l.name, l.is_enrolling });
 }
 

@@ -98,7 +98,43 @@ static void refuse_head(struct visit *v, int error)
 
 /* --- who is it ----------------------------------------------------------------------------------- */
 
-/* REASON_NONE fills in h->principal. */
+static void read_heads(struct visit *v);
+
+/* The head still stands in the input: it is read again, and this time somebody knows. */
+static void on_password(void *user, enum reason why)
+{
+    struct visit *v = user;
+    struct http_state *h = visit_state(v);
+
+    h->answer = why;
+    h->has_answer = true;
+    h->phase = HTTP_HEAD;
+    h->scan = (struct http1_scan){ 0 };
+    visit_want_input(v, true);
+    read_heads(v);
+}
+
+/* A chosen password may be one that nobody has asked about yet.  True: it is asked about now. */
+static bool is_asked(struct visit *v, struct span user, struct span secret, enum reason *why)
+{
+    struct http_state *h = visit_state(v);
+
+    if (*why != REASON_AUTH_FAILED)
+        return false;
+    if (h->has_answer) {
+        *why = h->answer == REASON_NONE ? REASON_AUTH_FAILED : h->answer;
+        return false;
+    }
+    h->ask = (struct password_ask){ .fn = on_password, .user = v };
+    *why = router_password_ask(visit_router(v), user, secret, visit_source(v), &h->ask);
+    if (*why != REASON_NONE)
+        return false;
+    h->phase = HTTP_ASKING;
+    visit_want_input(v, false);
+    return true;
+}
+
+/* REASON_NONE fills in h->principal, or is to be asked again: HTTP_ASKING. */
 static enum reason log_in(struct visit *v, const struct http1_head *head)
 {
     struct http_state *h = visit_state(v);
@@ -114,6 +150,9 @@ static enum reason log_in(struct visit *v, const struct http1_head *head)
     user = SPAN_NONE;
     if (http1_basic_parse(value, mem, sizeof(mem), &user, &secret) == 0)
         why = router_login(visit_router(v), user, secret, visit_source(v), &h->principal);
+    if (why == REASON_AUTH_FAILED && user.n && is_asked(v, user, secret, &why))
+        why = REASON_NONE;
+    h->has_answer = false;
     if (why != REASON_NONE)
         router_tell_login_refused(visit_router(v), visit_door_name(v), user, visit_source(v), why);
     secret_wipe(mem, sizeof(mem));
@@ -210,6 +249,8 @@ static void on_head(struct visit *v, const struct http1_head *head)
         return;
     }
     why = log_in(v, head);
+    if (h->phase == HTTP_ASKING)
+        return;
     h->keep_alive = head->keep_alive;
     if (why == REASON_NONE && head->form != HTTP1_FORM_AUTHORITY && head->form != HTTP1_FORM_ABSOLUTE)
         why = REASON_METHOD_NOT_ALLOWED;
@@ -321,6 +362,7 @@ static void on_gone(struct visit *v)
 {
     struct http_state *h = visit_state(v);
 
+    router_password_forget(&h->ask);
     if (h->route)
         route_abandon(TAKE(h->route), REASON_CLIENT_GONE);
     exchange_deinit(h);

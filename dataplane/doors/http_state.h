@@ -11,6 +11,7 @@
 
 enum http_phase {
     HTTP_HEAD,                      /* reading a request head */
+    HTTP_ASKING,                    /* it is whole; the control plane is asked about a chosen password */
     HTTP_CONNECTING,                /* a CONNECT waits for its route */
     HTTP_EXCHANGE,                  /* an absolute-form request and its answer */
     HTTP_OVER,                      /* the last answer is on its way */
@@ -21,6 +22,9 @@ struct http_state {
     struct http1_scan scan;
     struct principal principal;
     struct route *route;            /* NULL: none */
+    struct password_ask ask;        /* HTTP_ASKING */
+    enum reason answer;             /* to it, where that was not REASON_NONE; has_answer: once */
+    bool has_answer;
     bool keep_alive;                /* after this answer */
     bool is_reading;                /* heads are being read one after the other */
     bool has_ended;                 /* the client's FIN came */

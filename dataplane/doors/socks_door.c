@@ -1,11 +1,14 @@
 #include "dataplane/doors/socks_door.h"
 #include "dataplane/doors/socks5.h"
 
-enum phase { PHASE_GREETING, PHASE_PASSWORD, PHASE_REQUEST, PHASE_OPENING, PHASE_ASSOCIATED, PHASE_OVER };
+enum phase { PHASE_GREETING, PHASE_PASSWORD, PHASE_REQUEST, PHASE_ASKING, PHASE_OPENING, PHASE_ASSOCIATED, PHASE_OVER };
 
 struct socks {
     enum phase phase;
     struct principal principal;
+    struct password_ask ask;        /* PHASE_ASKING: the control plane is asked about a chosen password */
+    enum reason answer;             /* to it */
+    bool has_answer;
     struct route *route;            /* PHASE_OPENING */
     struct association *association;        /* PHASE_ASSOCIATED */
 };
@@ -56,6 +59,41 @@ static bool on_greeting(struct visit *v)
     return true;
 }
 
+static void on_input(struct visit *v);
+
+/* Name and password still stand in the input: they are read again, and this time somebody knows. */
+static void on_answer(void *user, enum reason why)
+{
+    struct visit *v = user;
+    struct socks *s = visit_state(v);
+
+    s->answer = why == REASON_NONE ? REASON_AUTH_FAILED : why;
+    s->has_answer = true;
+    s->phase = PHASE_PASSWORD;
+    visit_want_input(v, true);
+    on_input(v);
+}
+
+/* A chosen password may be one that nobody has asked about yet.  True: it is asked about now. */
+static bool is_asked(struct visit *v, const struct socks5_password *password, enum reason *why)
+{
+    struct socks *s = visit_state(v);
+
+    if (*why != REASON_AUTH_FAILED)
+        return false;
+    if (s->has_answer) {
+        *why = s->answer;
+        return false;
+    }
+    s->ask = (struct password_ask){ .fn = on_answer, .user = v };
+    *why = router_password_ask(visit_router(v), password->user, password->secret, visit_source(v), &s->ask);
+    if (*why != REASON_NONE)
+        return false;
+    s->phase = PHASE_ASKING;
+    visit_want_input(v, false);
+    return true;
+}
+
 static bool on_password(struct visit *v)
 {
     struct socks *s = visit_state(v);
@@ -70,6 +108,8 @@ static bool on_password(struct visit *v)
         return false;
     }
     why = router_login(visit_router(v), password.user, password.secret, visit_source(v), &s->principal);
+    if (is_asked(v, &password, &why))
+        return false;
     if (why != REASON_NONE)
         router_tell_login_refused(visit_router(v), visit_door_name(v), password.user, visit_source(v), why);
     secret_wipe((void *)password.secret.p, password.secret.n);
@@ -236,7 +276,7 @@ static void on_input(struct visit *v)
     struct socks *s = visit_state(v);
 
     /* A step's answer may find the client gone: nothing may be opened for him then. */
-    while (!visit_is_over(v) && s->phase < PHASE_OPENING && steps[s->phase](v))
+    while (!visit_is_over(v) && s->phase < PHASE_ASKING && steps[s->phase](v))
         ;
     if (!visit_is_over(v) && s->phase == PHASE_ASSOCIATED)
         visit_take(v, visit_in(v).n);       /* the connection only says that the client lives */
@@ -246,6 +286,7 @@ static void on_gone(struct visit *v)
 {
     struct socks *s = visit_state(v);
 
+    router_password_forget(&s->ask);
     if (s->route)
         route_abandon(TAKE(s->route), REASON_CLIENT_GONE);
     if (s->association) {

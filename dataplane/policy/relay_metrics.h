@@ -25,6 +25,8 @@
       "Streams that ended; reason ok: complete, both ways.")                                      \
     X(REFUSED, "adit_relay_refused_total", COUNTER, &metric_by_reason, NULL,                      \
       "Requests at the doors that were refused.")                                                 \
+    X(PASSWORD_ASKS, "adit_relay_password_asks_total", COUNTER, &metric_by_reason, NULL,          \
+      "Questions to the control plane about chosen passwords; reason ok: it was right.")          \
     X(PAC_SERVED, "adit_relay_pac_served_total", COUNTER, NULL, NULL, "PAC files that users fetched.") \
     X(CUT, "adit_relay_streams_cut_total", COUNTER, &metric_by_reason, NULL,                      \
       "Living streams that were cut because their access ended.")                                 \

@@ -1,6 +1,7 @@
 #pragma once
 #include "dataplane/route/balance.h"
 #include "dataplane/route/meter.h"
+#include "dataplane/route/passwords.h"
 #include "dataplane/route/report.h"
 /*
  * route_internal.h - what router.c (logging in, access that ends, life), route.c (one request
@@ -20,6 +21,7 @@ struct router {
     struct list waiting;            /* those that wait for an agent */
     uint32_t waiting_count;
     struct meters meters;
+    struct asks asks;
     struct quota_refusal refusal;   /* of the decision made last, where a quota or a breaker refused */
     uint64_t over_seen;             /* quotas_over_count() */
     struct loop_timer tick, sweep;

@@ -2,6 +2,7 @@
 #include "lib/crypto/digest.h"
 #include "lib/crypto/random.h"
 #include "lib/log/log.h"
+#include "lib/policy/chosen.h"
 #include <stdio.h>
 #include <errno.h>
 #include <string.h>
@@ -11,6 +12,32 @@
 #define STALE_LOOK_MS 10000         /* an age from which the clock has to be watched */
 
 /* --- logging in ------------------------------------------------------------------------------ */
+
+static void put_principal(const struct user_record *user, struct principal *ret_principal)
+{
+    memset(ret_principal, 0, sizeof(*ret_principal));
+    span_copy(record_id(&user->record), ret_principal->user.text, sizeof(ret_principal->user.text));
+    span_copy(span_str(user->name), ret_principal->user_name, sizeof(ret_principal->user_name));
+}
+
+/* A chosen password that the control plane has said is right. */
+static enum reason login_by_password(struct router *router, struct span user_name, struct span secret,
+                                     const struct addr *source, struct principal *ret_principal)
+{
+    const struct policy *p = router->view->policy;
+    const struct user_record *user;
+    enum reason why;
+    struct span which;
+    struct ulid id;
+
+    if (!router->config.passwords || !chosen_user(p, user_name, &user, &which) || !ulid_parse(record_id(&user->record), &id) ||
+        !passwords_know(router->config.passwords, &id, which, secret, mono_ms()))
+        return REASON_AUTH_FAILED;
+    why = chosen_admit(p, user, source, wall_now());
+    if (why == REASON_NONE)
+        put_principal(user, ret_principal);
+    return why;
+}
 
 enum reason router_login(struct router *router, struct span user_name, struct span secret,
                          const struct addr *source, struct principal *ret_principal)
@@ -22,14 +49,14 @@ enum reason router_login(struct router *router, struct span user_name, struct sp
     if (!router->view)
         return REASON_NOT_READY;
     why = view_authenticate(router->view, user_name, secret, source, wall_now(), &user, &credential);
+    if (why == REASON_AUTH_FAILED)
+        return login_by_password(router, user_name, secret, source, ret_principal);
     if (why != REASON_NONE)
         return why;
 
-    memset(ret_principal, 0, sizeof(*ret_principal));
-    span_copy(record_id(&user->record), ret_principal->user.text, sizeof(ret_principal->user.text));
+    put_principal(user, ret_principal);
     span_copy(record_id(&credential->record), ret_principal->credential.text,
               sizeof(ret_principal->credential.text));
-    span_copy(span_str(user->name), ret_principal->user_name, sizeof(ret_principal->user_name));
     return REASON_NONE;
 }
 
@@ -223,6 +250,7 @@ int router_new(const struct router_config *config, struct router **ret_router)
     router->config.answer_ms = config->answer_ms ? config->answer_ms : 10000;
     list_init(&router->routes);
     list_init(&router->waiting);
+    list_init(&router->asks.list);
     e = make_mux(router);
     if (e)
         return e;
@@ -245,6 +273,7 @@ void router_free(struct router *router)
     timer_stop(&router->sweep);
     live_deinit(&router->live);
     meters_deinit(&router->meters);
+    asks_deinit(&router->asks);
     holders_deinit(&router->holders);
     if (router->view)
         view_unref(router->view);

@@ -27,11 +27,15 @@
 
 struct router;
 struct route;
+struct control;
+struct passwords;
 
 struct router_config {
     struct loop *loop;
     struct freshness *freshness;
     struct events *events;          /* NULL: nobody is told */
+    struct control *control;        /* either NULL: nobody is asked about chosen passwords */
+    struct passwords *passwords;    /* of all workers */
     struct roster *roster;
     struct tally *tally;
     struct quotas *quotas;          /* NULL: nobody has any */
@@ -107,6 +111,18 @@ void router_cut_all(struct router *r, enum reason why);
 /* REASON_NONE and who it is. */
 enum reason router_login(struct router *r, struct span user_name, struct span secret,
                          const struct addr *source, struct principal *ret_principal);
+/* A chosen password, which router_login() did not know: the control plane is asked, once for all who show
+ * the same.  REASON_NONE: `ask->fn` is called on a later turn, and when it says REASON_NONE router_login()
+ * knows the password.  AUTH_FAILED: he has none that is to be asked about; OVERLOAD. */
+struct password_ask {               /* zeroed, then fn and user; the caller's, until it was answered */
+    struct list node;
+    void (*fn)(void *user, enum reason why);
+    void *user;
+};
+enum reason router_password_ask(struct router *r, struct span user_name, struct span secret,
+                                const struct addr *source, struct password_ask *ask);
+/* Nobody waits for it any more; what was never asked, or was answered, may be forgotten too. */
+void router_password_forget(struct password_ask *ask);
 /* That a PAC link was used. */
 void router_tell_pac(struct router *r, const struct ulid *link, const struct ulid *user, const struct addr *source);
 /* Counts, logs and reports a log-in that failed; above TALLY_TOLD_PER_S it counts and is told

@@ -377,6 +377,8 @@ static int make_router(struct worker *w)
         .loop = w->loop,
         .freshness = c->freshness,
         .events = c->events,
+        .control = c->control,
+        .passwords = c->passwords,
         .roster = c->roster,
         .tally = c->tally,
         .quotas = c->quotas,

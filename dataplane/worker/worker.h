@@ -30,6 +30,7 @@ struct worker_config {
     struct freshness *freshness;
     struct roster *roster;                  /* both outlive all workers */
     struct tally *tally;
+    struct passwords *passwords;            /* likewise; NULL: chosen passwords are not asked about */
     struct quotas *quotas;                  /* likewise; NULL: none */
     struct breakers *breakers;              /* likewise */
     struct metric_slot *metrics;

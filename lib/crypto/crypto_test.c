@@ -128,6 +128,9 @@ static void test_foreign_keys(void **state)
     assert_int_equal(key_parse_public_pem(span_str(p384), &k), -EINVAL);
 }
 
+/* "correct horse" */
+#define BCRYPT(kind, cost) "$" kind "$" cost "$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"
+
 static void test_passwords(void **state)
 {
     const struct password_cost cheap = { .memory_kib = 64, .passes = 1, .lanes = 1 };
@@ -145,6 +148,20 @@ static void test_passwords(void **state)
     assert_false(password_verify(SPAN("x"), "$argon2id$v=19$m=4000000000,t=1,p=1$c2FsdHNhbHQ$aGFzaA"));
     assert_false(password_verify(SPAN("x"), ""));
     assert_int_equal(password_hash(SPAN(""), &cheap, phc), -EINVAL);
+    check_row("takes what bcrypt made elsewhere");
+    assert_true(password_verify(SPAN("correct horse"), BCRYPT("2a", "04")));
+    assert_true(password_verify(SPAN("correct horse"), BCRYPT("2b", "04")));
+    assert_true(password_verify(SPAN("correct horse"), BCRYPT("2y", "04")));
+    assert_false(password_verify(SPAN("correct horsE"), BCRYPT("2a", "04")));
+    assert_false(password_verify(SPAN("correct horse\0"), BCRYPT("2a", "04")));
+    assert_true(password_is_weaker(BCRYPT("2a", "04"), &PASSWORD_COST_DEFAULT));
+    check_row("and no bcrypt that is malformed or costs too much");
+    assert_false(password_is_bcrypt(span_str(BCRYPT("2a", "15"))));
+    assert_false(password_is_bcrypt(span_str(BCRYPT("2a", "03"))));
+    assert_false(password_is_bcrypt(span_str(BCRYPT("2x", "04"))));
+    assert_false(password_is_bcrypt(span_str(BCRYPT("2a", "04") "c")));
+    assert_false(password_is_bcrypt(SPAN("$2a$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6:")));
+    assert_false(password_is_bcrypt(SPAN("$2a$04$")));
     check_row("knows what is weaker than wanted");
     assert_true(password_is_weaker(again, &PASSWORD_COST_DEFAULT));
     assert_false(password_is_weaker(again, &cheap));

@@ -1,7 +1,11 @@
 #include "lib/crypto/password.h"
+#include "lib/crypto/digest.h"
 #include "lib/crypto/random.h"
 #include <argon2.h>
+#include <crypt.h>
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 enum { SALT_LEN = 16, HASH_LEN = 32 };
 #define COST_MEMORY_MAX_KIB ((uint32_t)1 << 20)
@@ -57,11 +61,52 @@ int password_hash(struct span password, const struct password_cost *cost,
     return r == ARGON2_MEMORY_ALLOCATION_ERROR ? -ENOMEM : -EINVAL;
 }
 
+/* ---- bcrypt ---- */
+enum { BCRYPT_LEN = 60, BCRYPT_HEAD = 7, BCRYPT_COST_MIN = 4, BCRYPT_COST_MAX = 14 };
+
+bool password_is_bcrypt(struct span text)
+{
+    static const char alphabet[] = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    struct span rest = span_skip(text, BCRYPT_HEAD);
+    uint64_t cost;
+
+    if (text.n != BCRYPT_LEN || text.p[BCRYPT_HEAD - 1] != '$' ||
+        (!span_starts(text, SPAN("$2a$")) && !span_starts(text, SPAN("$2b$")) && !span_starts(text, SPAN("$2y$"))) ||
+        !span_to_u64(span_of(text.p + 4, 2), BCRYPT_COST_MAX, &cost) || cost < BCRYPT_COST_MIN)
+        return false;
+    for (size_t i = 0; i < rest.n; i++) {
+        if (!rest.p[i] || !strchr(alphabet, rest.p[i]))
+            return false;
+    }
+    return true;
+}
+
+static bool bcrypt_verify(struct span password, const char *hash)
+{
+    struct crypt_data *data = calloc(1, sizeof(*data));
+    char text[PASSWORD_MAX + 1];
+    const char *again = NULL;
+    bool is_same;
+
+    if (data && span_copy(password, text, sizeof(text)))
+        again = crypt_r(text, hash, data);
+    is_same = again && span_eq_secret(span_str(again), span_str(hash));
+    secret_wipe(text, sizeof(text));
+    if (data)
+        secret_wipe(data, sizeof(*data));
+    free(data);
+    return is_same;
+}
+
 bool password_verify(struct span password, const char *phc)
 {
     struct password_cost cost;
 
-    if (password.n < 1 || password.n > PASSWORD_MAX || !phc || !cost_parse(phc, &cost))
+    if (password.n < 1 || password.n > PASSWORD_MAX || !phc)
+        return false;
+    if (password_is_bcrypt(span_str(phc)))
+        return bcrypt_verify(password, phc);
+    if (!cost_parse(phc, &cost))
         return false;
     return argon2id_verify(phc, password.p, password.n) == ARGON2_OK;
 }

@@ -20,6 +20,7 @@ link_<yaml.h> := -lyaml
 link_<jansson.h> := -ljansson
 link_<openssl/> := -lssl -lcrypto
 link_<argon2.h> := -largon2
+link_<crypt.h> := -lcrypt
 link_<ares.h> := -lcares
 link_<curl/> := -lcurl
 link_<sqlite3.h> := -lsqlite3
