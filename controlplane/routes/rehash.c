@@ -30,7 +30,7 @@ int rehash_keep(struct store_tx *tx, const struct ulid *user, const char *phc, c
     r = store_secret_get(tx, user, "password", &secret);
     if (r)
         return r == STORE_E_NOT_FOUND ? 0 : r;
-    if (!span_eq(span_of(secret.value, secret.value_len), span_str(phc)))
+    if (!span_eq_secret(span_of(secret.value, secret.value_len), span_str(phc)))
         return 0;
     return store_secret_put(tx, user, "password", span_str(fresh), rehash_which(&secret, which));
 }
