@@ -137,6 +137,9 @@ static bool is_ready(void *arg, struct buf *ret_why)
         buf_printf(ret_why, "draining\n");
     if (!relay->has_view)
         buf_printf(ret_why, "no verified state yet: %s\n", status.last_error);
+    if (status.is_too_old)
+        buf_printf(ret_why, "%s (%s): %s\n", reason_text(REASON_RELAY_TOO_OLD),
+                   reason_cure(REASON_RELAY_TOO_OLD), status.last_error);
     if (!status.has_keys)
         buf_printf(ret_why, "no key for proxy credentials yet: %s\n", status.last_error);
     if (relay->has_view && freshness_is_stale(&relay->freshness, mono_ms(), 0))
@@ -165,6 +168,7 @@ static void write_metrics(void *arg, struct buf *out)
     metric_set(slot, M_CONFIG_AGE, status.age_ms == UINT64_MAX ? -1 : (int64_t)(status.age_ms / 1000));
     metric_set(slot, M_CONFIG_REVISION, (int64_t)status.position.revision);
     metric_set(slot, M_CONFIG_EPOCH, (int64_t)status.position.epoch);
+    metric_set(slot, M_CONFIG_SKIPPED, (int64_t)status.position.skipped);
     metric_set(slot, M_AGENTS, (int64_t)roster_count(crew_roster(relay->crew)));
     metric_set(slot, M_AGENTS_GONE, (int64_t)roster_gone_count(crew_roster(relay->crew)));
     metric_set(slot, M_EVENTS_WAITING, (int64_t)events_waiting(relay->events));

@@ -5,6 +5,7 @@
 #include "lib/crypto/ca.h"
 #include "lib/json/json.h"
 #include "lib/log/log.h"
+#include "lib/state/feature.h"
 #include <errno.h>
 #include <string.h>
 
@@ -63,6 +64,15 @@ static void put_breakers(struct reporter *r, struct json_writer *w)
     json_put_int(w, "breakers_open", (int64_t)count);
 }
 
+/* What a release before this one does not tell, it does not know. */
+static void put_features(struct json_writer *w)
+{
+    json_open_array(w, "features");
+    for (enum state_feature i = 0; i < STATE_FEATURE_COUNT; i++)
+        json_put_text(w, NULL, state_feature_name(i));
+    json_close_array(w);
+}
+
 static int write_report(struct reporter *r, struct buf *out)
 {
     AUTO(buf_deinit) struct buf agents = { 0 };
@@ -80,6 +90,9 @@ static int write_report(struct reporter *r, struct buf *out)
     json_put_str(&w, "boot_id", ulid_span(&r->config.boot_id));
     json_put_raw(&w, "agents", buf_error(&agents) ? SPAN("[]") : buf_span(&agents));
     json_put_int(&w, "streams", metrics_value(r->config.metrics, M_STREAMS, 0, 0));
+    put_features(&w);
+    if (status.is_too_old)
+        json_put_text(&w, "refuses", status.last_error);
     put_breakers(r, &w);
     json_close_object(&w);
     return buf_error(out);

@@ -38,6 +38,7 @@ struct batch {
     struct buf lines;
     struct policy_change *changes;
     size_t count, room;
+    size_t line_count;          /* more than `count`: kinds of a newer program are passed on */
     struct ids {
         char text[RECORD_ID_MAX + 1];
     } *ids;                     /* of removed ones: the changes point here */

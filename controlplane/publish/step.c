@@ -187,7 +187,7 @@ static int make_delta(struct step *s, struct outcome *o)
         return r;
     memcpy(change.digest, s->p->at.digest, sizeof(change.digest));
     change.lines = buf_span(&b.lines);
-    change.count = b.count;
+    change.count = b.line_count;
     o->at = (struct state_position){ .epoch = change.epoch, .revision = change.revision };
     o->after = change.after;
     r = state_delta_sign(keyring_cluster(s->p->options.keys), &change,
@@ -233,7 +233,7 @@ int publish_snapshot(const struct publisher *p, struct store_tx *tx, const struc
         return r;
     memcpy(change.digest, at->digest, sizeof(change.digest));
     change.lines = buf_span(&b.lines);
-    change.count = b.count;
+    change.count = b.line_count;
     return state_snapshot_sign(keyring_cluster(p->options.keys), &change, keyring_state_key(p->options.keys), out);
 }
 

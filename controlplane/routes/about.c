@@ -1,5 +1,6 @@
 #include "controlplane/routes/cookie.h"
 #include "controlplane/routes/answer.h"
+#include "controlplane/routes/enforce.h"
 #include "controlplane/routes/handlers.h"
 #include <errno.h>
 #include <stdio.h>
@@ -83,7 +84,17 @@ static int show_me(struct call *c)
 }
 
 /* ---- revisions ---- */
-static void put_relay(const struct live_relay *relay, const struct store_position *position,
+static void put_features(const char *key, uint32_t features, struct json_writer *w)
+{
+    json_open_array(w, key);
+    for (unsigned i = 0; i < STATE_FEATURE_COUNT; i++) {
+        if (features & 1u << i)
+            json_put_text(w, NULL, state_feature_name(i));
+    }
+    json_close_array(w);
+}
+
+static void put_relay(const struct live_relay *relay, const struct store_position *position, uint32_t in_force,
                       struct json_writer *w)
 {
     bool is_applied = relay->epoch > position->epoch ||
@@ -95,6 +106,9 @@ static void put_relay(const struct live_relay *relay, const struct store_positio
     json_put_bool(w, "connected", relay->is_connected);
     json_put_int(w, "applied_revision", (int64_t)relay->revision);
     json_put_int(w, "lag", is_applied ? 0 : (int64_t)(position->revision - relay->revision));
+    put_features("cannot_enforce", enforce_missing(relay, in_force), w);
+    if (relay->refuses[0])
+        json_put_text(w, "refuses", relay->refuses);
     json_close_object(w);
 }
 
@@ -102,6 +116,7 @@ static int show_revision(struct call *c)
 {
     AUTO(live_deinit) struct live live = { 0 };
     struct store_position current;
+    uint32_t in_force = enforce_in_force(c);
     struct json_writer w;
     uint64_t number;
     int r = store_position(c->tx, &current);
@@ -121,7 +136,7 @@ static int show_revision(struct call *c)
     json_put_bool(&w, "applied", live_has_applied(&live, &c->position));
     json_open_array(&w, "relays");
     for (size_t i = 0; i < live.relay_count; i++)
-        put_relay(&live.relays[i], &c->position, &w);
+        put_relay(&live.relays[i], &c->position, in_force, &w);
     json_close_array(&w);
     json_close_object(&w);
     c->res->status = 200;
@@ -141,8 +156,57 @@ struct findings {
     struct live *live;
     struct counts *counts;
     const char *what, *cure;
+    uint32_t in_force;                  /* features that relays need */
+    size_t too_old;
     bool is_agent, is_degraded;
 };
+
+struct finding {
+    const char *severity, *what, *cure;
+    enum reason reason;
+    int64_t since_ms;                   /* 0: not known */
+};
+
+static void put_finding(struct findings *f, const struct finding *finding, const struct store_object *row)
+{
+    f->is_degraded = true;
+    json_open_object(f->w, NULL);
+    json_put_text(f->w, "severity", finding->severity);
+    json_put_text(f->w, "reason", reason_text(finding->reason));
+    json_put_text(f->w, "what", finding->what);
+    json_put_text(f->w, "cure", finding->cure);
+    if (finding->since_ms)
+        view_time(f->w, "since", finding->since_ms);
+    json_open_array(f->w, "objects");
+    json_open_object(f->w, NULL);
+    json_put_text(f->w, "id", row->id.text);
+    json_put_text(f->w, "name", row->name);
+    json_close_object(f->w);
+    json_close_array(f->w);
+    json_close_object(f->w);
+}
+
+/* A relay that is too old keeps the state that it had: what came since, it does not enforce. */
+static void check_age(struct findings *f, const struct live_relay *relay, const struct store_object *row)
+{
+    uint32_t missing = relay ? enforce_missing(relay, f->in_force) : 0;
+    char mem[768];
+    struct buf what;
+
+    if (!relay || !relay->is_admitted || (!missing && !relay->refuses[0]) || f->too_old++ >= LISTED_MAX)
+        return;
+    buf_init_fixed(&what, mem, sizeof(mem) - 1);
+    buf_put_str(&what, "A relay is too old for the state that is in force, and keeps the one that it had");
+    if (missing)
+        buf_put_str(&what, "; it cannot enforce: ");
+    enforce_names(missing, &what);
+    if (relay->refuses[0])
+        buf_printf(&what, "; it says: %s", relay->refuses);
+    buf_put_str(&what, ".");
+    mem[what.len] = 0;
+    put_finding(f, &(struct finding){ .severity = "error", .reason = REASON_RELAY_TOO_OLD, .what = mem,
+                                      .cure = reason_cure(REASON_RELAY_TOO_OLD), .since_ms = relay->at_ms }, row);
+}
 
 static int check_presence(void *ctx, const struct store_object *row)
 {
@@ -153,24 +217,14 @@ static int check_presence(void *ctx, const struct store_object *row)
 
     f->counts->total++;
     f->counts->connected += is_connected;
+    check_age(f, relay, row);
     if (is_connected || f->counts->total - f->counts->connected > LISTED_MAX)
         return 0;
-    f->is_degraded = true;
-    json_open_object(f->w, NULL);
-    json_put_text(f->w, "severity", "warning");
-    json_put_text(f->w, "reason",
-                  reason_text(f->is_agent ? REASON_NO_AGENT : REASON_CONTROL_UNREACHABLE));
-    json_put_text(f->w, "what", f->what);
-    json_put_text(f->w, "cure", f->cure);
-    if (agent || relay)
-        view_time(f->w, "since", agent ? agent->at_ms : relay->at_ms);
-    json_open_array(f->w, "objects");
-    json_open_object(f->w, NULL);
-    json_put_text(f->w, "id", row->id.text);
-    json_put_text(f->w, "name", row->name);
-    json_close_object(f->w);
-    json_close_array(f->w);
-    json_close_object(f->w);
+    put_finding(f, &(struct finding){
+        .severity = "warning", .what = f->what, .cure = f->cure,
+        .reason = f->is_agent ? REASON_NO_AGENT : REASON_CONTROL_UNREACHABLE,
+        .since_ms = agent ? agent->at_ms : relay ? relay->at_ms : 0,
+    }, row);
     return 0;
 }
 
@@ -202,7 +256,7 @@ static int show_status(struct call *c)
     struct counts relays = { 0 }, agents = { 0 };
     struct store_position position;
     struct json_writer w;
-    struct findings f = { .w = &w, .live = &live };
+    struct findings f = { .w = &w, .live = &live, .in_force = enforce_in_force(c) };
     int64_t streams = 0;
     int r = store_position(c->tx, &position);
 

@@ -1,5 +1,5 @@
 #include "controlplane/routes/call.h"
-#include "controlplane/routes/live.h"
+#include "controlplane/routes/enforce.h"
 #include <stdio.h>
 
 _Static_assert((int)ROLE_ADMIN == (int)ROLE_BIT_ADMIN
@@ -191,8 +191,10 @@ void call_run(const struct route *route, struct request *req, struct response *r
 
 int call_commit(struct call *c)
 {
-    int r = c->is_dry ? 0 : store_commit(&c->tx, &c->position);
+    int r = enforce_check(c);
 
+    if (!r && !c->is_dry)
+        r = store_commit(&c->tx, &c->position);
     if (!r && !c->is_dry)
         response_header(c->res, "Adit-Revision", "%llu", (unsigned long long)c->position.revision);
     return r;

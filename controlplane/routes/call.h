@@ -57,7 +57,7 @@ MUST_CHECK int call_find_ref(struct call *c, enum kind_id kind, struct span ref,
 MUST_CHECK int call_flag(struct call *c, const char *name, bool *ret_is_set);
 MUST_CHECK int call_path_object(struct call *c, size_t param, struct store_object **ret_object);
 
-/* Commits (or, when dry, forgets) and sets Adit-Revision. */
+/* Commits (or, when dry, forgets) and sets Adit-Revision; refuses what a relay could not enforce. */
 MUST_CHECK int call_commit(struct call *c);
 /* After the answer is written: with wait=applied, parks it until relays run it, or 202. */
 void call_wait(struct call *c);

@@ -1,5 +1,6 @@
 #include "controlplane/routes/live.h"
 #include "controlplane/routes/doc.h"
+#include "lib/state/feature.h"
 #include <errno.h>
 #include <string.h>
 
@@ -102,6 +103,19 @@ static int is_admitted(struct store_tx *tx, const struct ulid *id, bool *ret_is_
     return r == STORE_E_NOT_FOUND ? 0 : r;
 }
 
+static uint32_t features_of(const struct json_value *report)
+{
+    const struct json_value *names = json_get(report, "features");
+    uint32_t features = 0;
+    struct span name;
+
+    for (size_t i = 0; names && i < json_count(names); i++) {
+        if (json_as_str(json_at(names, i), &name))
+            features |= state_feature_bit(name);
+    }
+    return features;
+}
+
 static int add_relay(void *ctx, const struct ulid *subject, struct span doc, int64_t at_ms)
 {
     struct reading *reading = ctx;
@@ -132,7 +146,10 @@ static int add_relay(void *ctx, const struct ulid *subject, struct span doc, int
         .agents = (int64_t)(agents ? json_count(agents) : 0),
         .is_connected = counts && at_ms + LIVE_FRESH_MS > live->now_ms,
         .is_admitted = counts,
+        .features = features_of(v),
     };
+    (void)span_copy(span_first(doc_text(v, "refuses"), sizeof(relay->refuses) - 1), relay->refuses,
+                    sizeof(relay->refuses));
     if (!span_copy(doc_text(v, "software"), relay->version, sizeof(relay->version)))
         relay->version[0] = 0;
     for (size_t i = 0; !r && agents && i < json_count(agents); i++)

@@ -20,6 +20,8 @@ struct live_relay {
     uint64_t epoch, revision;
     int64_t at_ms, streams, agents;
     char version[64];
+    uint32_t features;                  /* what it knows of the state (lib/state/feature.h) */
+    char refuses[256];                  /* the state, and why: it is too old; "": it does not */
     bool is_connected;
     bool is_admitted;                   /* neither deleted nor disabled */
 };

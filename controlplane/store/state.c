@@ -26,6 +26,12 @@ int store_position(struct store_tx *tx, struct store_position *ret_position)
     return read_position(tx, ret_position, &trimmed);
 }
 
+bool store_has_revision(const struct store_tx *tx, struct store_position *ret_taken)
+{
+    *ret_taken = tx->position;
+    return tx->has_revision;
+}
+
 int position_take(struct store_tx *tx)
 {
     int r;

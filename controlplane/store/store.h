@@ -108,6 +108,8 @@ void store_rollback(struct store_tx *tx);
 DEFINE_FREEP(store_tx, store_rollback)
 struct store *store_of(struct store_tx *tx);
 MUST_CHECK int store_position(struct store_tx *tx, struct store_position *ret_position);
+/* Whether the transaction has changed the state, and as which revision. */
+bool store_has_revision(const struct store_tx *tx, struct store_position *ret_taken);
 /* Nested undo for dry runs and batches: everything since the mark is undone. */
 MUST_CHECK int store_mark(struct store_tx *tx);
 MUST_CHECK int store_undo_to_mark(struct store_tx *tx);

@@ -72,6 +72,8 @@
       "Since the control plane's newest signed word.")                                            \
     X(CONFIG_REVISION, "adit_config_revision", GAUGE, NULL, NULL, "Revision of the state in force.") \
     X(CONFIG_EPOCH, "adit_config_epoch", GAUGE, NULL, NULL, "Epoch of the state in force.")       \
+    X(CONFIG_SKIPPED, "adit_config_records_skipped", GAUGE, NULL, NULL,                           \
+      "Records that came with the state since its snapshot and are of kinds not known here.")     \
     X(STATE_REFUSED, "adit_relay_state_refused_total", COUNTER, NULL, NULL,                       \
       "Signed documents that were refused: signature, order or form.")                            \
     X(EVENTS_WAITING, "adit_relay_events_waiting", GAUGE, NULL, NULL,                             \

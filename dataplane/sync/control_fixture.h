@@ -278,16 +278,13 @@ static inline void plane_put_head(struct plane *p, uint64_t revision, uint64_t b
     plane_put(p, &out);
 }
 
-/* Settings, one a line: "name=value". */
-static inline void plane_put_change(struct plane *p, enum document_kind kind, uint64_t revision, const char *name,
-                                    const char *value)
+static inline void plane_put_lines(struct plane *p, enum document_kind kind, uint64_t revision, const char *lines)
 {
-    struct state_change c = { .epoch = 1, .revision = revision, .after = revision - 1, .count = 1 };
-    char line[256];
+    struct state_change c = { .epoch = 1, .revision = revision, .after = revision - 1, .lines = span_str(lines) };
     struct buf out;
 
-    snprintf(line, sizeof(line), "+setting %s {\"value\":\"%s\"}\n", name, value);
-    c.lines = span_str(line);
+    for (const char *at = lines; *at; at++)
+        c.count += *at == '\n';
     memcpy(c.digest, p->digest, sizeof(c.digest));
     buf_init_heap(&out, 65536);
     if (kind == DOCUMENT_DELTA)
@@ -295,6 +292,16 @@ static inline void plane_put_change(struct plane *p, enum document_kind kind, ui
     else
         assert_int_equal(state_snapshot_sign("test", &c, p->signer, &out), 0);
     plane_put(p, &out);
+}
+
+/* One setting. */
+static inline void plane_put_change(struct plane *p, enum document_kind kind, uint64_t revision, const char *name,
+                                    const char *value)
+{
+    char line[256];
+
+    snprintf(line, sizeof(line), "+setting %s {\"value\":\"%s\"}\n", name, value);
+    plane_put_lines(p, kind, revision, line);
 }
 
 /* The next answer is ready: whoever waits gets it. */

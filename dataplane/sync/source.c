@@ -13,6 +13,7 @@
 #define RETRY_FIRST_MS 100
 #define RETRY_MAX_MS 5000
 #define REPLACED_MS 2000            /* by then the workers have let go of a policy that was replaced */
+#define WHOLE_AGAIN_MS 60000        /* a snapshot is made once a minute at most */
 #define KEYS_FILE "credential-keys"
 #define COMPACT_BYTES ((size_t)64 << 20)        /* deltas on disk beyond which a snapshot is asked for */
 
@@ -33,6 +34,8 @@ struct source {
     bool has_asked_whole;           /* from 0.0, so that a snapshot takes the deltas' place on disk */
     size_t delta_bytes;             /* on disk behind the snapshot */
     uint64_t applied, refused;
+    bool is_too_old;                /* what is published needs a newer program than this one */
+    uint64_t whole_at_ms;           /* too old: when the whole state is asked for next */
     char last_error[256];
     enum reason last_reason;        /* of the last answer that was none */
 };
@@ -42,12 +45,40 @@ static struct loop *loop_of(const struct source *s)
     return control_loop(s->config.control);
 }
 
-static void note_refused(struct source *s, const char *text)
+static void say_refused(struct source *s, enum reason why, const char *text)
 {
     s->refused++;
     snprintf(s->last_error, sizeof(s->last_error), "%s", text);
-    LOG(ERROR, "state.refused", R("reason", REASON_STATE_REJECTED), S("detail", text),
-        U("epoch", s->position.epoch), U("revision", s->position.revision));
+    LOG(ERROR, "state.refused", R("reason", why), S("detail", text), U("epoch", s->position.epoch),
+        U("revision", s->position.revision));
+}
+
+static void note_refused(struct source *s, const char *text)
+{
+    say_refused(s, REASON_STATE_REJECTED, text);
+}
+
+/* What needs a newer program stays in the deltas that lead on from here; once it is taken away again,
+ * a snapshot is free of it. */
+static void note_rejected(struct source *s, int r, const char *text)
+{
+    if (r != STATE_E_TOO_NEW) {
+        note_refused(s, r < 0 ? strerror(-r) : text);
+        return;
+    }
+    s->is_too_old = true;
+    say_refused(s, REASON_RELAY_TOO_OLD, text);
+    if (mono_ms() < s->whole_at_ms)
+        return;
+    s->whole_at_ms = mono_ms() + WHOLE_AGAIN_MS;
+    s->delta_bytes = s->config.compact_bytes + 1;
+}
+
+static void note_skipped(const struct source *s, uint64_t before)
+{
+    if (s->position.skipped > before)
+        LOG(WARNING, "state.skipped", U("records", s->position.skipped), U("epoch", s->position.epoch),
+            U("revision", s->position.revision));
 }
 
 static bool has_state(const struct source *s)
@@ -228,18 +259,22 @@ static bool take_change(struct source *s, const struct document *d)
     struct state_error error = { .text = "" };
     struct state_position position;
     struct policy *policy;
+    uint64_t skipped;
     int r = state_apply(d, s->config.member->keys, s->policy, &s->position, &policy, &position, &error);
 
     if (r == STATE_E_HAVE)
         return true;
     if (r) {
-        note_refused(s, r < 0 ? strerror(-r) : error.text);
+        note_rejected(s, r, error.text);
         return false;
     }
 
     replace_policy(s, policy, d->kind == DOCUMENT_SNAPSHOT);
+    skipped = d->kind == DOCUMENT_SNAPSHOT ? 0 : s->position.skipped;
     s->position = position;
+    s->is_too_old = false;
     s->applied++;
+    note_skipped(s, skipped);
     keep_or_say(s, d);
     return true;
 }
@@ -255,7 +290,7 @@ static bool take_head(struct source *s, const struct document *d)
     if (!r)
         r = state_head_check(&s->head, &head, &error);
     if (r) {
-        note_refused(s, r < 0 ? strerror(-r) : error.text);
+        note_rejected(s, r, error.text);
         return false;
     }
     is_news = head.revision != s->head.revision || head.epoch != s->head.epoch ||
@@ -344,7 +379,7 @@ static bool take_whole(struct source *s, struct span body)
 
     s->delta_bytes = 0;             /* asked once; if it was refused, deltas go on as before */
     if (r || !w.policy || is_older(&w.position, &s->position)) {
-        note_refused(s, r < 0 ? strerror(-r) : error.text);
+        note_rejected(s, r, error.text);
         return false;
     }
     if (document_cut(&rest, &d, &error) || d.kind != DOCUMENT_HEAD || !take_head(s, &d))
@@ -352,7 +387,9 @@ static bool take_whole(struct source *s, struct span body)
 
     replace_policy(s, TAKE(w.policy), true);
     s->position = w.position;
+    s->is_too_old = false;
     s->applied++;
+    note_skipped(s, 0);
     keep_whole(s, body);
     return true;
 }
@@ -418,7 +455,7 @@ static void note_reachable(struct source *s, const struct control_answer *answer
     if (!is_reachable)
         LOG(WARNING, "control.unreachable", U("status", answer->status), R("reason", answer->reason),
             S("detail", answer->text), U("revision", s->position.revision));
-    if (!is_reachable)
+    if (!is_reachable && !s->is_too_old)
         snprintf(s->last_error, sizeof(s->last_error), "%s: %s", reason_text(answer->reason), answer->text);
     s->is_reachable = is_reachable;
 }
@@ -485,7 +522,7 @@ static int load_disk(struct source *s)
     if (!r)
         r = last_good_load(s->dir, m->trust.cluster, root, &good, &error);
     if (r > 0) {
-        note_refused(s, error.text);        /* not ours or changed: asked for anew */
+        note_rejected(s, r, error.text);    /* not ours or changed: asked for anew */
         return 0;
     }
     if (r)
@@ -555,6 +592,7 @@ void source_status(const struct source *s, struct source_status *ret_status)
         .is_reachable = s->is_reachable,
         .has_keys = s->keys.count > 0,
         .is_from_disk = s->is_from_disk,
+        .is_too_old = s->is_too_old,
         .applied = s->applied,
         .refused = s->refused,
     };

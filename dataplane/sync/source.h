@@ -29,6 +29,7 @@ struct source_status {
     struct state_position position;
     uint64_t age_ms;                /* UINT64_MAX: never heard */
     bool is_reachable, has_keys, is_from_disk;
+    bool is_too_old;                /* what is published is refused: only a newer program knows it */
     uint64_t applied, refused;      /* documents */
     char last_error[256];
 };

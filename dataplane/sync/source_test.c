@@ -213,11 +213,6 @@ static void put_cut(struct world *w)
 
 static void put_garbage(struct world *w) { buf_put_str(&w->plane->state, "<html>\n"); }
 
-static void put_unknown_kind(struct world *w)
-{
-    plane_put_change(w->plane, DOCUMENT_DELTA, 2, "a {\"value\":\"1\"}\n+wish x", "bad");
-}
-
 static void test_refused(void **state)
 {
     static const struct { const char *it; void (*put)(struct world *w); } rows[] = {
@@ -227,7 +222,6 @@ static void test_refused(void **state)
         { "refuses bytes that were changed", put_changed },
         { "refuses half a document", put_cut },
         { "refuses what is no document", put_garbage },
-        { "refuses records that it does not know", put_unknown_kind },
     };
 
     (void)state;
@@ -262,6 +256,67 @@ static void test_refused(void **state)
         stop(&w);
         world_close(&w);
     }
+}
+
+static bool asked_whole(void *arg)
+{
+    return strcmp(((struct world *)arg)->plane->after, "0.0") == 0 && is_held(arg);
+}
+
+static bool is_too_old(void *arg)
+{
+    struct source_status status;
+
+    source_status(((struct world *)arg)->source, &status);
+    return status.is_too_old;
+}
+
+/* A newer control plane: what is marked is skipped; what is not is refused, until a whole state
+ * without it comes. */
+static void test_newer(void **state)
+{
+    struct source_status status;
+    struct world w;
+
+    (void)state;
+    check_row("skips records of a kind that is marked");
+    world_open(&w);
+    bring_up(&w);
+    w.views = 0;
+    plane_put_lines(w.plane, DOCUMENT_DELTA, 2, "+weather? 01J00000000000000000000001 {\"sky\":\"blue\"}\n"
+                                                "+setting b {\"value\":\"2\"}\n");
+    plane_put_head(w.plane, 2, 1, (int64_t)wall_ms());
+    plane_publish(w.plane);
+    assert_true(loop_run_until(w.loop, has_view, &w, 5000));
+    assert_string_equal(setting(&w, "b"), "2");
+    source_status(w.source, &status);
+    assert_int_equal(status.position.skipped, 1);
+    assert_false(status.is_too_old);
+
+    check_row("keeps what it has when it meets one that is not");
+    assert_true(loop_run_until(w.loop, is_held, &w, 5000));
+    w.views = 0;
+    w.plane->after[0] = 0;
+    plane_put_lines(w.plane, DOCUMENT_DELTA, 3, "+curfew 01J00000000000000000000001 {}\n+setting b {\"value\":\"3\"}\n");
+    plane_put_head(w.plane, 3, 1, (int64_t)wall_ms());
+    plane_publish(w.plane);
+    assert_true(loop_run_until(w.loop, is_too_old, &w, 5000));
+    source_status(w.source, &status);
+    assert_non_null(strstr(status.last_error, "the kind curfew is not known here"));
+    assert_string_equal(setting(&w, "b"), "2");
+
+    check_row("asks for the whole, and goes on when that is without it");
+    assert_true(loop_run_until(w.loop, asked_whole, &w, 5000));
+    plane_put_head(w.plane, 3, 2, (int64_t)wall_ms());
+    plane_put_change(w.plane, DOCUMENT_SNAPSHOT, 3, "b", "3");
+    plane_publish(w.plane);
+    assert_true(loop_run_until(w.loop, has_view, &w, 5000));
+    assert_string_equal(setting(&w, "b"), "3");
+    source_status(w.source, &status);
+    assert_false(status.is_too_old);
+    assert_int_equal(status.position.skipped, 0);
+    stop(&w);
+    world_close(&w);
 }
 
 static void test_disk(void **state)
@@ -332,11 +387,6 @@ static void test_disk_changed(void **state)
     world_close(&w);
 }
 
-static bool asked_whole(void *arg)
-{
-    return strcmp(((struct world *)arg)->plane->after, "0.0") == 0 && is_held(arg);
-}
-
 static void test_compacted(void **state)
 {
     struct world w;
@@ -403,7 +453,7 @@ static void test_beats(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_first), cmocka_unit_test(test_refused), cmocka_unit_test(test_disk),
+        cmocka_unit_test(test_first), cmocka_unit_test(test_refused), cmocka_unit_test(test_newer), cmocka_unit_test(test_disk),
         cmocka_unit_test(test_disk_changed), cmocka_unit_test(test_compacted), cmocka_unit_test(test_beats),
     };
 

@@ -30,6 +30,28 @@ int state_reject(struct state_error *reterr, const char *format, ...)
     return DOCUMENT_E_REJECTED;
 }
 
+int state_too_new(struct state_error *reterr, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(reterr->text, sizeof(reterr->text), format, args);
+    va_end(args);
+    return DOCUMENT_E_TOO_NEW;
+}
+
+int state_say_where(struct state_error *reterr, int r, const char *format, ...)
+{
+    va_list args;
+
+    if (r != DOCUMENT_E_REJECTED && r != DOCUMENT_E_TOO_NEW)
+        return r;
+    va_start(args, format);
+    vsnprintf(reterr->text, sizeof(reterr->text), format, args);
+    va_end(args);
+    return r;
+}
+
 int state_reject_json(struct state_error *reterr, const char *where, int r,
                       const struct json_error *e)
 {

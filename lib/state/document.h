@@ -28,6 +28,7 @@ enum document_kind {
 enum {                                  /* > 0: named conditions */
     DOCUMENT_E_END = 1,                 /* nothing left to cut */
     DOCUMENT_E_REJECTED,                /* reterr says which rule */
+    DOCUMENT_E_TOO_NEW,                 /* rejected for what only a newer program knows */
 };
 
 struct state_error {

@@ -244,6 +244,8 @@ static int read_field(struct record *r, const struct record_field *f,
         result = read_bool(object, f, at);
     else
         result = read_string(f, v, at);
+    if (result == -EINVAL && f->type == FIELD_ENUM && json_kind_of(v) == JSON_IS_STR)
+        return state_too_new(reterr, "field %s: must be %s", f->key, wanted(f));
     if (result == -EINVAL && bad != SIZE_MAX)
         return state_reject(reterr, "field %s/%zu: must be %s", f->key, bad, f->element->what);
     if (result == -EINVAL)
@@ -263,8 +265,8 @@ static int refuse_unknown(const struct record_table *table, const struct json_va
         for (size_t j = 0; j < table->count && !is_known; j++)
             is_known = span_eq(key, span_str(table->fields[j].key));
         if (!is_known)
-            return state_reject(reterr, "field " SPAN_FMT ": is not known here",
-                                SPAN_ARG(span_first(key, 64)));
+            return state_too_new(reterr, "field " SPAN_FMT ": is not known here",
+                                 SPAN_ARG(span_first(key, 64)));
     }
     return 0;
 }

@@ -5,7 +5,8 @@
  * record_codec.h - records as lines, by one table of fields for both ways.
  *
  * Shape      "+<kind> <id> <json object>\n" puts, "-<kind> <id>\n" removes.
- * Errors     DOCUMENT_E_REJECTED with the field; -ENOMEM; -ENOBUFS.
+ * Errors     DOCUMENT_E_REJECTED with the field, DOCUMENT_E_TOO_NEW where only a newer program
+ *            knows it; -ENOMEM; -ENOBUFS.
  * Threads    pure but for memory.
  * Source     schema/state.md: every field, type and range.
  */

@@ -1,6 +1,7 @@
 #include "lib/base/buf.h"
 #include "lib/check/check.h"
 #include "lib/crypto/file.h"
+#include "lib/state/feature.h"
 #include "lib/state/record_codec.h"
 #include <stdio.h>
 
@@ -81,8 +82,29 @@ static void test_fields(void **state)
     }
 }
 
+/* "## Versions" has a row for each feature. */
+static void test_features(void **state)
+{
+    const char *begin = memmem(text.data, text.len, "\n## Versions\n", 13), *end;
+    struct span part;
+
+    (void)state;
+    assert_non_null(begin);
+    part = span_skip(buf_span(&text), (size_t)(begin + 13 - (const char *)text.data));
+    end = memmem(part.p, part.n, "\n## ", 4);
+    part = end ? span_first(part, (size_t)(end - part.p)) : part;
+    for (enum state_feature i = 0; i < STATE_FEATURE_COUNT; i++) {
+        char quoted[64];
+
+        check_row(state_feature_name(i));
+        snprintf(quoted, sizeof(quoted), "| `%s` |", state_feature_name(i));
+        assert_non_null(memmem(part.p, part.n, quoted, strlen(quoted)));
+    }
+    assert_int_equal(rows_of(part), STATE_FEATURE_COUNT);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_fields) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_fields), cmocka_unit_test(test_features) };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LINE_LEAST = 4, CRITICAL_MAX = 32 };
+enum { LINE_LEAST = 4, CRITICAL_MAX = 32, KIND_NAME_MAX = 32 };
 
 /* The first line of a head, delta or snapshot. */
 struct header {
@@ -49,7 +49,7 @@ void state_digest(struct span document_bytes, char ret_digest[65])
 static int check_critical(const struct header *h, struct state_error *reterr)
 {
     if (h->critical.count > 0)
-        return state_reject(reterr, "unknown critical feature %.100s", h->critical.items[0]);
+        return state_too_new(reterr, "unknown critical feature %.100s", h->critical.items[0]);
     return 0;
 }
 
@@ -62,8 +62,8 @@ static int header_read(const struct document *d, const struct json_field *fields
     if (r)
         return state_reject_json(reterr, document_kind_name(d->kind), r, &e);
     if (h->format != STATE_FORMAT)
-        return state_reject(reterr, "%s: format %" PRId64 " is not known here",
-                            document_kind_name(d->kind), h->format);
+        return state_too_new(reterr, "%s: format %" PRId64 " is not known here",
+                             document_kind_name(d->kind), h->format);
     if (strcmp(h->cluster, d->cluster) != 0 || state_unsigned(h->epoch) != d->epoch)
         return state_reject(reterr, "%s: cluster or epoch differ from the first line",
                             document_kind_name(d->kind));
@@ -168,7 +168,7 @@ int state_snapshot_sign(const char *cluster, const struct state_change *c, const
 /* The lines as changes of a policy, with the records that they own. */
 struct parsed {
     struct policy_change *changes;
-    size_t n;
+    size_t n, lines, skipped;
 };
 
 static void parsed_deinit(struct parsed *p)
@@ -178,22 +178,46 @@ static void parsed_deinit(struct parsed *p)
     free(p->changes);
 }
 
-/* "+user 01H... {...}", "-user 01H..." */
+/* "weather?": whoever does not know the kind may do without its records. */
+static bool kind_cut_mark(struct span *kind)
+{
+    bool is_marked = kind->n > 1 && kind->p[kind->n - 1] == '?';
+
+    if (is_marked)
+        kind->n--;
+    return is_marked;
+}
+
+static bool is_kind_name(struct span kind)
+{
+    for (size_t i = 0; i < kind.n; i++) {
+        if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-", kind.p[i]) || !kind.p[i])
+            return false;
+    }
+    return kind.n >= 1 && kind.n <= KIND_NAME_MAX;
+}
+
+/* "+user 01H... {...}", "-user 01H..."; an id of nothing: to be skipped. */
 static int line_parse(struct span line, bool may_remove, struct policy_change *ret,
                       struct state_error *reterr)
 {
     struct span rest = span_skip(line, 1), kind, id;
-    bool is_put = span_starts(line, SPAN("+"));
+    bool is_put = span_starts(line, SPAN("+")), is_marked;
     struct policy_change c = { 0 };
 
     if (line.n > RECORD_LINE_MAX)
         return state_reject(reterr, "is too long");
     if (!is_put && !(may_remove && span_starts(line, SPAN("-"))))
         return state_reject(reterr, "begins with neither '+' nor, in a delta, '-'");
-    if (!span_cut(&rest, ' ', &kind) || !record_kind_parse(kind, &c.kind))
-        return state_reject(reterr, "the kind is not known here");
-    if (!span_cut(&rest, ' ', &id) || id.n == 0 || (rest.p != NULL) != is_put)
+    if (!span_cut(&rest, ' ', &kind))
         return state_reject(reterr, "is malformed");
+    is_marked = kind_cut_mark(&kind);
+    if (!is_kind_name(kind) || !span_cut(&rest, ' ', &id) || id.n == 0 || (rest.p != NULL) != is_put)
+        return state_reject(reterr, "is malformed");
+    if (!record_kind_parse(kind, &c.kind)) {
+        *ret = c;
+        return is_marked ? 0 : state_too_new(reterr, "the kind " SPAN_FMT " is not known here", SPAN_ARG(kind));
+    }
     c.id = id;
     if (is_put) {
         int r = record_decode(c.kind, id, rest, &c.put, reterr);
@@ -216,21 +240,23 @@ static int lines_parse(struct span lines, const struct header *h, bool may_remov
     ret_parsed->changes = calloc(count ? count : 1, sizeof(*ret_parsed->changes));
     if (!ret_parsed->changes)
         return -ENOMEM;
-    for (; ret_parsed->n < count && lines.n > 0; ret_parsed->n++) {
+    for (; ret_parsed->lines < count && lines.n > 0; ret_parsed->lines++) {
+        struct policy_change *change = &ret_parsed->changes[ret_parsed->n];
         size_t len = span_find(lines, '\n');
         int r;
 
         if (len == lines.n)
-            return state_reject(reterr, "line %zu: is cut short", ret_parsed->n + 2);
-        r = line_parse(span_first(lines, len), may_remove, &ret_parsed->changes[ret_parsed->n],
-                       &inner);
-        if (r == DOCUMENT_E_REJECTED)
-            return state_reject(reterr, "line %zu, %.200s", ret_parsed->n + 2, inner.text);
+            return state_reject(reterr, "line %zu: is cut short", ret_parsed->lines + 2);
+        r = line_parse(span_first(lines, len), may_remove, change, &inner);
         if (r)
-            return r;
+            return state_say_where(reterr, r, "line %zu, %.200s", ret_parsed->lines + 2, inner.text);
+        if (change->id.n)
+            ret_parsed->n++;
+        else
+            ret_parsed->skipped += lines.p[0] == '+';
         lines = span_skip(lines, len + 1);
     }
-    if (lines.n > 0 || ret_parsed->n < count)
+    if (lines.n > 0 || ret_parsed->lines < count)
         return state_reject(reterr, "field count: says %zu, there are %s", count,
                             lines.n ? "more" : "less");
     return 0;
@@ -275,7 +301,7 @@ static int check_snapshot(const struct header *h, const struct document *d,
 }
 
 static int apply_lines(struct span lines, const struct header *h, const struct policy *base,
-                       struct policy **ret_policy, struct state_error *reterr)
+                       struct policy **ret_policy, uint64_t *skipped, struct state_error *reterr)
 {
     AUTO(parsed_deinit) struct parsed parsed = { 0 };
     AUTO(policy_unrefp) struct policy *empty = NULL;
@@ -291,6 +317,7 @@ static int apply_lines(struct span lines, const struct header *h, const struct p
     r = policy_apply(base ? base : empty, parsed.changes, parsed.n, ret_policy);
     if (r == -ENOSPC || r == -EINVAL)
         return state_reject(reterr, "more records of a kind than are taken");
+    *skipped += parsed.skipped;
     return r;
 }
 
@@ -309,6 +336,7 @@ static int apply_verified(const struct document *d, const struct policy *base,
 
     next->epoch = d->epoch;
     next->revision = state_unsigned(h.revision);
+    next->skipped = is_delta ? at->skipped : 0;
     if (r == 0)
         r = is_delta ? check_delta(&h, d, at, reterr) : check_snapshot(&h, d, at, reterr);
     if (r == 0 && is_delta && !base) {
@@ -316,7 +344,7 @@ static int apply_verified(const struct document *d, const struct policy *base,
         r = empty ? 0 : -ENOMEM;
     }
     if (r == 0)
-        r = apply_lines(rest, &h, is_delta ? base : NULL, ret_policy, reterr);
+        r = apply_lines(rest, &h, is_delta ? base : NULL, ret_policy, &next->skipped, reterr);
     if (is_delta)
         state_digest(d->bytes, next->digest);
     else
@@ -341,10 +369,9 @@ int state_apply(const struct document *d, const struct keyset *keys, const struc
     if (r)
         return r;
     r = apply_verified(d, base, at, ret_policy, &next, &inner);
-    if (r == STATE_E_REJECTED)
-        return state_reject(reterr, "%s %" PRIu64 ".%" PRIu64 ", %.200s",
-                            document_kind_name(d->kind), next.epoch, next.revision, inner.text);
-    if (r == 0)
-        *ret_position = next;
-    return r;
+    if (r)
+        return state_say_where(reterr, r, "%s %" PRIu64 ".%" PRIu64 ", %.200s",
+                               document_kind_name(d->kind), next.epoch, next.revision, inner.text);
+    *ret_position = next;
+    return 0;
 }

@@ -6,12 +6,13 @@
  *
  * A state is known by (epoch, revision).  Deltas form a chain: each names the revision and
  * the digest of the one before.  What is applied was signed for this cluster, is newer, has
- * no gap and is wholly understood; otherwise nothing changes and a text says which rule
- * refused it.
+ * no gap and is understood; otherwise nothing changes and a text says which rule refused it.
+ * Records of kinds that are not known here are skipped where they are marked for it, and counted.
  *
  * Units      milliseconds of Unix time.
  * Ownership  state_apply() gives a policy with one reference.
- * Errors     STATE_E_REJECTED (reason state-rejected to people), STATE_E_HAVE; -ENOMEM.
+ * Errors     STATE_E_REJECTED (reason state-rejected to people), STATE_E_TOO_NEW (rejected, and the
+ *            reason is relay-too-old), STATE_E_HAVE; -ENOMEM.
  * Threads    pure but for memory.
  * Source     schema/state.md.
  */
@@ -21,12 +22,14 @@
 
 enum {
     STATE_E_REJECTED = DOCUMENT_E_REJECTED,
+    STATE_E_TOO_NEW = DOCUMENT_E_TOO_NEW,
     STATE_E_HAVE,                       /* that very revision is in force already */
 };
 
 struct state_position {
     uint64_t epoch, revision;           /* 0.0: nothing yet */
     char digest[65];                    /* of the last delta; STATE_DIGEST_NONE at 0.0 */
+    uint64_t skipped;                   /* records of kinds not known here, since the snapshot */
 };
 
 struct state_head {

@@ -159,6 +159,7 @@ static void test_refused(void **state)
         enum document_kind kind;
         uint64_t epoch, revision, after;
         const char *digest, *lines, *text;
+        bool is_too_new;
     } rows[] = {
         { "refuses an older delta", DOCUMENT_DELTA, 3, 9, 8, NULL, "", "older than 3.10" },
         { "refuses an older epoch", DOCUMENT_DELTA, 2, 99, 10, NULL, "", "older than 3.10" },
@@ -170,7 +171,14 @@ static void test_refused(void **state)
         { "refuses a snapshot of an older epoch", DOCUMENT_SNAPSHOT, 2, 99, 0, NULL, "", "older than 3.10" },
         { "refuses another snapshot of the revision", DOCUMENT_SNAPSHOT, 3, 10, 0, other, "", "other bytes" },
         { "refuses a removal in a snapshot", DOCUMENT_SNAPSHOT, 3, 11, 0, NULL, "-group " U(1) "\n", "line 2" },
-        { "refuses an unknown kind", DOCUMENT_DELTA, 3, 11, 10, NULL, "+thing " U(1) " {}\n", "line 2, the kind is not known" },
+        { "refuses an unknown kind", DOCUMENT_DELTA, 3, 11, 10, NULL, GROUP_LINE(1, "ok") "+thing " U(1) " {}\n", "line 3, the kind thing is not known", true },
+        { "refuses the removal of an unknown kind", DOCUMENT_DELTA, 3, 11, 10, NULL, "-thing " U(1) "\n", "line 2, the kind thing is not known", true },
+        { "refuses an unknown field", DOCUMENT_DELTA, 3, 11, 10, NULL, "+group " U(1) " {\"name\":\"a\",\"mood\":1}\n", "line 2, field mood: is not known", true },
+        { "refuses an unknown name of a field", DOCUMENT_DELTA, 3, 11, 10, NULL, "+cut " U(1) " {\"kind\":\"moon\",\"target\":\"x\",\"before_ms\":1}\n", "line 2, field kind", true },
+        { "refuses a mark alone", DOCUMENT_DELTA, 3, 11, 10, NULL, "+? " U(1) " {}\n", "line 2, is malformed" },
+        { "refuses a marked kind of other letters", DOCUMENT_DELTA, 3, 11, 10, NULL, "+Thing? " U(1) " {}\n", "line 2, is malformed" },
+        { "refuses a marked kind without an object", DOCUMENT_DELTA, 3, 11, 10, NULL, "+thing? " U(1) "\n", "line 2, is malformed" },
+        { "refuses a marked kind that is malformed", DOCUMENT_DELTA, 3, 11, 10, NULL, "+group? " U(1) " {}\n", "field name: is missing" },
         { "names line and field", DOCUMENT_DELTA, 3, 11, 10, NULL, GROUP_LINE(1, "ok") "+group " U(2) " {\"name\":\"NO\"}\n", "delta 3.11, line 3, field name" },
         { "refuses a line without id", DOCUMENT_DELTA, 3, 11, 10, NULL, "-group\n", "line 2, is malformed" },
         { "refuses a removal with a body", DOCUMENT_DELTA, 3, 11, 10, NULL, "-group " U(1) " {}\n", "line 2, is malformed" },
@@ -190,7 +198,7 @@ static void test_refused(void **state)
         before = w.policy;
         sign(rows[i].kind, rows[i].epoch, rows[i].revision, rows[i].after,
              rows[i].digest ? rows[i].digest : w.digest, rows[i].lines, &w.text, w.digest);
-        assert_int_equal(apply(buf_span(&w.text), &w.policy, &w.at, &e), STATE_E_REJECTED);
+        assert_int_equal(apply(buf_span(&w.text), &w.policy, &w.at, &e), rows[i].is_too_new ? STATE_E_TOO_NEW : STATE_E_REJECTED);
         assert_non_null(strstr(e.text, rows[i].text));
         check_row("changes nothing then");
         assert_ptr_equal(w.policy, before);
@@ -201,19 +209,46 @@ static void test_refused(void **state)
     }
 }
 
+/* What a newer control plane marks is skipped by who does not know it, and counted. */
+static void test_skipped(void **state)
+{
+#define WEATHER(n) "+weather? " U(n) " {\"name\":\"rain\"}\n"
+    static const struct { const char *it; enum document_kind kind; const char *lines; size_t groups; uint64_t skipped; } rows[] = {
+        { "skips what is marked", DOCUMENT_DELTA, WEATHER(1) GROUP_LINE(3, "three") WEATHER(2), 3, 2 },
+        { "skips its removal, which is no record", DOCUMENT_DELTA, "-weather? " U(1) "\n-group " U(1) "\n", 2, 2 },
+        { "goes on counting", DOCUMENT_DELTA, WEATHER(3), 2, 3 },
+        { "takes a known kind with the mark", DOCUMENT_DELTA, "+group? " U(4) " {\"name\":\"four\"}\n", 3, 3 },
+        { "counts anew from a snapshot", DOCUMENT_SNAPSHOT, WEATHER(1) GROUP_LINE(3, "three"), 1, 1 },
+    };
+    struct state_error e = { "" };
+    struct world w;
+    uint64_t revision = 10;
+
+    (void)state;
+    world_init(&w);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++, revision++) {
+        check_row(rows[i].it);
+        sign(rows[i].kind, 3, revision + 1, revision, w.at.digest, rows[i].lines, &w.text, w.digest);
+        assert_int_equal(apply(buf_span(&w.text), &w.policy, &w.at, &e), 0);
+        assert_int_equal(policy_count(w.policy, RECORD_GROUP), rows[i].groups);
+        assert_int_equal(w.at.skipped, rows[i].skipped);
+    }
+    world_deinit(&w);
+}
+
 /* Headers that the writer would not make. */
 static void test_foreign_headers(void **state)
 {
 #define HEAD(format, cluster, epoch, extra, count) \
     "{\"format\":" format ",\"cluster\":\"" cluster "\",\"epoch\":" epoch ",\"revision\":11,\"after\":10,\"digest\":" \
     "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"" extra ",\"count\":" count "}\n"
-    static const struct { const char *it, *bytes, *text; } rows[] = {
+    static const struct { const char *it, *bytes, *text; bool is_too_new; } rows[] = {
         { "takes the plain one", HEAD("1", "adit", "3", "", "0"), NULL },
         { "skips what it does not know", HEAD("1", "adit", "3", ",\"mood\":1", "0"), NULL },
-        { "refuses another format", HEAD("2", "adit", "3", "", "0"), "format 2" },
+        { "refuses another format", HEAD("2", "adit", "3", "", "0"), "format 2", true },
         { "refuses another cluster inside", HEAD("1", "other", "3", "", "0"), "differ from the first line" },
         { "refuses another epoch inside", HEAD("1", "adit", "4", "", "0"), "differ from the first line" },
-        { "refuses an unknown critical feature", HEAD("1", "adit", "3", ",\"critical\":[\"teleport\"]", "0"), "unknown critical feature teleport" },
+        { "refuses an unknown critical feature", HEAD("1", "adit", "3", ",\"critical\":[\"teleport\"]", "0"), "unknown critical feature teleport", true },
         { "refuses a count that is too large", HEAD("1", "adit", "3", "", "1"), "count" },
         { "refuses a huge count", HEAD("1", "adit", "3", "", "9000000000000000000"), "count" },
         { "refuses a count that is too small", HEAD("1", "adit", "3", "", "0") GROUP_LINE(1, "x"), "count" },
@@ -233,7 +268,7 @@ static void test_foreign_headers(void **state)
         buf_clear(&w.text);
         assert_int_equal(document_sign(DOCUMENT_DELTA, "adit", 3, signer, span_str(rows[i].bytes), &w.text), 0);
         r = apply(buf_span(&w.text), &w.policy, &w.at, &e);
-        assert_int_equal(r, rows[i].text ? STATE_E_REJECTED : 0);
+        assert_int_equal(r, !rows[i].text ? 0 : rows[i].is_too_new ? STATE_E_TOO_NEW : STATE_E_REJECTED);
         if (rows[i].text)
             assert_non_null(strstr(e.text, rows[i].text));
         world_deinit(&w);
@@ -533,7 +568,7 @@ static void test_agentpolicy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_deltas),          cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_deltas),          cmocka_unit_test(test_refused), cmocka_unit_test(test_skipped),
         cmocka_unit_test(test_foreign_headers), cmocka_unit_test(test_every_byte),
         cmocka_unit_test(test_signers),         cmocka_unit_test(test_pinned_keyset),
         cmocka_unit_test(test_heads),           cmocka_unit_test(test_last_good),
