@@ -1,11 +1,12 @@
 // room: lib/policy
 /*
- * The decision, the log-in, a change and the question of a living stream, over worlds of 100
- * to 100,000 grants (as many users; a tenth of profiles; 100 agents).  Prints; asserts nothing.
+ * The decision, the log-in, a change, the question of a living stream and a PAC script, over worlds
+ * of 100 to 100,000 grants (as many users; a tenth of profiles; 100 agents).  Prints; asserts nothing.
  *
  *   policy_bench [largest number of grants]
  */
 #include "lib/policy/decide.h"
+#include "lib/policy/pac.h"
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -275,6 +276,26 @@ static double time_change(const struct policy *p, unsigned grants, unsigned prof
     return (seconds() - t) / CHANGES * 1e9;
 }
 
+/* What a worker's loop does for one PAC link. */
+static double time_pac(const struct policy *p, unsigned grants)
+{
+    struct buf out;
+    double t;
+
+    buf_init_heap(&out, PAC_MAX + 4096);
+    t = seconds();
+    for (unsigned i = 0; i < CHANGES; i++) {
+        const struct ulid who = id_of('U', roll(grants));
+
+        buf_clear(&out);
+        if (pac_write(p, &who, SPAN("HTTPS relay.example:8081"), NOW_MS, &out))
+            abort();
+    }
+    t = seconds() - t;
+    buf_deinit(&out);
+    return t / CHANGES * 1e6;
+}
+
 static void measure(unsigned grants)
 {
     unsigned profiles = grants / 10;
@@ -284,9 +305,9 @@ static void measure(unsigned grants)
     double build_s = seconds() - t;
     size_t bytes = mallinfo2().uordblks - before;
 
-    printf("%7u  %7.0f  %7.0f  %9.0f  %7.0f  %7.0f  %8.2f  %6.1f\n", grants, time_decide(p, grants, profiles, true),
+    printf("%7u  %7.0f  %7.0f  %9.0f  %7.0f  %7.0f  %6.1f  %8.2f  %6.1f\n", grants, time_decide(p, grants, profiles, true),
            time_decide(p, grants, profiles, false), time_standing(p, grants, profiles), time_authenticate(p, grants),
-           time_change(p, grants, profiles), build_s, (double)bytes / 1048576);
+           time_change(p, grants, profiles), time_pac(p, grants), build_s, (double)bytes / 1048576);
     policy_unref(p);
 }
 
@@ -296,7 +317,7 @@ int main(int argc, char **argv)
 
     if (argc > 1 && !span_to_u64(span_str(argv[1]), 1000000, &most))
         return 2;
-    printf(" grants  allowed  refused  living ns  log-in  change  build s     MiB\n");
+    printf(" grants  allowed  refused  living ns  log-in  change  pac us  build s     MiB\n");
     for (unsigned grants = 100; grants <= most; grants *= 10)
         measure(grants);
     return 0;

@@ -52,6 +52,7 @@ struct policy {
     struct pmap by_id[RECORD_KIND_COUNT];
     struct pmap index[INDEX_COUNT];
     struct pmap grants_of;      /* profile id → set of grants */
+    struct pmap grants_by;      /* subject → its grants, see index_next_grant() */
     uint32_t profile_prefixes[ADDR_BITS + 1];   /* how many CIDR hosts have that length */
     uint32_t lock_prefixes[ADDR_BITS + 1];
     uint32_t locks[LOCK_ADDRESS + 1];
@@ -70,6 +71,13 @@ static inline uint64_t index_hash_grant(uint64_t of_subject, uint64_t of_profile
 {
     return of_subject ^ (of_profile << 32 | of_profile >> 32);
 }
+/* The grants of a subject, whole agent groups' too, one after the other; NULL: no more.  Start with
+ * a zeroed cursor. */
+struct index_grants {
+    struct pmap_cursor cursor;
+    bool is_over;
+};
+const struct grant_record *index_next_grant(const struct policy *p, struct span subject, struct index_grants *at);
 #define INDEX_CIDR_KEY (1 + sizeof(struct addr))
 void index_cidr_bytes(const struct addr *addr, unsigned bits, char dst[INDEX_CIDR_KEY]);
 static inline bool index_is_empty(const struct policy *p, enum index_tag tag)

@@ -1,5 +1,6 @@
 #include "lib/policy/pac.h"
 #include "lib/policy/decide.h"
+#include "lib/policy/index_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -193,40 +194,45 @@ static void put_profile(struct buf *out, const struct profile_record *profile)
     }
 }
 
-static bool is_same(const struct ulid *a, const struct ulid *b)
+struct making {
+    const struct policy *policy;
+    struct buf *out;
+    int64_t now_ms;
+    size_t seen;
+    bool is_all;                /* one grant covers everything */
+};
+
+static bool is_enough(const struct making *m)
 {
-    return memcmp(a->text, b->text, ULID_LEN) == 0;
+    return m->is_all || buf_error(m->out) || m->seen > PAC_GRANTS_MAX;
 }
 
-static bool is_his(const struct grant_record *g, const struct ulid *user, const struct user_record *who)
+static void put_grants_of(struct making *m, enum subject_kind kind, const struct ulid *subject)
 {
-    if (g->subject_kind == SUBJECT_USER)
-        return is_same(&g->subject, user);
-    for (size_t i = 0; i < who->group_count; i++)
-        if (is_same(&g->subject, &who->groups[i]))
-            return true;
-    return false;
-}
+    struct index_grants at = { .is_over = false };
+    const struct grant_record *g;
 
-static bool put_grants(const struct policy *p, const struct ulid *user, int64_t now_ms, struct buf *out)
-{
-    const struct user_record *who = policy_user(p, user);
-    struct policy_cursor cursor = { 0 };
-    const struct record *each;
-    bool is_all = false;
-
-    while (who && !is_all && !buf_error(out) && (each = policy_next(p, RECORD_GRANT, &cursor))) {
-        const struct grant_record *g = RECORD_AS(each, GRANT, grant_record);
+    while (!is_enough(m) && (g = index_next_grant(m->policy, ulid_span(subject), &at))) {
         const struct profile_record *profile;
 
-        if (g->start_ms > now_ms || (g->end_ms && g->end_ms <= now_ms) || !is_his(g, user, who))
+        m->seen++;
+        if (g->subject_kind != kind || g->start_ms > m->now_ms || (g->end_ms && g->end_ms <= m->now_ms))
             continue;
-        is_all = !g->profile.text[0];
-        profile = is_all ? NULL : policy_profile(p, &g->profile);
+        m->is_all = !g->profile.text[0];
+        profile = m->is_all ? NULL : policy_profile(m->policy, &g->profile);
         if (profile)
-            put_profile(out, profile);
+            put_profile(m->out, profile);
     }
-    return is_all;
+}
+
+static void put_grants(struct making *m, const struct ulid *user)
+{
+    const struct user_record *who = policy_user(m->policy, user);
+
+    if (who)
+        put_grants_of(m, SUBJECT_USER, user);
+    for (size_t i = 0; who && i < who->group_count; i++)
+        put_grants_of(m, SUBJECT_GROUP, &who->groups[i]);
 }
 
 static bool are_proxies(struct span text)
@@ -241,16 +247,18 @@ int pac_write(const struct policy *p, const struct ulid *user, struct span proxi
               struct buf *out)
 {
     AUTO(buf_deinit) struct buf rules;
-    bool is_all;
+    struct making m = { .policy = p, .out = &rules, .now_ms = now_ms };
 
     buf_init_heap(&rules, PAC_MAX);
     if (!are_proxies(proxies))
         return -EINVAL;
-    is_all = put_grants(p, user, now_ms, &rules);
-    if (is_all)
+    put_grants(&m, user);
+    if (m.is_all)
         buf_clear(&rules);
+    else if (m.seen > PAC_GRANTS_MAX)
+        return -ENOBUFS;
     buf_printf(out, "var proxies = \"" SPAN_FMT "\", all = %s, names = {}, suffixes = {}, nets = [];\n",
-               SPAN_ARG(proxies), is_all ? "true" : "false");
+               SPAN_ARG(proxies), m.is_all ? "true" : "false");
     buf_put_str(out, script);
     buf_put_span(out, buf_span(&rules));
     if (buf_error(&rules) || buf_error(out) || out->len > PAC_MAX)

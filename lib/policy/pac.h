@@ -15,10 +15,12 @@
  * Covers     grants of the user and his groups that have begun and have not ended.  Hours, source
  *            networks and locks are not looked at: what they refuse the relay refuses, and a granted
  *            target never goes directly.  A grant on a whole agent group sends everything.
- * Bounds     PAC_MAX bytes.  Cost: grows with all grants of the state; the caller limits how often.
+ * Bounds     PAC_MAX bytes; PAC_GRANTS_MAX grants of the user and his groups, those too that are over.
+ *            Cost: grows with these alone.
  * Threads    pure.
  */
 #define PAC_MAX ((size_t)60 * 1024)
+#define PAC_GRANTS_MAX 10000
 #define PAC_SETTING_MAX (4 + ULID_LEN + 1)
 #define PAC_PROXIES_MAX 512
 
@@ -29,6 +31,6 @@ void pac_setting_value(struct span hash, const struct ulid *user, int64_t expire
 enum reason pac_link_user(const struct policy *p, const struct ulid *link, struct span hash, int64_t now_ms,
                           struct ulid *ret_user);
 /* `proxies`: what the script returns for what is covered ("HTTPS relay.example:8081; PROXY …"), of
- * [A-Za-z0-9 .:;_-] and brackets.  -EINVAL: it is not; -ENOBUFS: more than PAC_MAX. */
+ * [A-Za-z0-9 .:;_-] and brackets.  -EINVAL: it is not; -ENOBUFS: more than that. */
 MUST_CHECK int pac_write(const struct policy *p, const struct ulid *user, struct span proxies, int64_t now_ms,
                          struct buf *out);

@@ -1,4 +1,5 @@
 #include "lib/policy/base_fixture.h"
+#include "lib/policy/index_internal.h"
 #include "lib/policy/pac.h"
 
 #include <errno.h>
@@ -154,11 +155,98 @@ static void test_proxies(void **state)
     }
 }
 
+/* How many grants the index gives of a subject, each of them looked up in the version's records. */
+static size_t indexed(const struct policy *p, unsigned subject)
+{
+    const struct ulid id = uid(subject);
+    struct index_grants at = { .is_over = false };
+    const struct grant_record *g;
+    size_t n = 0;
+
+    while ((g = index_next_grant(p, ulid_span(&id), &at))) {
+        assert_ptr_equal(policy_find(p, RECORD_GRANT, record_id(&g->record)), &g->record);
+        assert_memory_equal(g->subject.text, id.text, ULID_LEN);
+        n++;
+    }
+    return n;
+}
+
+static size_t walked(const struct policy *p, unsigned subject)
+{
+    const struct ulid id = uid(subject);
+    struct policy_cursor cursor = { 0 };
+    const struct record *each;
+    size_t n = 0;
+
+    while ((each = policy_next(p, RECORD_GRANT, &cursor)))
+        n += memcmp(RECORD_AS(each, GRANT, grant_record)->subject.text, id.text, ULID_LEN) == 0;
+    return n;
+}
+
+/* Grants come, go, and change whose they are; versions that are kept stay as they were. */
+static void test_subjects(void **state)
+{
+    enum { SUBJECTS = 3, GRANTS = 8, STEPS = 2000, KEPT = 50 };
+    struct policy *p = base_world(), *kept = policy_ref(p);
+    size_t before[SUBJECTS] = { 0 };
+    uint64_t dice = 88172645463325252u;
+
+    (void)state;
+    check_row("finds each subject's grants and no others");
+    for (size_t step = 0; step < STEPS; step++) {
+        unsigned id = GR + 20 + (unsigned)(dice % GRANTS), who = ANN + (unsigned)(dice / 64 % SUBJECTS);
+
+        p = dice / 1024 % 3 ? with(p, make_grant(id, SUBJECT_USER, who, dice / 4096 % 4 ? P_OTHER : 0, G1))
+                            : without(p, RECORD_GRANT, id);
+        for (unsigned s = 0; s < SUBJECTS; s++)
+            assert_int_equal(indexed(p, ANN + s), walked(p, ANN + s));
+        for (unsigned s = 0; s < SUBJECTS && step >= KEPT; s++)
+            assert_int_equal(indexed(kept, ANN + s), before[s]);
+        if (step % KEPT == KEPT - 1) {
+            policy_unref(kept);
+            kept = policy_ref(p);
+            for (unsigned s = 0; s < SUBJECTS; s++)
+                before[s] = indexed(kept, ANN + s);
+        }
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+    }
+    policy_unref(kept);
+    policy_unref(p);
+}
+
+/* As many as are looked at, and one more. */
+static void test_too_many(void **state)
+{
+    enum { MANY = 200 };
+    struct policy_change *changes = calloc(PAC_GRANTS_MAX + 1, sizeof(*changes));
+    AUTO(policy_unrefp) struct policy *base = with(base_world(), make_user(MANY, "many", 0)), *full = NULL, *over = NULL;
+
+    (void)state;
+    assert_non_null(changes);
+    for (unsigned i = 0; i <= PAC_GRANTS_MAX; i++) {
+        struct grant_record *g = make_grant(1000 + i, SUBJECT_USER, MANY, P_OTHER, 0);
+
+        g->end_ms = 1;
+        changes[i] = (struct policy_change){ .kind = RECORD_GRANT, .put = &g->record };
+    }
+    assert_int_equal(policy_apply(base, changes, PAC_GRANTS_MAX, &full), 0);
+    assert_int_equal(policy_apply(full, changes + PAC_GRANTS_MAX, 1, &over), 0);
+    check_row("looks at as many grants as may be, over or not");
+    assert_int_equal(written(full, MANY, "PROXY r.example:80"), 0);
+    check_row("refuses when there are more");
+    assert_int_equal(written(over, MANY, "PROXY r.example:80"), -ENOBUFS);
+    for (unsigned i = 0; i <= PAC_GRANTS_MAX; i++)
+        record_unref(changes[i].put);
+    free(changes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_link), cmocka_unit_test(test_targets), cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_proxies),
+        cmocka_unit_test(test_proxies), cmocka_unit_test(test_subjects), cmocka_unit_test(test_too_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
