@@ -16,7 +16,10 @@ TARGET = "hello.demo.internal:80"
 
 def refused_documents():
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    text = opener.open("http://127.0.0.1:9101/metrics", timeout=10).read().decode()
+    try:
+        text = opener.open("http://127.0.0.1:9101/metrics", timeout=10).read().decode()
+    except OSError:                 # a relay that has just been started
+        return 0
     return int(re.search(r"(?m)^adit_relay_state_refused_total (\d+)", text).group(1))
 
 
@@ -66,7 +69,7 @@ with Up() as up:
     state.write_bytes(text)
     kill_relay(up)
     wait_until(lambda: events(up, "state.refused"), 10, "the relay says that it refused the state")
-    check(refused_documents() >= 1)
+    wait_until(lambda: refused_documents() >= 1, 10, "the metric counts it")
     check(reason_for(up.curlrc()) != "ok", "a state with a flipped byte was used")
     os.kill(control, signal.SIGCONT)
     wait_until(lambda: reason_for(up.curlrc()) == "ok", 30, "the control plane's state is in force")
