@@ -128,99 +128,14 @@ static const struct pmap_values index_values[INDEX_COUNT] = {
     [INDEX_QUOTA] = INDEX_VALUES(NULL),
 };
 
-/* The grants of a profile: any number, so a map and not a list. */
-struct grant_set {
-    unsigned refs;
-    struct pmap grants;
-};
-
-static void set_ref(void *value)
-{
-    struct grant_set *s = value;
-
-    __atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);
-}
-
-static void set_unref(void *value)
-{
-    struct grant_set *s = value;
-
-    if (!s || __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) > 0)
-        return;
-    pmap_deinit(&s->grants);
-    free(s);
-}
-
-static inline void set_freep(struct grant_set **s)
-{
-    set_unref(*s);
-}
-
-static const struct pmap_values set_values = { .ref = set_ref, .unref = set_unref };
-
-/* The grants of a subject are mostly one, and then that record itself; else a set of at least two, told
- * by the lowest bit of its pointer. */
-static struct grant_set *as_set(const void *value)
-{
-    return (uintptr_t)value & 1 ? (struct grant_set *)((uintptr_t)value - 1) : NULL;
-}
-
-static void subject_ref(void *value)
-{
-    if (as_set(value))
-        set_ref(as_set(value));
-    else
-        record_ref(value);
-}
-
-static void subject_unref(void *value)
-{
-    if (as_set(value))
-        set_unref(as_set(value));
-    else
-        record_unref(value);
-}
-
-static const struct record *any_of(const struct grant_set *set)
-{
-    struct pmap_cursor at = { 0 };
-    struct span id;
-    void *grant = NULL;
-
-    return pmap_next(&set->grants, &at, &id, &grant) ? grant : NULL;
-}
-
-static bool subject_has_key(const void *value, struct span key)
-{
-    const struct record *one = as_set(value) ? any_of(as_set(value)) : value;
-
-    return span_eq(ulid_span(&RECORD_AS(one, GRANT, grant_record)->subject), key);
-}
-
-static const struct pmap_values subject_values = {
-    .ref = subject_ref, .unref = subject_unref, .has_key = subject_has_key,
-};
-
-const struct grant_record *index_next_grant(const struct policy *p, struct span subject, struct index_grants *at)
-{
-    void *value = at->is_over ? NULL : pmap_get(&p->grants_by, subject), *grant = value;
-    struct grant_set *set = as_set(value);
-    struct span id;
-
-    if (set && !pmap_next(&set->grants, &at->cursor, &id, &grant))
-        return NULL;
-    at->is_over = !set;
-    return RECORD_AS((const struct record *)grant, GRANT, grant_record);
-}
-
 void index_init(struct policy *p)
 {
     for (enum record_kind k = 0; k < RECORD_KIND_COUNT; k++)
         pmap_init(&p->by_id[k], &record_values);
     for (enum index_tag t = 0; t < INDEX_COUNT; t++)
         pmap_init(&p->index[t], &index_values[t]);
-    pmap_init(&p->grants_of, &set_values);
-    pmap_init(&p->grants_by, &subject_values);
+    pmap_init(&p->grants_of, &index_profile_values);
+    pmap_init(&p->grants_by, &index_subject_values);
 }
 
 void index_share(struct policy *to, const struct policy *from)
@@ -430,101 +345,31 @@ static int change_resolved(struct policy *p, index_change *change, struct record
 /* All grants of a profile enter or leave the index of match_resolved. */
 static int change_resolved_of(struct policy *p, index_change *change, const struct record *profile)
 {
-    const struct grant_set *set = pmap_get(&p->grants_of, record_id(profile));
+    const struct pmap *grants = index_grants_of(p, record_id(profile));
     struct pmap_cursor at = { 0 };
     struct span id;
     void *grant;
     int r = 0;
 
-    if (!RECORD_AS(profile, PROFILE, profile_record)->match_resolved || !set)
+    if (!RECORD_AS(profile, PROFILE, profile_record)->match_resolved || !grants)
         return 0;
-    while (r == 0 && pmap_next(&set->grants, &at, &id, &grant))
+    while (r == 0 && pmap_next(grants, &at, &id, &grant))
         r = change_resolved(p, change, grant);
     return r;
-}
-
-/* A set like `old` (NULL: an empty one) after the change. */
-static int set_with(const struct grant_set *old, index_change *change, struct record *grant,
-                    struct grant_set **ret_set)
-{
-    AUTO(set_freep) struct grant_set *set = calloc(1, sizeof(*set));
-    int r;
-
-    if (!set)
-        return -ENOMEM;
-    set->refs = 1;
-    if (old)
-        set->grants = pmap_share(&old->grants);
-    else
-        pmap_init(&set->grants, &record_values);
-    r = change == add ? pmap_set(&set->grants, record_id(grant), grant)
-                      : pmap_unset(&set->grants, record_id(grant));
-    if (!r)
-        *ret_set = TAKE(set);
-    return r;
-}
-
-static int change_grant_set(struct policy *p, index_change *change, struct record *grant)
-{
-    AUTO(set_freep) struct grant_set *set = NULL;
-    const struct grant_record *g = RECORD_AS(grant, GRANT, grant_record);
-    const struct grant_set *old = pmap_get(&p->grants_of, ulid_span(&g->profile));
-    int r;
-
-    if (change == drop && old && old->grants.count == 1)
-        return pmap_unset(&p->grants_of, ulid_span(&g->profile));
-    r = set_with(old, change, grant, &set);
-    return r ? r : pmap_set(&p->grants_of, ulid_span(&g->profile), set);
-}
-
-static int add_of_subject(struct policy *p, struct span subject, void *old, struct record *grant)
-{
-    AUTO(set_freep) struct grant_set *set = NULL;
-    int r = 0;
-
-    if (!old)
-        return pmap_set(&p->grants_by, subject, grant);
-    r = set_with(as_set(old), add, as_set(old) ? grant : old, &set);
-    if (!r && !as_set(old))
-        r = pmap_set(&set->grants, record_id(grant), grant);
-    return r ? r : pmap_set(&p->grants_by, subject, (char *)set + 1);
-}
-
-static int drop_of_subject(struct policy *p, struct span subject, void *old, struct record *grant)
-{
-    AUTO(set_freep) struct grant_set *set = NULL;
-    int r;
-
-    if (!as_set(old))
-        return pmap_unset(&p->grants_by, subject);
-    r = set_with(as_set(old), drop, grant, &set);
-    if (r)
-        return r;
-    return pmap_set(&p->grants_by, subject, set->grants.count > 1 ? (char *)set + 1 : (void *)any_of(set));
-}
-
-static int change_of_subject(struct policy *p, index_change *change, struct record *grant)
-{
-    struct span subject = ulid_span(&RECORD_AS(grant, GRANT, grant_record)->subject);
-    void *old = pmap_get(&p->grants_by, subject);
-
-    if (change == add)
-        return add_of_subject(p, subject, old, grant);
-    return old ? drop_of_subject(p, subject, old, grant) : 0;
 }
 
 static int change_grant(struct policy *p, index_change *change, struct record *r)
 {
     const struct grant_record *g = RECORD_AS(r, GRANT, grant_record);
     const struct profile_record *profile;
-    int result = change_of_subject(p, change, r);
+    int result = index_change_of_subject(p, change == add, r);
 
     if (!result && !g->profile.text[0])
         return change(p, index_key(INDEX_WHOLE, ulid_span(&g->subject), SPAN_NONE), r);
     if (!result)
         result = change(p, index_key(INDEX_GRANT, ulid_span(&g->subject), ulid_span(&g->profile)), r);
     if (result == 0)
-        result = change_grant_set(p, change, r);
+        result = index_change_of_profile(p, change == add, r);
     profile = policy_profile(p, &g->profile);
     if (result == 0 && profile && profile->match_resolved)
         result = change_resolved(p, change, r);

@@ -78,6 +78,13 @@ struct index_grants {
     bool is_over;
 };
 const struct grant_record *index_next_grant(const struct policy *p, struct span subject, struct index_grants *at);
+
+/* index_grants.c: the sets of grants of a profile and of a subject. */
+extern const struct pmap_values index_profile_values, index_subject_values;
+const struct pmap *index_grants_of(const struct policy *p, struct span profile);    /* NULL: none */
+MUST_CHECK int index_change_of_profile(struct policy *p, bool is_add, struct record *grant);
+MUST_CHECK int index_change_of_subject(struct policy *p, bool is_add, struct record *grant);
+
 #define INDEX_CIDR_KEY (1 + sizeof(struct addr))
 void index_cidr_bytes(const struct addr *addr, unsigned bits, char dst[INDEX_CIDR_KEY]);
 static inline bool index_is_empty(const struct policy *p, enum index_tag tag)
