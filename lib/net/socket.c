@@ -86,14 +86,17 @@ struct endpoint socket_local(int fd)
     return endpoint_from_sockaddr(&sa, len);
 }
 
+/* The kernel asks all that came in the same two seconds at once, and a virtual interface takes a
+ * thousand packets at once (net.core.netdev_max_backlog): of thousands only some are heard each
+ * time.  So it is asked often before one counts as gone, after 90 s. */
 void socket_set_options(int fd)
 {
     static const struct { int level, name, value; } rows[] = {
         { IPPROTO_TCP, TCP_NODELAY, 1 },
         { SOL_SOCKET, SO_KEEPALIVE, 1 },
         { IPPROTO_TCP, TCP_KEEPIDLE, 45 },
-        { IPPROTO_TCP, TCP_KEEPINTVL, 15 },
-        { IPPROTO_TCP, TCP_KEEPCNT, 3 },
+        { IPPROTO_TCP, TCP_KEEPINTVL, 3 },
+        { IPPROTO_TCP, TCP_KEEPCNT, 15 },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
