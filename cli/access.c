@@ -72,7 +72,7 @@ static int access_of(const struct access_config *config, const struct command_wo
     items = json_get(answer.body, "items");
     if (!items)
         return EXIT_CANNOT;
-    show_table_init(&shown, "user.name group.name hosts ports agent_group.name ends_at in_force grant.name");
+    show_table_init(&shown, "user.name group.name hosts ports agent_group.name ends_at in_force reason grant.name");
     if (strcmp(config->output, "json") == 0)
         session_print_json(answer.body);
     else if (json_count(items))

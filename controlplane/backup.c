@@ -105,7 +105,10 @@ int restore(const struct controlplane_config *config, struct buf *reterr)
     r = place_open_store(config, true, &place, reterr);
     if (!r)
         r = read_all(place.store, in, &done, reterr);
-    if (!r)
-        tell(&done, "restored");
-    return explain(r, config->backup_file, reterr);
+    if (r)
+        return explain(r, config->backup_file, reterr);
+    tell(&done, "restored");
+    fprintf(stderr, "the keys are those of the backup: if one was rotated since it was made, it counts again; "
+                    "then rotate both (adit key rotate state, adit key rotate credential)\n");
+    return 0;
 }

@@ -23,6 +23,7 @@
     X(PATH, ca_file, "", 0, 0, 0, "where the root certificate is written (PEM); empty: nowhere")    \
     X(MSEC, agent_certificate_ms, "7d", 10000, 7776000000, 0, "how long an agent's certificate lasts; renewed from the first third on") \
     X(LIST, totp_roles, "", 0, 0, 0, "roles of whom a second factor is required (admin, operator, auditor, user); empty: none") \
+    X(INT, sessions_max, "20", 1, 1000, 0, "log-in sessions of one user; when there would be more, the oldest ends") \
     X(INT, threads, "4", 1, 64, 0, "requests that run at a time")                                   \
     X(INT, slow_threads, "2", 1, 16, 0, "password checks that run at a time")                       \
     X(INT, queue_max, "256", 1, 100000, 0, "requests that wait; beyond: overload")                  \

@@ -255,13 +255,19 @@ static void tell(void *arg)
     tell_refusals(((const struct chore *)arg)->ctx, false);
 }
 
+static void tell_of_checkpoint(int r)
+{
+    if (r == AUDIT_KEEPER_E_WRITERS)
+        LOG(ERROR, "audit.too-many-writers", S("detail", "no checkpoint names so many control planes: let each keep its data_dir, by which it is known"));
+    else if (r)
+        LOG(WARNING, "audit.checkpoint-failed", N("result", r));
+}
+
 static void keep_audit(void *arg)
 {
     const struct daemon *d = ((const struct chore *)arg)->ctx;
-    int r = audit_keeper_beat(d->keeper, publisher_leads(d->publisher));
 
-    if (r)
-        LOG(WARNING, "audit.checkpoint-failed", N("result", r));
+    tell_of_checkpoint(audit_keeper_beat(d->keeper, publisher_leads(d->publisher)));
 }
 
 /* A relay may have told another control plane what it runs: who waits for that looks again. */
@@ -412,7 +418,8 @@ static int start_api(struct daemon *d)
                                    .listeners_max = (unsigned)d->config->events_listeners_max,
                                    .listeners_per_caller = (unsigned)d->config->events_per_caller_max,
                                    .extra = &d->join_row, .extra_count = 1,
-                                   .totp_roles = roles_of(d->config->totp_roles) };
+                                   .totp_roles = roles_of(d->config->totp_roles),
+                                   .sessions_max = (unsigned)d->config->sessions_max };
 
     options.keys = d->place->keys;
     (void)span_copy(span_str(keyring_pin(d->place->keys)), options.ca_pin, sizeof(options.ca_pin));
@@ -524,14 +531,10 @@ static void stop_listener(struct daemon *d, int which)
 /* The last that is written, and the checkpoint over it. */
 static void finish_audit(struct daemon *d, bool leads)
 {
-    int r = 0;
-
     if (d->refusals)
         tell_refusals(d, true);
     if (d->keeper)
-        r = audit_keeper_finish(d->keeper, leads);
-    if (r)
-        LOG(WARNING, "audit.checkpoint-failed", N("result", r));
+        tell_of_checkpoint(audit_keeper_finish(d->keeper, leads));
 }
 
 static void daemon_deinit(struct daemon *d)

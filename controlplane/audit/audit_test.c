@@ -211,6 +211,65 @@ static uint64_t count_events(struct store *store)
     return n;
 }
 
+/* As if served meanwhile: one while nothing is written. */
+static void pass(struct audit_keeper *k, uint64_t ms)
+{
+    for (uint64_t passed = 0; passed < ms; passed += 1000000) {
+        clock_ms += 1000000;
+        assert_int_equal(audit_keeper_beat(k, true), 0);
+    }
+}
+
+/* A clock that jumps ahead, once or again and again, removes nothing before its time. */
+static void test_clock_jumps(void **state)
+{
+    struct audit_keeper *k = keeper_of(*state, 10000000, "");
+    struct audit_verdict v;
+    struct store_tx *tx;
+
+    fill(*state, k, 3);
+    check_row("removes nothing when the clock jumps ten years ahead");
+    clock_ms += 315000000000;
+    fill(*state, k, 3);
+    pass(k, 3000000);
+    assert_int_equal(count_events(*state), 12);
+    check_row("nor when it goes back");
+    clock_ms -= 315000000000;
+    fill(*state, k, 3);
+    pass(k, 3000000);
+    assert_int_equal(count_events(*state), 18);
+    check_row("removes them when their time is over");
+    pass(k, 10000000);
+    assert_true(count_events(*state) < 18);
+    tx = begin(*state, STORE_READ);
+    assert_int_equal(verify(tx, file, &v), 0);
+    store_rollback(tx);
+    audit_keeper_free(k);
+}
+
+/* Each checkpoint names every control plane that ever wrote: beyond what it can, that is told. */
+static void test_many_writers(void **state)
+{
+    struct audit_keeper *k = keeper_of(*state, 0, "");
+    struct store_tx *tx = begin(*state, STORE_WRITE);
+
+    assert_int_equal(db_exec(tx->conn->db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 255) "
+                             "INSERT INTO audit_events (writer, seq, id, at, doc, prev_hash, hash) "
+                             "SELECT 'w' || i, 1, 'id' || i, 1, '{}', '', 'h' FROM n"), 0);
+    assert_int_equal(store_commit(&tx, NULL), 0);
+    check_row("names as many as it can");
+    append(*state, "a.b");
+    assert_int_equal(audit_keeper_beat(k, true), 0);
+    check_row("says when there are more, each time");
+    tx = begin(*state, STORE_WRITE);
+    assert_int_equal(db_exec(tx->conn->db, "INSERT INTO audit_events (writer, seq, id, at, doc, prev_hash, hash) "
+                             "VALUES ('x', 1, 'idx', 1, '{}', '', 'h')"), 0);
+    assert_int_equal(store_commit(&tx, NULL), 0);
+    assert_int_equal(audit_keeper_beat(k, true), AUDIT_KEEPER_E_WRITERS);
+    assert_int_equal(audit_keeper_beat(k, true), AUDIT_KEEPER_E_WRITERS);
+    audit_keeper_free(k);
+}
+
 static void test_retention(void **state)
 {
     static const struct {
@@ -382,7 +441,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         AUDIT_TEST(test_tampering), AUDIT_TEST(test_other_key), AUDIT_TEST(test_pace),
-        AUDIT_TEST(test_retention), AUDIT_TEST(test_file), AUDIT_TEST(test_restored),
+        AUDIT_TEST(test_retention), AUDIT_TEST(test_clock_jumps), AUDIT_TEST(test_many_writers), AUDIT_TEST(test_file), AUDIT_TEST(test_restored),
         AUDIT_TEST(test_syslog), AUDIT_TEST(test_finish), cmocka_unit_test(test_syslog_words),
     };
 

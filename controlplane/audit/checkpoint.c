@@ -21,6 +21,7 @@ int checkpoint_write(const struct checkpoint *c, struct buf *ret_doc)
     json_put_int(&w, "number", c->number);
     json_put_text(&w, "prev", c->prev);
     json_put_int(&w, "at_ms", c->at_ms);
+    json_put_int(&w, "steady_ms", c->steady_ms);
     json_put_text(&w, "by", c->by);
     json_put_int(&w, "removed_to", c->removed_to);
     json_open_array(&w, "heads");
@@ -68,6 +69,7 @@ int checkpoint_read(struct span doc, struct checkpoint *ret_c)
 
     if (json_parse(doc, &v, &error))
         return -EBADMSG;
+    ret_c->steady_ms = 0;
     is_whole = json_get_str(v, "format", &format) && span_eq(format, SPAN(FORMAT)) &&
                take_text(v, "cluster", ret_c->cluster, sizeof(ret_c->cluster)) &&
                take_text(v, "prev", ret_c->prev, sizeof(ret_c->prev)) &&
@@ -76,6 +78,8 @@ int checkpoint_read(struct span doc, struct checkpoint *ret_c)
                json_get_int(v, "at_ms", &ret_c->at_ms) &&
                json_get_int(v, "removed_to", &ret_c->removed_to) &&
                take_heads(json_get(v, "heads"), ret_c);
+    if (is_whole && !json_get_int(v, "steady_ms", &ret_c->steady_ms))
+        ret_c->steady_ms = ret_c->at_ms;        /* made before there was one */
     return is_whole ? 0 : -EBADMSG;
 }
 

@@ -4,8 +4,8 @@
 /*
  * checkpoint.h - a signed statement of where every chain of audit events ended.
  *
- * Shape      doc: {"format", "cluster", "epoch", "number", "prev", "at_ms", "by", "removed_to",
- *            "heads": [{"writer", "seq", "hash"}]}; the signature is over the bytes of the doc, as
+ * Shape      doc: {"format", "cluster", "epoch", "number", "prev", "at_ms", "steady_ms", "by",
+ *            "removed_to", "heads": [{"writer", "seq", "hash"}]}; the signature is over the bytes of the doc, as
  *            base64url.  `prev` is the SHA-256 of the doc before, hex; of number 1 it is empty.
  *            Outside it is one line: {"signature": "…", "checkpoint": doc}.
  * Units      Unix milliseconds.
@@ -18,6 +18,8 @@
 struct checkpoint {
     char cluster[64], prev[STORE_HASH_HEX + 1], by[STORE_WRITER_MAX + 1];
     int64_t epoch, number, at_ms;
+    int64_t steady_ms;          /* a clock that does not jump: at_ms of the first, and from one to the
+                                 * next never back, nor farther than the keeper bears; retention goes by it */
     int64_t removed_to;         /* events before those that this checkpoint names may be gone; 0: none */
     struct store_audit_head heads[CHECKPOINT_HEADS_MAX];
     size_t head_count;

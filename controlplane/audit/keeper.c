@@ -10,6 +10,7 @@
 
 #define REMOVED_AT_A_TIME 2000          /* a transaction: others write meanwhile */
 #define REMOVALS_MAX 50                 /* transactions of a beat */
+#define STEADY_IDLES 2                  /* how far the steady clock goes at most from one to the next */
 #define DAY_MS (24ULL * 3600 * 1000)
 
 struct audit_keeper {
@@ -53,7 +54,7 @@ static int add_head(void *ctx, const struct store_audit_head *head)
     struct checkpoint *c = ctx;
 
     if (c->head_count == CHECKPOINT_HEADS_MAX)
-        return -ENOBUFS;
+        return AUDIT_KEEPER_E_WRITERS;
     c->heads[c->head_count++] = *head;
     return 0;
 }
@@ -67,6 +68,16 @@ static bool has_same_heads(const struct checkpoint *a, const struct checkpoint *
     return is_same;
 }
 
+static int64_t steady_after(const struct audit_keeper *k, int64_t now_ms)
+{
+    const int64_t most_ms = STEADY_IDLES * (int64_t)k->options.idle_ms;
+    int64_t passed_ms = now_ms - k->last.at_ms;
+
+    if (!k->last.number)
+        return now_ms;
+    return k->last.steady_ms + (passed_ms < 0 ? 0 : passed_ms > most_ms ? most_ms : passed_ms);
+}
+
 /* Begins with what the last one leaves as it was. */
 static int begin_next(struct audit_keeper *k, struct store_tx *tx, int64_t now_ms)
 {
@@ -77,6 +88,7 @@ static int begin_next(struct audit_keeper *k, struct store_tx *tx, int64_t now_m
     k->next.epoch = (int64_t)at.epoch;
     k->next.number = k->last.number + 1;
     k->next.at_ms = now_ms;
+    k->next.steady_ms = steady_after(k, now_ms);
     k->next.removed_to = k->last.removed_to;
     snprintf(k->next.cluster, sizeof(k->next.cluster), "%s", k->options.cluster);
     snprintf(k->next.by, sizeof(k->next.by), "%s", k->options.writer);
@@ -95,11 +107,31 @@ static int note_removal(struct audit_keeper *k, struct store_tx *tx)
     return store_audit_append(tx, &event, NULL);
 }
 
+/* The newest checkpoint that is older than `until_ms` by the steady clock, among `low` (which is, or is
+ * none) and those before `high`: halving, since neither numbers nor that clock go back. */
+static int find_base(struct audit_keeper *k, struct store_tx *tx, int64_t low, int64_t high, int64_t until_ms)
+{
+    int r = 0;
+
+    while (!r && high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+
+        r = store_checkpoint_get(tx, middle, take, &k->base);
+        if (!r && k->base.steady_ms < until_ms)
+            low = middle;
+        else
+            high = middle;
+    }
+    if (r || !low)
+        return r ? r : STORE_E_NOT_FOUND;
+    return store_checkpoint_get(tx, low, take, &k->base);
+}
+
 /* Whole segments, and not one each minute: a tenth of the time that they are kept, at most a day. */
-static int choose_removal(struct audit_keeper *k, struct store_tx *tx, int64_t now_ms)
+static int choose_removal(struct audit_keeper *k, struct store_tx *tx)
 {
     uint64_t slack_ms = k->options.keep_ms / 10 < DAY_MS ? k->options.keep_ms / 10 : DAY_MS;
-    int64_t removed_at = 0;
+    int64_t removed_ms = 0;
     int r = 0;
 
     if (!k->options.keep_ms)
@@ -107,12 +139,12 @@ static int choose_removal(struct audit_keeper *k, struct store_tx *tx, int64_t n
     if (k->last.removed_to)
         r = store_checkpoint_get(tx, k->last.removed_to, take, &k->base);
     if (!r && k->last.removed_to)
-        removed_at = k->base.at_ms;
+        removed_ms = k->base.steady_ms;
     if (!r)
-        r = store_checkpoint_before(tx, now_ms - (int64_t)k->options.keep_ms, take, &k->base);
+        r = find_base(k, tx, k->last.removed_to, k->next.number, k->next.steady_ms - (int64_t)k->options.keep_ms);
     if (r == STORE_E_NOT_FOUND)
         return 0;
-    if (r || k->base.number <= k->last.removed_to || k->base.at_ms - removed_at < (int64_t)slack_ms)
+    if (r || k->base.number <= k->last.removed_to || k->base.steady_ms - removed_ms < (int64_t)slack_ms)
         return r;
     k->next.removed_to = k->base.number;
     return note_removal(k, tx);
@@ -152,7 +184,7 @@ static int sign_next(struct audit_keeper *k)
     if (!r)
         r = begin_next(k, tx, now_ms);
     if (!r)
-        r = choose_removal(k, tx, now_ms);
+        r = choose_removal(k, tx);
     if (!r)
         r = store_audit_heads(tx, add_head, &k->next);
     if (r || !is_due(k, now_ms))

@@ -4,7 +4,10 @@
  * keeper.h - signs the checkpoints, removes what is older than it is to be kept, sends outside.
  *
  * Threads    audit_keeper_beat(): one at a time; audit_keeper_get_stats(): any.
- * Errors     -errno; the store's.
+ * Clocks     what is removed goes by how the checkpoints followed each other, not by the wall clock
+ *            alone: from one to the next no more than STEADY_IDLES idle times pass, so that a clock that
+ *            jumps ahead removes nothing.  Time that nobody served does not count: things stay longer.
+ * Errors     -errno; the store's; of a beat AUDIT_KEEPER_E_WRITERS.
  */
 struct audit_keeper;
 struct audit_keeper_options {
@@ -13,9 +16,13 @@ struct audit_keeper_options {
     const char *cluster, *writer;       /* who signs */
     uint64_t every_ms;                  /* no checkpoint is younger than half of it when the next is made */
     uint64_t idle_ms;                   /* while nothing is written, one in that time */
-    uint64_t keep_ms;                   /* events; 0: for ever */
+    uint64_t keep_ms;                   /* events; 0: for ever; by the checkpoints' steady clock */
     struct outside_options outside;
 };
+
+/* More control planes have written to the audit trail than a checkpoint names: nothing is signed,
+ * and nothing removed, any more. */
+enum { AUDIT_KEEPER_E_WRITERS = 1 };
 
 struct audit_keeper_stats {
     uint64_t signed_count, failures, removed, waiting;

@@ -44,19 +44,27 @@ static bool is_hex(struct span s)
     return true;
 }
 
+static void make_id(char ret_id[33])
+{
+    unsigned char random[16];
+    struct buf text;
+
+    random_bytes(random, sizeof(random));
+    buf_init_fixed(&text, ret_id, 32);
+    hex_encode(span_of(random, sizeof(random)), &text);
+    ret_id[32] = '\0';
+}
+
 /* W3C trace context: version-trace-parent-flags. */
 static void take_trace_id(struct exchange *x)
 {
     struct span parent = request_header(&x->req, "traceparent"), version, id;
-    unsigned char random[16];
-    struct buf text;
 
+    make_id(x->req.id);
     if (span_cut(&parent, '-', &version) && span_cut(&parent, '-', &id) && id.n == 32 &&
         is_hex(id) && span_copy(id, x->req.trace_id, sizeof(x->req.trace_id)))
         return;
-    random_bytes(random, sizeof(random));
-    buf_init_fixed(&text, x->req.trace_id, sizeof(x->req.trace_id) - 1);
-    hex_encode(span_of(random, sizeof(random)), &text);
+    make_id(x->req.trace_id);
 }
 
 static struct addr addr_of_socket(const struct sockaddr *sa)

@@ -8,9 +8,20 @@ static struct exchange *exchange_of(const struct request *req)
     return req->server_private;
 }
 
+static struct span kept_header(const struct kept_header *kept, const char *name)
+{
+    for (size_t i = 0; i < KEPT_HEADERS; i++)
+        if (span_eq_nocase(span_str(kept[i].name), span_str(name)))
+            return span_str(kept[i].value);
+    return SPAN_NONE;
+}
+
 struct span request_header(const struct request *req, const char *name)
 {
-    return span_str(MHD_lookup_connection_value(exchange_of(req)->connection, MHD_HEADER_KIND, name));
+    const struct exchange *x = exchange_of(req);
+
+    return x->kept ? kept_header(x->kept, name)
+                   : span_str(MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name));
 }
 
 bool request_query(const struct request *req, const char *name, struct span *ret_value)

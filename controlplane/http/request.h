@@ -42,7 +42,8 @@ struct request {
     struct span path, params[REQUEST_PARAMS_MAX];       /* the {…} of the pattern, in order */
     size_t param_count;
     struct span body, content_type;
-    char trace_id[33];
+    char trace_id[33];          /* the client's, or ours: not to be trusted to be nobody else's */
+    char id[33];                /* ours, random, of this request alone */
     struct addr peer;
     struct span peer_chain[REQUEST_CHAIN_MAX];  /* DER, leaf first; internal listener only */
     size_t peer_chain_count;

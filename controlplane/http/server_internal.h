@@ -27,11 +27,19 @@ struct query {
     struct span name, value;
 };
 
+/* Of a request whose connection may be gone (stream.c). */
+#define KEPT_HEADERS 2
+struct kept_header {
+    const char *name;
+    char *value;                /* NULL: it had none */
+};
+
 struct exchange {
     struct list node;           /* in a lane's queue, or parked */
     struct list running;        /* idempotency keys in flight */
     struct server *server;
-    struct MHD_Connection *connection;
+    struct MHD_Connection *connection;  /* NULL: `kept` has the headers */
+    const struct kept_header *kept;
     enum stage stage;
     bool is_checked;            /* authenticated and so on: not again when woken */
     bool is_counted;            /* among the server's active ones */

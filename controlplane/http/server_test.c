@@ -1,8 +1,11 @@
 #include "controlplane/http/server_internal.h"
+#include "controlplane/http/stream.h"
 #include "lib/check/check.h"
 
 #include <arpa/inet.h>
 #include <poll.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -100,12 +103,24 @@ static void on_poll(const struct route *route, struct request *req, struct respo
     response_park(res, req->params[0].p[0] == 's' ? 50 : 20000);
 }
 
+/* An answer that goes on, for the test to hold. */
+static _Atomic(struct stream *) flow;
+
+static void on_flow(const struct route *route, struct request *req, struct response *res)
+{
+    (void)route;
+    atomic_store(&flow, response_stream(req, res, "text/plain", 4096));
+}
+
 static bool on_authenticate(void *ctx, struct request *req, struct response *res)
 {
     struct span token = request_header(req, "Authorization");
 
     (void)ctx;
     (void)res;
+    /* Asked again: whoever writes meanwhile is not held up. */
+    if (atomic_load(&flow) && stream_write(atomic_load(&flow), SPAN("written while asked\n")) == STREAM_E_FULL)
+        return false;
     if (!span_starts(token, SPAN("Bearer ")))
         return false;
     token = span_skip(token, 7);
@@ -124,6 +139,7 @@ static const struct route routes[] = {
     { "GET", "/tagged", "t.get", NULL, 0, ROUTE_PUBLIC, 0, NULL, 0, on_tagged, NULL, NULL },
     { "PATCH", "/tagged", "t.patch", NULL, 0, ROUTE_PUBLIC, 100, NULL, 0, on_tagged, NULL, NULL },
     { "GET", "/mine", "mine.get", "a:read", ROLE_ANY, 0, 0, NULL, 0, on_echo, NULL, NULL },
+    { "GET", "/flow", "flow", NULL, ROLE_ANY, 0, 0, NULL, 0, on_flow, NULL, NULL },
     { "GET", "/root", "root.get", NULL, ROLE_ADMIN, 0, 0, NULL, 0, on_echo, NULL, NULL },
     { "POST", "/once", "once", NULL, ROLE_ANY, ROUTE_IDEMPOTENT, 100, NULL, 0, on_gate, NULL, NULL },
     { "GET", "/nothing", "nothing", NULL, 0, ROUTE_PUBLIC, 0, NULL, 0, on_nothing, NULL, NULL },
@@ -451,6 +467,36 @@ static void test_leavers(void **state)
     assert_true(server_drain(*state, 5000));
 }
 
+/* Who listens is asked again who he is while the stream goes on, and by copies when it is gone. */
+static void test_ask_again(void **state)
+{
+    struct principal principal = { .id = "" };
+    char text[2048] = "";
+    size_t len = 0;
+    int fd = dial(*state);
+
+    atomic_store(&flow, NULL);
+    say(fd, "GET /flow" H "Authorization: Bearer one\r\n\r\n", strlen("GET /flow" H "Authorization: Bearer one\r\n\r\n"));
+    while (!atomic_load(&flow))
+        sched_yield();
+    assert_int_equal(stream_authenticate(atomic_load(&flow), &principal), REASON_NONE);
+    assert_string_equal(principal.id, "one");
+    while (!strstr(text, "written while asked")) {
+        ssize_t n = read(fd, text + len, sizeof(text) - 1 - len);
+
+        assert_true(n > 0);
+        len += (size_t)n;
+        text[len] = '\0';
+    }
+    close(fd);
+    while (!stream_is_gone(atomic_load(&flow)))
+        if (stream_write(atomic_load(&flow), SPAN("x")))
+            sched_yield();
+    assert_int_equal(stream_authenticate(atomic_load(&flow), &principal), REASON_NONE);
+    assert_string_equal(principal.id, "one");
+    stream_unref(atomic_exchange(&flow, NULL));
+}
+
 static void test_rates(void **state)
 {
     struct rate_table t;
@@ -494,7 +540,7 @@ int main(void)
         HTTP_TEST(test_requests), HTTP_TEST(test_long_uri), HTTP_TEST(test_counted_body),
         HTTP_TEST(test_overload), HTTP_TEST(test_idempotency_in_flight), HTTP_TEST(test_polls),
         HTTP_TEST(test_drain),    HTTP_TEST(test_leavers),  cmocka_unit_test(test_rates),
-        HTTP_TEST(test_port_taken), HTTP_TEST(test_long_body),
+        HTTP_TEST(test_port_taken), HTTP_TEST(test_long_body), HTTP_TEST(test_ask_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

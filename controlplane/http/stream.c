@@ -1,5 +1,6 @@
 #include "controlplane/http/stream.h"
 #include "controlplane/http/server_internal.h"
+#include "lib/crypto/digest.h"
 
 #include <stdatomic.h>
 
@@ -17,7 +18,11 @@ struct stream {
     struct buf waiting;
     size_t sent, waiting_max;   /* sent: of what waits */
     bool is_suspended, is_ending;
+    struct request asked;       /* who asked and how, as it came; does not change */
+    struct kept_header kept[KEPT_HEADERS];
 };
+
+static const char *const kept_names[KEPT_HEADERS] = { "Authorization", "Cookie" };
 
 #define LAST_ROOM 4096          /* for stream_end(), beyond waiting_max */
 
@@ -33,7 +38,28 @@ void stream_unref(struct stream *s)
         return;
     pthread_mutex_destroy(&s->lock);
     buf_deinit(&s->waiting);
+    for (size_t i = 0; i < KEPT_HEADERS; i++) {
+        if (s->kept[i].value)
+            secret_wipe(s->kept[i].value, strlen(s->kept[i].value));
+        free(s->kept[i].value);
+    }
     free(s);
+}
+
+/* What belongs to the connection goes with it: who he is must be told from copies. */
+static bool keep_request(struct stream *s, const struct request *req)
+{
+    s->asked = (struct request){ .route = req->route, .method = "GET", .peer = req->peer };
+    memcpy(s->asked.trace_id, req->trace_id, sizeof(s->asked.trace_id));
+    for (size_t i = 0; i < KEPT_HEADERS; i++) {
+        struct span value = request_header(req, kept_names[i]);
+
+        s->kept[i].name = kept_names[i];
+        s->kept[i].value = value.p ? span_dup(value) : NULL;
+        if (value.p && !s->kept[i].value)
+            return false;
+    }
+    return true;
 }
 
 static struct stream *stream_new(struct exchange *x, size_t waiting_max)
@@ -49,7 +75,10 @@ static struct stream *stream_new(struct exchange *x, size_t waiting_max)
     s->waiting_max = waiting_max;
     buf_init_heap(&s->waiting, waiting_max + LAST_ROOM);
     pthread_mutex_init(&s->lock, NULL);
-    return s;
+    if (keep_request(s, &x->req))
+        return s;
+    stream_unref(s);
+    return NULL;
 }
 
 /* False: there is no room. */
@@ -154,22 +183,22 @@ bool stream_is_gone(struct stream *s)
     return is_gone;
 }
 
-/* The request's head belongs to the connection, which cannot go while the lock is held. */
+/* No lock is held: asking the store may take long, and the connection goes on, or goes, meanwhile. */
 enum reason stream_authenticate(struct stream *s, struct principal *ret_principal)
 {
     const struct server_hooks *hooks = &s->server->options.hooks;
+    AUTO(freep) struct exchange *x = calloc(1, sizeof(*x));
     struct response res = { .status = 0 };
-    struct request req;
 
-    pthread_mutex_lock(&s->lock);
-    if (s->x) {
-        req = s->x->req;
-        memset(&req.principal, 0, sizeof(req.principal));
-        if (!hooks->authenticate(hooks->ctx, &req, &res) && res.problem.reason == REASON_NONE)
-            res.problem.reason = REASON_UNAUTHENTICATED;
-        *ret_principal = req.principal;
-    }
-    pthread_mutex_unlock(&s->lock);
+    if (!x)
+        return REASON_OVERLOAD;
+    x->server = s->server;
+    x->kept = s->kept;
+    x->req = s->asked;
+    x->req.server_private = x;
+    if (!hooks->authenticate(hooks->ctx, &x->req, &res) && res.problem.reason == REASON_NONE)
+        res.problem.reason = REASON_UNAUTHENTICATED;
+    *ret_principal = x->req.principal;
     buf_deinit(&res.body);
     buf_deinit(&res.extra);
     return res.problem.reason;

@@ -29,6 +29,6 @@ MUST_CHECK int stream_write(struct stream *s, struct span text);
 void stream_end(struct stream *s, struct span last);
 #define STREAM_END_MS 5000
 bool stream_is_gone(struct stream *s);
-/* Asks again who the caller is, as if the request came now.  REASON_NONE: `ret_principal` is who.
- * STREAM_E_GONE has no reason: ask stream_is_gone(). */
+/* Asks again who the caller is, as if the request came now, by its Authorization and Cookie headers
+ * (kept until the stream goes).  REASON_NONE: `ret_principal` is who. */
 enum reason stream_authenticate(struct stream *s, struct principal *ret_principal);

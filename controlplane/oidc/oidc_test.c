@@ -121,6 +121,14 @@ static void test_unavailable(void **state)
     assert_int_equal(stats.fetches, 2);
     oidc_cancel(o, "c");
     assert_false(oidc_take(o, "c", &answer));
+    check_row("takes the newer settings for who read older ones, and asks nobody again");
+    for (int i = 0; i < 4; i++) {
+        ask.version = i % 2 ? 2 : 1;
+        assert_int_equal(oidc_begin(o, "d", &ask), 0);
+        oidc_cancel(o, "d");
+    }
+    oidc_get_stats(o, &stats);
+    assert_int_equal(stats.fetches, 2);
 }
 
 /* Takes connections and says nothing. */

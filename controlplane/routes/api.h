@@ -23,6 +23,7 @@ struct api_options {
     const char *cluster;
     const struct keyring *keys;         /* NULL: no proxy credential can be made */
     struct kek kek;                     /* seals the secrets of join tokens and second factors */
+    unsigned sessions_max;              /* log-in sessions of one user; 0: 20 */
     unsigned totp_roles;                /* a set of ROLE_BIT_…: of whom a second factor is required */
     char ca_pin[SHA256_HEX];            /* SHA-256 of the root certificate, hex */
     const char *agent_join_addrs[API_JOIN_ADDRS_MAX];   /* relays' tunnels; NULL ends */

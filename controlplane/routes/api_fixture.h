@@ -155,13 +155,18 @@ static inline void fix_stop(struct fix *f)
     nftw(f->dir, fix_unlink, 8, FTW_DEPTH | FTW_PHYS);
 }
 
+static uint32_t fix_source;     /* an IPv4 address that it asks from; 0: as the system likes */
+
 static inline int fix_connect(const struct fix *f)
 {
     struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(server_port(f->server)) };
+    struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr = { htonl(fix_source) } };
     struct timeval wait = { .tv_sec = 20 };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fix_source)
+        assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
     return fd;

@@ -4,6 +4,7 @@
 #include "controlplane/domain/kind.h"
 #include "controlplane/routes/cookie.h"
 #include "controlplane/routes/doc.h"
+#include "controlplane/routes/lapse.h"
 #include "controlplane/routes/token.h"
 #include "lib/base/encode.h"
 #include <stdio.h>
@@ -76,13 +77,20 @@ static bool is_from_allowed(const struct json_value *token, const struct addr *p
     return !count;
 }
 
+static bool is_api_token(const struct caller *c)
+{
+    return !strcmp(c->token->kind, kind_at(KIND_API_TOKEN)->name);
+}
+
 /* Why the token does not count now; NULL: it does. */
 static const char *objection(const struct caller *c, const struct request *req, uint64_t now_ms)
 {
-    int64_t end_ms = doc_time(c->token_doc, "expires_at");
+    int64_t end_ms = doc_time(c->token_doc, "expires_at"), lapse_ms = is_api_token(c) ? lapse_at(c->user_doc) : 0;
 
     if (end_ms && end_ms <= (int64_t)now_ms)
         return "the token has expired";
+    if (lapse_ms && lapse_ms <= (int64_t)now_ms)
+        return "the user has not logged in at the identity provider for a week";
     if (c->is_previous && doc_time(c->token_doc, "previous_until") <= (int64_t)now_ms)
         return "the token was replaced by another";
     if (!is_from_allowed(c->token_doc, &req->peer))
@@ -179,7 +187,7 @@ bool api_authenticate(void *ctx, struct request *req, struct response *res)
     if (!is_admitted(api, &caller, res))
         return false;
     fill_principal(&caller, &req->principal);
-    if (!strcmp(caller.token->kind, "api-token"))
+    if (is_api_token(&caller))
         uses_note(&api->uses, &caller.token->id, &req->peer);
     req->principal.is_session = is_cookie;
     return true;

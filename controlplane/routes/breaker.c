@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define SEEN_MAX 1000               /* sorted for one answer */
+#define SEEN_MAX (STORE_LIMIT_MAX + 1)  /* of one answer: a page, and whether there is more */
+
+#define ID_AT 7                         /* in {"id":"… */
 
 /* ---- reading ---- */
 struct reading {
@@ -93,15 +95,33 @@ static void put_group_name(struct call *c, const struct ulid *id, struct json_wr
         json_put_text(w, "agent_group_name", group->name);
 }
 
-static int keep(void *ctx, const struct breaker_seen *b)
+/* The lowest ids are kept, whatever order relays told them in. */
+static bool is_beyond(const struct wanted *w, const struct breaker_seen *b)
 {
-    struct wanted *wanted = ctx;
+    return w->count == SEEN_MAX && strncmp(w->texts[SEEN_MAX - 1] + ID_AT, b->id.text, ULID_LEN) <= 0;
+}
+
+static int insert(struct wanted *w, struct span text)
+{
+    char *copy = span_dup(text);
+    size_t at;
+
+    if (!copy)
+        return -ENOMEM;
+    if (w->count == SEEN_MAX)
+        free(w->texts[--w->count]);
+    for (at = w->count++; at && strcmp(w->texts[at - 1], copy) > 0; at--)
+        w->texts[at] = w->texts[at - 1];
+    w->texts[at] = copy;
+    return 0;
+}
+
+static int keep_wanted(struct wanted *wanted, const struct breaker_seen *b)
+{
     AUTO(buf_deinit) struct buf out;
     struct json_writer w;
 
     buf_init_heap(&out, 4096);
-    if (wanted->count == SEEN_MAX || !is_wanted(wanted, b))
-        return 0;
     json_begin(&w, &out);
     json_open_object(&w, NULL);
     json_put_text(&w, "id", b->id.text);
@@ -116,16 +136,14 @@ static int keep(void *ctx, const struct breaker_seen *b)
     view_time(&w, "tries_again_at", b->until_ms);
     json_put_text(&w, "relay", b->relay.text);
     json_close_object(&w);
-    wanted->texts[wanted->count] = buf_error(&out) ? NULL : span_dup(buf_span(&out));
-    if (!wanted->texts[wanted->count])
-        return -ENOMEM;
-    wanted->count++;
-    return 0;
+    return buf_error(&out) ? buf_error(&out) : insert(wanted, buf_span(&out));
 }
 
-static int by_text(const void *a, const void *b)
+static int keep(void *ctx, const struct breaker_seen *b)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    struct wanted *wanted = ctx;
+
+    return is_wanted(wanted, b) && !is_beyond(wanted, b) ? keep_wanted(wanted, b) : 0;
 }
 
 static int find(struct call *c, struct wanted *w)
@@ -136,8 +154,6 @@ static int find(struct call *c, struct wanted *w)
     if (!r)
         r = breakers_seen(c->tx, &live, keep, w);
     live_deinit(&live);
-    if (w->count)
-        qsort(w->texts, w->count, sizeof(w->texts[0]), by_text);
     return r;
 }
 
@@ -183,8 +199,8 @@ static int list_breakers(struct call *c)
     for (size_t i = 0; i < w->count && i < limit; i++)
         json_put_raw(&out, NULL, span_str(w->texts[i]));
     json_close_array(&out);
-    if (w->count > limit)           /* {"id":"… */
-        json_put_str(&out, "next_cursor", span_of(w->texts[limit - 1] + 7, ULID_LEN));
+    if (w->count > limit)
+        json_put_str(&out, "next_cursor", span_of(w->texts[limit - 1] + ID_AT, ULID_LEN));
     json_close_object(&out);
     c->res->status = 200;
     return buf_error(&c->res->body);

@@ -1,6 +1,7 @@
 #include "controlplane/routes/change.h"
 #include "controlplane/domain/closure.h"
 #include "controlplane/routes/compile.h"
+#include "controlplane/routes/session.h"
 #include "controlplane/routes/tell.h"
 #include "lib/json/json.h"
 #include <errno.h>
@@ -118,6 +119,40 @@ int change_insert(struct change *c, const struct change_object *o)
     return r ? r : audit(c, "created", o->kind, &o->id, name, SPAN_NONE, o->doc);
 }
 
+/* ---- log-in sessions end with what they were begun by ---- */
+static struct span member_of(struct span doc, const char *key)
+{
+    struct span value;
+
+    return json_walk_find(doc, key, &value) ? SPAN_NONE : value;
+}
+
+static bool is_changed(struct span before, struct span after, const char *key)
+{
+    return !span_eq(member_of(before, key), member_of(after, key));
+}
+
+/* Whoever changes his own password goes on in the session that he does it in. */
+static int end_sessions_of_user(struct change *c, const struct change_object *o, struct span before)
+{
+    bool is_other = is_changed(before, o->doc, "status") || is_changed(before, o->doc, "identity_provider") ||
+                    is_changed(before, o->doc, "subject");
+    bool is_own = c->event.actor_id.n && span_eq(c->event.actor_id, ulid_span(&o->id));
+
+    if (!is_other && !o->secret.purpose)
+        return 0;
+    return sessions_end(c, &o->id, is_own && !is_other ? c->event.token_id : SPAN_NONE);
+}
+
+static int end_sessions(struct change *c, const struct change_object *o, struct span before)
+{
+    if (o->kind->id == KIND_USER)
+        return end_sessions_of_user(c, o, before);
+    if (o->kind->id == KIND_IDENTITY_PROVIDER && is_changed(before, o->doc, "status"))
+        return sessions_end_of_provider(c, &o->id);
+    return 0;
+}
+
 int change_update(struct change *c, const struct change_object *o, int64_t version,
                   int64_t *ret_version)
 {
@@ -136,7 +171,9 @@ int change_update(struct change *c, const struct change_object *o, int64_t versi
         r = put_secret(c->tx, o);
     if (!r)
         r = compile_changed(c->tx, o, before->doc);
-    return r ? r : audit(c, "changed", o->kind, &o->id, name, before->doc, o->doc);
+    if (!r)
+        r = audit(c, "changed", o->kind, &o->id, name, before->doc, o->doc);
+    return r ? r : end_sessions(c, o, before->doc);
 }
 
 /* ---- deletion: what depended on the object is found before it goes ---- */

@@ -5,6 +5,9 @@
  * change.h - the one path of every write: object, references, secret, state records of all
  * that depends on it, and the audit event, in the caller's transaction.
  *
+ * An update ends the log-in sessions that it takes the ground from: of a user with another password
+ * (but the one that he gives it in), status or log-in of a provider; of a provider's users.
+ *
  * The rules (rights, checks, conflicts) are the caller's and come before.
  *
  * Errors     the store's; -errno.

@@ -1,5 +1,6 @@
 #include "controlplane/domain/closure.h"
 #include "controlplane/routes/compile_internal.h"
+#include "controlplane/routes/lapse.h"
 #include "lib/base/utf8.h"
 #include "lib/policy/pac.h"
 #include <errno.h>
@@ -76,15 +77,12 @@ int compile_group(struct compile *c, struct record *record)
     return 0;
 }
 
-/* Who logs in by an identity provider has to do so now and then, or his credentials lapse: relays see
- * to it by the time that they are given, whether or not they can ask us. */
-#define LAPSE_MS (7LL * 24 * 3600 * 1000)
-
+/* Relays see to it by the time that they are given, whether or not they can ask us. */
 static int compile_expiry(struct compile *c, const struct ulid *user, int64_t *ret_ms)
 {
     AUTO(store_object_freep) struct store_object *object = NULL;
     AUTO(json_value_freep) struct json_value *doc = NULL;
-    int64_t end_ms = doc_time(c->doc, "expires_at"), last_ms, lapse_ms;
+    int64_t end_ms = doc_time(c->doc, "expires_at");
     struct json_error error;
     int r = store_object_get(c->tx, NULL, user, &object);
 
@@ -92,12 +90,7 @@ static int compile_expiry(struct compile *c, const struct ulid *user, int64_t *r
         r = json_parse(object->doc, &doc, &error);
     if (r && r != STORE_E_NOT_FOUND)
         return r;
-    if (!r && doc_text(doc, "identity_provider").n) {
-        last_ms = doc_time(doc, "last_login_at");
-        lapse_ms = last_ms ? last_ms + LAPSE_MS : 1;    /* never yet: none counts */
-        end_ms = end_ms && end_ms < lapse_ms ? end_ms : lapse_ms;
-    }
-    *ret_ms = end_ms;
+    *ret_ms = r ? end_ms : lapse_earlier(end_ms, lapse_at(doc));
     return 0;
 }
 

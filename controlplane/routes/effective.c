@@ -1,13 +1,14 @@
 /*
- * access/effective: what somebody is granted, who is granted what lies there.  By what is declared,
- * not by who is connected now: access/explain decides one case in full.
+ * access/effective: what somebody is granted, who is granted what lies there, and what of it is in
+ * force.  By what is declared, not by who is connected now: access/explain decides one case in full.
  */
 #include "controlplane/domain/check.h"
 #include "controlplane/domain/closure.h"
 #include "controlplane/routes/answer.h"
-#include "controlplane/routes/doc.h"
+#include "controlplane/routes/compile_internal.h"
 #include "controlplane/routes/handlers.h"
 #include "lib/policy/acl.h"
+#include "lib/policy/window.h"
 #include <errno.h>
 #include <stdio.h>
 
@@ -20,6 +21,8 @@ struct survey {
     bool has_target;
     int64_t now_ms;
     struct closure ids;                 /* of the user's groups, or of the profiles that mean the target */
+    struct closure locked;              /* users, groups and profiles that a lock stands on now */
+    enum reason user_why;               /* why nothing of the user's is in force; REASON_NONE */
     struct json_writer w;
     size_t count, left_out;
 };
@@ -28,6 +31,7 @@ static void survey_deinit(struct survey *s)
 {
     store_object_free(s->user);
     closure_deinit(&s->ids);
+    closure_deinit(&s->locked);
 }
 
 /* ---- the question ---- */
@@ -155,19 +159,115 @@ static void put_value(struct survey *s, const struct json_value *doc, const char
         json_put_value(&s->w, key, json_get(doc, key));
 }
 
-static bool is_in_force(const struct survey *s, const struct json_value *grant)
+/* ---- is it in force ---- */
+static int add_group(void *ctx, const struct store_member *member)
 {
-    int64_t start_ms = doc_time(grant, "starts_at"), end_ms = doc_time(grant, "ends_at");
+    return closure_add(ctx, &member->group);
+}
 
-    return (!start_ms || start_ms <= s->now_ms) && (!end_ms || s->now_ms < end_ms);
+static int next_up(void *ctx, const struct ulid *id, struct closure *c)
+{
+    return store_groups_of(ctx, "group", id, NULL, CLOSURE_IDS_MAX, add_group, c);
+}
+
+static int add_lock(void *ctx, const struct store_object *row)
+{
+    static const char *const targets[] = { "user", "group", "destination_profile" };
+    struct survey *s = ctx;
+    AUTO(json_value_freep) struct json_value *lock = NULL;
+    int64_t end_ms;
+    int r = parse(row, &lock);
+
+    if (r)
+        return r;
+    end_ms = doc_time(lock, "ends_at");
+    for (size_t i = 0; !r && i < ARRAY_LEN(targets) && (!end_ms || s->now_ms < end_ms); i++) {
+        struct ulid id = doc_id(lock, targets[i]);
+
+        r = id.text[0] ? closure_add(&s->locked, &id) : 0;
+    }
+    return r;
+}
+
+static int read_locks(struct survey *s)
+{
+    struct store_query query = { .source = STORE_OBJECTS, .kind = kind_at(KIND_LOCK)->name, .limit = STORE_LIMIT_MAX };
+    int r = store_list_all(s->c->tx, &query, add_lock, s);
+
+    return r == CLOSURE_E_SIZE ? call_refuse(s->c, REASON_CONFLICT, "There are more locks than can be looked at.") : r;
+}
+
+/* Of a user or service account, with the groups that he is in. */
+static int why_not_he(struct survey *s, const struct ulid *id, enum reason *ret_why)
+{
+    AUTO(store_object_freep) struct store_object *object = NULL;
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    AUTO(closure_deinit) struct closure groups = { 0 };
+    int r = store_object_get(s->c->tx, NULL, id, &object);
+
+    if (!r)
+        r = parse(object, &doc);
+    if (r)
+        return r == STORE_E_NOT_FOUND ? 0 : r;
+    if (!doc_is(doc, "status", "active")) {
+        *ret_why = REASON_USER_DISABLED;
+        return 0;
+    }
+    r = s->locked.count ? closure_walk(id, next_up, s->c->tx, &groups) : 0;
+    for (size_t i = 0; !r && i < groups.count; i++)
+        *ret_why = closure_has(&s->locked, &groups.ids[i]) ? REASON_LOCKED : *ret_why;
+    if (closure_has(&s->locked, id))
+        *ret_why = REASON_LOCKED;
+    return r > 0 ? 0 : r;               /* more groups than can be looked at: as relays have it, none */
+}
+
+static int why_not_now(struct survey *s, const struct store_object *row, const struct json_value *grant,
+                       enum reason *ret_why)
+{
+    AUTO(record_unrefp) struct record *record = record_new(RECORD_GRANT, ulid_span(&row->id));
+    int64_t start_ms = doc_time(grant, "starts_at"), end_ms = doc_time(grant, "ends_at"), again_ms;
+    int r;
+
+    if (!record)
+        return -ENOMEM;
+    r = compile_grant(&(struct compile){ s->c->tx, row, grant }, record);
+    if (r)
+        return r;
+    if (end_ms && end_ms <= s->now_ms)
+        *ret_why = REASON_GRANT_EXPIRED;
+    else if (start_ms > s->now_ms || !window_holds(container_of(record, struct grant_record, record), s->now_ms, &again_ms))
+        *ret_why = REASON_GRANT_NOT_NOW;
+    return 0;
+}
+
+/* The first reason why the grant allows nothing now; REASON_NONE: it does. */
+static int why_not(struct survey *s, const struct store_object *row, const struct json_value *grant, enum reason *ret_why)
+{
+    static const char *const targets[] = { "group", "destination_profile" };
+    struct ulid user = doc_id(grant, "user");
+    int r = 0;
+
+    *ret_why = s->user_why;
+    if (*ret_why == REASON_NONE && !s->user && user.text[0])
+        r = why_not_he(s, &user, ret_why);
+    for (size_t i = 0; !r && *ret_why == REASON_NONE && i < ARRAY_LEN(targets); i++) {
+        struct ulid id = doc_id(grant, targets[i]);
+
+        if (id.text[0] && closure_has(&s->locked, &id))
+            *ret_why = REASON_LOCKED;
+    }
+    return r || *ret_why != REASON_NONE ? r : why_not_now(s, row, grant, ret_why);
 }
 
 static int put_item(struct survey *s, const struct store_object *row, const struct json_value *grant,
                     const struct json_value *profile, enum meant meant)
 {
     static const char *const copied[] = { "starts_at", "ends_at", "windows", "source_networks", "max_streams" };
-    int r;
+    enum reason why;
+    int r = why_not(s, row, grant, &why);
 
+    if (r)
+        return r;
     json_open_object(&s->w, NULL);
     json_open_object(&s->w, "grant");
     json_put_text(&s->w, "id", row->id.text);
@@ -186,7 +286,9 @@ static int put_item(struct survey *s, const struct store_object *row, const stru
     }
     for (size_t i = 0; i < ARRAY_LEN(copied); i++)
         put_value(s, grant, copied[i]);
-    json_put_bool(&s->w, "in_force", is_in_force(s, grant));
+    json_put_bool(&s->w, "in_force", why == REASON_NONE);
+    if (why != REASON_NONE)
+        json_put_text(&s->w, "reason", reason_text(why));
     if (meant == MEANT_IF_RESOLVED)
         json_put_bool(&s->w, "if_resolved", true);
     json_close_object(&s->w);
@@ -243,16 +345,6 @@ static int each_id(struct survey *s, const char *field)
     return r;
 }
 
-static int add_group(void *ctx, const struct store_member *member)
-{
-    return closure_add(ctx, &member->group);
-}
-
-static int next_up(void *ctx, const struct ulid *id, struct closure *c)
-{
-    return store_groups_of(ctx, "group", id, NULL, CLOSURE_IDS_MAX, add_group, c);
-}
-
 static int of_user(struct survey *s)
 {
     int r = closure_walk(&s->user->id, next_up, s->c->tx, &s->ids);
@@ -287,6 +379,11 @@ static int survey(struct call *c)
     if (r)
         return r;
     s.now_ms = (int64_t)store_now_ms(c->api->options.store);
+    r = read_locks(&s);
+    if (!r && s.user)
+        r = why_not_he(&s, &s.user->id, &s.user_why);
+    if (r)
+        return r;
     json_begin(&s.w, &c->res->body);
     json_open_object(&s.w, NULL);
     json_open_array(&s.w, "items");

@@ -86,6 +86,8 @@ static void token_for(const char *name, char token[API_TOKEN_LEN + 1])
 /* Who binds a user decides who is let in as him: the provider's claims may make an admin of him. */
 static void test_binding(void **state)
 {
+    char token[API_TOKEN_LEN + 1];
+
     (void)state;
     assert_int_equal(ask(FIX_ADMIN, "POST", "/identity-providers",
                          "{\"name\":\"corp\",\"issuer\":\"https://login.test\",\"client_id\":\"adit\"}"), 201);
@@ -100,9 +102,12 @@ static void test_binding(void **state)
     assert_int_equal(ask(FIX_OPERATOR, "PATCH", "/users/uwe", "{\"description\":\"bound\"}"), 200);
 
     /* Whom the provider forgets has no other way in that he made himself. */
-    assert_int_equal(ask(FIX_USER, "PATCH", "/users/uwe", "{\"password\":\"a way around\"}"), 403);
+    assert_int_equal(ask(FIX_USER, "PATCH", "/users/uwe", "{\"password\":\"a way around\"}"), 401);
     assert_int_equal(ask(FIX_VICTIM, "PATCH", "/users/victor", "{\"password\":\"his only way\"}"), 200);
     assert_int_equal(ask(FIX_ADMIN, "PATCH", "/users/uwe", "{\"password\":\"given to him\"}"), 200);
+    assert_int_equal(ask_as(NULL, "POST", "/login-sessions", "{\"user\":\"uwe\",\"password\":\"given to him\"}"), 201);
+    member("token", token, sizeof(token));
+    assert_int_equal(ask_as(token, "PATCH", "/users/uwe", "{\"password\":\"a way around\"}"), 403);
 }
 
 static void test_service_account(void **state)

@@ -29,7 +29,9 @@ struct login {
     bool is_active, is_home;            /* is_home: he has logged in from this source lately */
     bool needs_second;                  /* a second factor is required of him */
     bool is_enrolling;                  /* he has none yet: he may enrol and nothing else */
+    bool is_code_wrong;                 /* the password was right */
     char account_key[KEY_MAX], source_key[KEY_MAX], home_key[KEY_MAX], own_key[KEY_MAX];
+    char second_key[SECOND_KEY_MAX];    /* "" before the user is found */
 };
 
 static void login_deinit(struct login *l)
@@ -127,6 +129,8 @@ static int forgive(struct login *l)
 
     if (!r)
         r = penalty_forget(l->c, l->own_key);
+    if (!r && !l->is_home)
+        r = penalty_forget(l->c, l->second_key);
     return r || l->is_home ? r : penalty_forget(l->c, l->account_key);
 }
 
@@ -138,6 +142,8 @@ static int note_failure(struct login *l)
     int64_t now_ms = (int64_t)store_now_ms(l->c->api->options.store), account, failures;
     int r = l->is_home ? 0 : penalty_add(l->c, l->account_key, ACCOUNT_DELAY_MAX_MS, now_ms, &account);
 
+    if (!r && l->is_code_wrong && !l->is_home)
+        r = penalty_add(l->c, l->second_key, SECOND_DELAY_MAX_MS, now_ms, &account);
     if (!r)
         r = penalty_add(l->c, l->is_home ? l->own_key : l->source_key, SOURCE_DELAY_MAX_MS, now_ms,
                         &failures);
@@ -172,6 +178,7 @@ static int find_user(struct login *l)
     if (r)
         return r == STORE_E_NOT_FOUND ? 0 : r;
     l->user = user->id;
+    second_penalty_key(&l->user, l->second_key);
     l->is_active = doc_is(doc, "status", "active");
     l->needs_second = doc_bool(doc, "totp_required") ||
         (l->c->api->options.totp_roles & role_bit(doc_text(doc, "role")));
@@ -189,6 +196,16 @@ static bool verify(const struct login *l)
     return is_right && l->phc[0] && l->is_active;
 }
 
+/* Who has the password and guesses codes, from wherever, waits longer than strangers make anybody
+ * wait; at home he is counted by himself, as with passwords. */
+static int check_second_penalty(struct login *l)
+{
+    int64_t now_ms = (int64_t)store_now_ms(l->c->api->options.store), left_ms = 0;
+    int r = l->is_home ? 0 : penalty_left(l->c, l->second_key, now_ms, &left_ms);
+
+    return r || left_ms <= 0 ? r : penalty_refuse(l->c, left_ms);
+}
+
 /* In the transaction that lets in, so that a code is good once. */
 static int check_second(struct login *l, bool *ret_is_right)
 {
@@ -200,7 +217,11 @@ static int check_second(struct login *l, bool *ret_is_right)
         return r;
     if (!l->code.n)
         return call_refuse(l->c, REASON_TOTP_REQUIRED, "%s", reason_what(REASON_TOTP_REQUIRED));
-    return second_use(l->c, &l->user, l->code, ret_is_right);
+    r = check_second_penalty(l);
+    if (!r)
+        r = second_use(l->c, &l->user, l->code, ret_is_right);
+    l->is_code_wrong = !r && !*ret_is_right;
+    return r;
 }
 
 /* The slow part runs without a transaction. */

@@ -39,6 +39,11 @@ static int put_secret(struct call *c, const struct ulid *user, const char *purpo
     return r ? r : store_secret_put(c->tx, user, purpose, buf_span(&sealed), "");
 }
 
+void second_penalty_key(const struct ulid *user, char ret_key[SECOND_KEY_MAX])
+{
+    snprintf(ret_key, SECOND_KEY_MAX, "totp:%s", user->text);
+}
+
 /* STORE_E_NOT_FOUND. */
 static int get_secret(struct call *c, const struct ulid *user, const char *purpose,
                       unsigned char ret_secret[TOTP_SECRET_LEN])

@@ -19,6 +19,12 @@ struct second {
     unsigned recovery_left;
 };
 
+/* The key of the penalty for wrong codes (penalty.h): the user's, wherever they are tried and at
+ * whichever control plane.  Only who has shown the password, or a session, raises it. */
+#define SECOND_DELAY_MAX_MS 60000
+#define SECOND_KEY_MAX 40
+void second_penalty_key(const struct ulid *user, char ret_key[SECOND_KEY_MAX]);
+
 MUST_CHECK int second_get(struct store_tx *tx, const struct ulid *user, struct second *ret_second);
 /* A new secret, which counts from second_confirm() on; `ret_text`: as apps take it. */
 MUST_CHECK int second_begin(struct call *c, const struct ulid *user, struct buf *ret_text);

@@ -190,7 +190,7 @@ static int sign_in(struct call *c)
     if (r)
         return r;
     ask = provider_ask(&p);
-    r = provider_wait(c, c->req->trace_id, &ask, &answer);
+    r = provider_wait(c, c->req->id, &ask, &answer);
     return r ? r : send_there(c, &p, &j, answer.authorization_endpoint);
 }
 

@@ -5,20 +5,19 @@
 #include "controlplane/routes/handlers.h"
 #include "controlplane/routes/penalty.h"
 #include "controlplane/routes/second.h"
+#include "controlplane/routes/session.h"
 #include "lib/crypto/totp.h"
 
 #include <stdio.h>
 
 /* /users/{id}/totp: a user enrols himself, in two steps; whoever may tend him takes it away. */
-#define GUESS_DELAY_MAX_MS 60000
-#define KEY_MAX 64
 
 struct enrolment {
     struct call *c;
     struct store_object *user;
     struct json_value *body;
     struct span code;                   /* empty: none was given */
-    char key[KEY_MAX];                  /* of penalties */
+    char key[SECOND_KEY_MAX];           /* of penalties */
 };
 
 static void enrolment_deinit(struct enrolment *e)
@@ -60,7 +59,7 @@ static int start(struct call *c, struct enrolment *e)
     if (!r && !call_is_own(c, ulid_span(&e->user->id)))
         r = call_refuse(c, REASON_FORBIDDEN, "Everybody enrols himself.");
     if (!r)
-        snprintf(e->key, sizeof(e->key), "totp:%s", e->user->id.text);
+        second_penalty_key(&e->user->id, e->key);
     return r;
 }
 
@@ -83,7 +82,7 @@ static int refuse_code(struct enrolment *e)
     c->tx = NULL;
     r = store_begin(c->api->options.store, STORE_WRITE, &c->tx);
     if (!r)
-        r = penalty_add(c, e->key, GUESS_DELAY_MAX_MS, now_ms, &failures);
+        r = penalty_add(c, e->key, SECOND_DELAY_MAX_MS, now_ms, &failures);
     if (!r)
         r = store_commit(&c->tx, NULL);
     return r ? r : call_refuse_at(c, REASON_CONFLICT, "/code", "is not the present code, or was used before");
@@ -208,6 +207,14 @@ static int confirm(struct call *c)
 }
 
 /* ---- DELETE …/totp ---- */
+/* Whose factor was lost or is in wrong hands logs in anew. */
+static int end_sessions(struct enrolment *e)
+{
+    struct change change = call_change(e->c);
+
+    return sessions_end(&change, &e->user->id, SPAN_NONE);
+}
+
 static int reset(struct call *c)
 {
     AUTO(enrolment_deinit) struct enrolment e = { .c = c };
@@ -221,6 +228,8 @@ static int reset(struct call *c)
         r = second_forget(c->tx, &e.user->id);
     if (!r)
         r = audit(&e, "{\"totp\":\"none\"}");
+    if (!r)
+        r = end_sessions(&e);
     if (r)
         return r == STORE_E_NOT_FOUND ? call_refuse(c, REASON_CONFLICT, "The user has none.") : r;
     c->res->status = 204;

@@ -218,6 +218,64 @@ static void test_required(void **state)
     check_row(NULL);
 }
 
+/* From a source of its own, five seconds after the one before: neither is what slows it down. */
+static int log_in_elsewhere(const char *user, const char *password, const char *code)
+{
+    static uint32_t source = 0x7f000101;
+    char body[256];
+    int status;
+
+    clock_ms += 5000;
+    fix_source = source++;
+    snprintf(body, sizeof(body), "{\"user\":\"%s\",\"password\":\"%s\",\"code\":\"%s\"}", user, password, code);
+    status = ask_as(NULL, "POST", "/login-sessions", body);
+    fix_source = 0;
+    return status;
+}
+
+static int guess_many(const char *password, int times)
+{
+    int slowed = 0;
+
+    for (int i = 0; i < times; i++)
+        slowed += log_in_elsewhere("uwe", password, "000000") == 429;
+    return slowed;
+}
+
+/* Who has the password and tries codes from everywhere waits up to a minute; who has not slows nobody. */
+static void test_guessing(void **state)
+{
+    unsigned char secret[TOTP_SECRET_LEN];
+    char recovery[32];
+    const char *wait;
+
+    (void)state;
+    give_password("uwe");
+    enrol(fix.users[FIX_USER].token, "uwe", NULL, secret, recovery);
+    check_row("is not slowed down by who has no password");
+    assert_int_equal(guess_many("not his password", 8), 0);
+    clock_ms += 60000;
+    assert_int_equal(log_in_elsewhere("uwe", PASSWORD, code_now(secret)), 201);
+    check_row("slows down who has it, from wherever he tries");
+    assert_true(guess_many(PASSWORD, 9) > 0);
+    for (int i = 0; i < 6; i++) {
+        clock_ms += 60000;
+        assert_int_equal(guess_many(PASSWORD, 1), 0);
+    }
+    assert_int_equal(guess_many(PASSWORD, 1), 1);
+    wait = strstr(answer.text, "Retry-After: ");
+    assert_true(wait && strspn(wait + strlen("Retry-After: "), "0123456789") == 2);     /* 10 s or more */
+    check_row("lets in where he has been before, meanwhile");
+    fix_source = 0x7f000101 + 8;
+    clock_ms += 1000;
+    assert_int_equal(log_in("uwe", code_now(secret)), 201);
+    check_row("is over after a minute");
+    fix_source = 0;
+    clock_ms += 60000;
+    assert_int_equal(log_in_elsewhere("uwe", PASSWORD, code_now(secret)), 201);
+    assert_int_equal(guess_many(PASSWORD, 3), 0);
+}
+
 static void test_enrol_anew(void **state)
 {
     unsigned char secret[TOTP_SECRET_LEN], next[TOTP_SECRET_LEN];
@@ -312,7 +370,7 @@ static void test_sealed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_log_in), TEST(test_other_control_plane), TEST(test_required), TEST(test_enrol_anew),
+        TEST(test_log_in), TEST(test_other_control_plane), TEST(test_required), TEST(test_guessing), TEST(test_enrol_anew),
         TEST(test_reset), TEST(test_enrolling_only), TEST(test_sealed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -142,7 +142,7 @@ static bool is_subject(const struct json_value *claims)
 /* Seconds, perhaps with a fraction. */
 static bool get_time(const struct json_value *claims, const char *name, int64_t *ret_s)
 {
-    return json_get_int(claims, name, ret_s) && *ret_s >= 0 && *ret_s < (int64_t)1 << 40;
+    return json_get_whole(claims, name, ret_s) && *ret_s >= 0 && *ret_s < (int64_t)1 << 40;
 }
 
 static const char *time_objection(const struct json_value *claims, int64_t now_s)

@@ -327,6 +327,14 @@ static void test_claims(void **state)
         { "takes at_hash that fits", "{" GOOD ",\"aud\":\"me\",\"at_hash\":\"77QmUPtjPfzWtF2AnpK9RQ\"}", true },
         { "allows a minute of drift", "{\"iss\":\"https://idp\",\"sub\":\"u1\",\"exp\":1799999950,"
           "\"iat\":1800000050,\"nbf\":1800000050,\"nonce\":\"n\",\"aud\":\"me\"}", true },
+        { "takes times with a fraction", "{\"iss\":\"https://idp\",\"sub\":\"u1\",\"exp\":1800000300.75,"
+          "\"iat\":1799999999.25,\"nbf\":1.8e9,\"nonce\":\"n\",\"aud\":\"me\"}", true },
+        { "refuses what is over, with a fraction", "{\"iss\":\"https://idp\",\"sub\":\"u1\",\"exp\":1799999940.9,"
+          "\"iat\":1799999000,\"nonce\":\"n\",\"aud\":\"me\"}", false },
+        { "refuses an end beyond counting", "{\"iss\":\"https://idp\",\"sub\":\"u1\",\"exp\":1e300,"
+          "\"iat\":1800000000,\"nonce\":\"n\",\"aud\":\"me\"}", false },
+        { "refuses an end as text", "{\"iss\":\"https://idp\",\"sub\":\"u1\",\"exp\":\"1800000300\","
+          "\"iat\":1800000000,\"nonce\":\"n\",\"aud\":\"me\"}", false },
         { "refuses no audience", "{" GOOD "}", false },
         { "refuses another's", "{" GOOD ",\"aud\":\"he\"}", false },
         { "refuses several without azp", "{" GOOD ",\"aud\":[\"me\",\"he\"]}", false },

@@ -71,6 +71,8 @@ enum json_kind json_kind_of(const struct json_value *v);
 const struct json_value *json_get(const struct json_value *object, const char *key);
 bool json_get_str(const struct json_value *object, const char *key, struct span *ret);
 bool json_get_int(const struct json_value *object, const char *key, int64_t *ret);
+/* What stands before the fraction: 12.9 is 12. */
+bool json_get_whole(const struct json_value *object, const char *key, int64_t *ret);
 bool json_get_bool(const struct json_value *object, const char *key, bool *ret);
 bool json_as_str(const struct json_value *v, struct span *ret);
 bool json_as_int(const struct json_value *v, int64_t *ret);

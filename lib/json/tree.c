@@ -1,6 +1,7 @@
 #include "lib/json/scan_internal.h"
 #include "lib/json/tree_internal.h"
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -105,6 +106,13 @@ bool json_get_str(const struct json_value *object, const char *key, struct span 
 bool json_get_int(const struct json_value *object, const char *key, int64_t *ret)
 {
     return json_as_int(json_get(object, key), ret);
+}
+
+bool json_get_whole(const struct json_value *object, const char *key, int64_t *ret)
+{
+    const struct json_value *v = json_get(object, key);
+
+    return json_is_real(tree_of(v)) ? real_as_int(trunc(json_real_value(tree_of(v))), ret) : json_as_int(v, ret);
 }
 
 bool json_get_bool(const struct json_value *object, const char *key, bool *ret)
