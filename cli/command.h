@@ -32,6 +32,7 @@ int watch_command(int argc, char **argv);
 int stats_command(int argc, char **argv);
 int top_command(int argc, char **argv);
 int config_command(int argc, char **argv);
+int import_command(int argc, char **argv);
 int completion_command(int argc, char **argv);
 int complete_command(int argc, char **argv);
 int login_command(int argc, char **argv);

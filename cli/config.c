@@ -3,9 +3,8 @@
  * making it so.
  */
 #include "cli/command.h"
-#include "cli/problem.h"
+#include "cli/declare.h"
 #include "cli/session.h"
-#include "cli/terminal.h"
 #include "lib/crypto/file.h"
 #include "lib/yaml/yaml_text.h"
 
@@ -26,6 +25,8 @@
     X(BOOL, wait, "false", 0, 0, 0, "until the connected relays run it, at most 30 s")
 
 struct config_config { CONFIG_OPTIONS(OPTION_FIELD) };
+#define MODES_OF(c) (&(struct declare_modes){ (c)->owner, (c)->prune, (c)->take_over, (c)->cascade, (c)->wait, \
+                                              (c)->max_deletes })
 #define ROW(...) OPTION_ROW_OF(struct config_config, __VA_ARGS__)
 static const struct option_row rows[] = { CONFIG_OPTIONS(ROW) };
 static const struct option_table table = {
@@ -42,7 +43,7 @@ static const struct option_table table = {
     rows, ARRAY_LEN(rows),
 };
 
-enum { CONFIG_MAX = 64 << 20, CALL_MS = 300000 };
+#define CONFIG_MAX DECLARE_MAX
 
 /* ---- export ---- */
 static void print_pretty(const struct json_value *value, unsigned depth);
@@ -50,15 +51,6 @@ static void print_pretty(const struct json_value *value, unsigned depth);
 static void indent(unsigned depth)
 {
     printf("\n%*s", (int)depth * 2, "");
-}
-
-static void print_compact(const struct json_value *value)
-{
-    AUTO(buf_deinit) struct buf text;
-
-    buf_init_heap(&text, CONFIG_MAX);
-    json_print(value, &text);
-    fputs(buf_text(&text), stdout);
 }
 
 static void print_key(struct span key)
@@ -89,7 +81,7 @@ static void print_pretty(const struct json_value *value, unsigned depth)
     bool is_object = json_kind_of(value) == JSON_IS_OBJECT, is_array = json_kind_of(value) == JSON_IS_ARRAY;
 
     if ((!is_object && !is_array) || !json_count(value) || (is_array && is_flat(value))) {
-        print_compact(value);
+        declare_print_value(value);
         return;
     }
     putchar(is_object ? '{' : '[');
@@ -117,12 +109,6 @@ static void print_yaml(const struct json_value *value)
     fwrite(text.data, 1, buf_error(&text) ? 0 : text.len, stdout);
 }
 
-static void put_query(struct buf *path, const char *name, const char *value)
-{
-    buf_printf(path, "%c%s=", strchr(buf_text(path), '?') ? '&' : '?', name);
-    api_escape(span_str(value), path);
-}
-
 static int export(struct session *s, const struct config_config *config)
 {
     AUTO(api_answer_deinit) struct api_answer answer = { 0 };
@@ -132,8 +118,8 @@ static int export(struct session *s, const struct config_config *config)
     buf_init_fixed(&path, mem, sizeof(mem) - 1);
     buf_put_str(&path, "/api/v1/config");
     if (config->owner[0])
-        put_query(&path, "owner", config->owner);
-    api_set_timeout(s->api, CALL_MS);
+        declare_put_query(&path, "owner", config->owner);
+    api_set_timeout(s->api, DECLARE_CALL_MS);
     if (buf_error(&path) || !session_get(s, buf_text(&path), &answer))
         return EXIT_NOT;
     if (strcmp(config->format, "yaml") == 0)
@@ -203,138 +189,18 @@ static bool read_document(const struct config_config *config, const char *path, 
     return false;
 }
 
-static void put_flag(struct buf *path, const char *name, bool is_set)
-{
-    if (is_set)
-        put_query(path, name, "true");
-}
-
-static void make_path(const struct config_config *config, int64_t revision, bool is_dry, struct buf *path)
-{
-    char number[32];
-
-    buf_put_str(path, "/api/v1/config");
-    put_query(path, "owner", config->owner);
-    put_flag(path, "prune", config->prune);
-    put_flag(path, "take_over", config->take_over);
-    put_flag(path, "cascade", config->cascade);
-    put_flag(path, "dry_run", is_dry);
-    snprintf(number, sizeof(number), "%lld", (long long)config->max_deletes);
-    put_query(path, "max_deletes", number);
-    if (config->wait && !is_dry)
-        put_query(path, "wait", "applied");
-    snprintf(number, sizeof(number), "%lld", (long long)revision);
-    if (revision > 0)
-        put_query(path, "revision", number);
-}
-
-static int put(struct session *s, const struct config_config *config, struct span document,
-               int64_t revision, bool is_dry, struct api_answer *answer)
-{
-    char mem[1024], text[1024];
-    struct buf path, error;
-
-    buf_init_fixed(&path, mem, sizeof(mem) - 1);
-    buf_init_fixed(&error, text, sizeof(text) - 1);
-    make_path(config, revision, is_dry, &path);
-    if (buf_error(&path)) {
-        command_complain("the owner is too long");
-        return EXIT_CANNOT;
-    }
-    if (api_send(s->api, &(struct api_request){ .method = "PUT", .path = buf_text(&path), .body = document,
-                                                .timeout_ms = CALL_MS }, answer, &error)) {
-        command_complain("%s", buf_text(&error));
-        return EXIT_CANNOT;
-    }
-    if (api_is_ok(answer) && answer->body)
-        return EXIT_OK;
-    return problem_show(NULL, "config", NULL, answer);
-}
-
-/* ---- what it changes ---- */
-static struct span text_of(const struct json_value *object, const char *key)
-{
-    struct span text = SPAN_NONE;
-
-    json_get_str(object, key, &text);
-    return text;
-}
-
-static void print_value(const struct json_value *value)
-{
-    if (!value || json_kind_of(value) == JSON_IS_NULL)
-        putchar('-');
-    else
-        print_compact(value);
-}
-
-static void print_change(const struct json_value *change)
-{
-    struct span action = text_of(change, "action"), member = text_of(change, "member");
-    const struct json_value *fields = json_get(change, "fields");
-    bool is_gone = span_eq(action, SPAN("delete")) || span_eq(action, SPAN("remove-member"));
-    bool is_new = span_eq(action, SPAN("create")) || span_eq(action, SPAN("add-member"));
-
-    printf("%s%c " SPAN_FMT " " SPAN_FMT, terminal_colour(is_gone ? TERMINAL_BAD : is_new ? TERMINAL_GOOD : TERMINAL_PLAIN),
-           is_gone ? '-' : is_new ? '+' : '~', SPAN_ARG(text_of(change, "kind")), SPAN_ARG(text_of(change, "name")));
-    if (member.n)
-        printf(": member " SPAN_FMT, SPAN_ARG(member));
-    printf("%s\n", terminal_colour(TERMINAL_PLAIN));
-    for (size_t i = 0; fields && i < json_count(fields); i++) {
-        const struct json_value *field = json_at(fields, i);
-
-        printf("    " SPAN_FMT ": ", SPAN_ARG(text_of(field, "field")));
-        print_value(json_get(field, "before"));
-        fputs(" -> ", stdout);
-        print_value(json_get(field, "after"));
-        putchar('\n');
-    }
-}
-
-static int64_t number_of(const struct json_value *object, const char *key)
-{
-    int64_t value = 0;
-
-    json_get_int(object, key, &value);
-    return value;
-}
-
-/* Whether there is any. */
-static bool print_changes(const struct json_value *result)
-{
-    const struct json_value *changes = json_get(result, "changes");
-    int64_t left_out = number_of(result, "changes_left_out");
-
-    for (size_t i = 0; changes && i < json_count(changes); i++)
-        print_change(json_at(changes, i));
-    if (left_out)
-        printf("… and %lld more\n", (long long)left_out);
-    printf("%lld to make, %lld to change (%lld to take over), %lld to delete, %lld memberships; %lld as they are\n",
-           (long long)number_of(result, "created"), (long long)number_of(result, "updated"),
-           (long long)number_of(result, "taken_over"), (long long)number_of(result, "deleted"),
-           (long long)number_of(result, "members"), (long long)number_of(result, "unchanged"));
-    return changes && json_count(changes) > 0;
-}
-
-static bool has_changes(const struct json_value *result)
-{
-    const struct json_value *changes = json_get(result, "changes");
-
-    return changes && json_count(changes) > 0;
-}
-
 static int diff(struct session *s, const struct config_config *config, struct span document)
 {
     AUTO(api_answer_deinit) struct api_answer answer = { 0 };
-    int code = put(s, config, document, 0, true, &answer);
+    int code = declare_put(s, MODES_OF(config), document, 0, true, &answer);
 
     if (code)
         return code;
     if (strcmp(config->output, "json") == 0)
         session_print_json(answer.body);
     else
-        print_changes(answer.body);
-    return has_changes(answer.body) ? EXIT_NOT : EXIT_OK;
+        declare_print(answer.body);
+    return declare_has_changes(answer.body) ? EXIT_NOT : EXIT_OK;
 }
 
 /* ---- apply ---- */
@@ -353,17 +219,17 @@ static int apply(struct session *s, const struct config_config *config, struct s
 {
     AUTO(api_answer_deinit) struct api_answer dry = { 0 }, answer = { 0 };
     bool is_json = strcmp(config->output, "json") == 0;
-    int code = put(s, config, document, 0, true, &dry);
+    int code = declare_put(s, MODES_OF(config), document, 0, true, &dry);
 
     if (code)
         return code;
-    if (!is_json && !print_changes(dry.body))
+    if (!is_json && !declare_print(dry.body))
         return EXIT_OK;
     if (!is_json && !is_wanted(config)) {
         command_complain("nothing was changed");
         return EXIT_NOT;
     }
-    code = put(s, config, document, number_of(dry.body, "revision"), false, &answer);
+    code = declare_put(s, MODES_OF(config), document, declare_number(dry.body, "revision"), false, &answer);
     if (code)
         return code;
     if (is_json)

@@ -14,6 +14,7 @@ static const struct command commands[] = {
     { "top", "", "who and what stands out in it", top_command },
     { "access", "[USER] [HOST:PORT]", "what somebody is granted, who is granted that", access_command },
     { "config", "export|diff|apply FILE", "all of it as one document", config_command },
+    { "import", "intratun", "what another system has: what would be made of it, and making it", import_command },
     { "login", "USER", "log in with a password, and a code where one is needed", login_command },
     { "totp", "[reset USER]", "enrol in a second factor; take somebody's away", totp_command },
     { "api", "METHOD PATH [JSON]", "any operation of the REST API", request_command },
