@@ -208,16 +208,6 @@ static int sign_snapshot(struct publisher *p, struct store_tx *tx, struct buf *o
     return publish_snapshot(p, tx, &p->at, out);
 }
 
-/* With the lock held. */
-static void put_snapshot(struct publisher *p, struct buf *text)
-{
-    buf_deinit(&p->snapshot);
-    p->snapshot = *text;
-    buf_init_heap(text, 1);
-    p->snapshot_at = p->at;
-    p->snapshot_ms = store_now_ms(p->options.store);
-}
-
 static int take_snapshot(struct publisher *p, struct store_tx *tx)
 {
     AUTO(buf_deinit) struct buf text;
@@ -226,7 +216,7 @@ static int take_snapshot(struct publisher *p, struct store_tx *tx)
     if (r)
         return r;
     pthread_mutex_lock(&p->lock);
-    put_snapshot(p, &text);
+    snapshot_put(p, &text, &p->at);
     pthread_mutex_unlock(&p->lock);
     return 0;
 }
@@ -246,7 +236,7 @@ static int load_anew(struct publisher *p, struct store_tx *tx)
         return r;
     r = sign_snapshot(p, tx, &text);
     if (!r)
-        put_snapshot(p, &text);
+        snapshot_put(p, &text, &p->at);
     return r;
 }
 
@@ -416,8 +406,10 @@ int publish_follow(struct publisher *p, bool *ret_is_news, bool *ret_wants_lead)
     if (!r)
         r = publish_is_at(p, &position) ? follow_head(p, tx) : publish_adopt(p, tx, ret_is_news);
     if (!r && publish_is_at(p, &position) && (*ret_is_news || !p->snapshot.len) &&
-        publish_needs_snapshot(p, &p->at))
+        snapshot_must_be_made(p, &p->at))
         r = take_snapshot(p, tx);
+    if (!r)
+        r = snapshot_keep_up(p);
     *ret_wants_lead = !publish_is_at(p, &position);
     return r ? r : judge_leader(p, tx);
 }

@@ -166,6 +166,7 @@ void publisher_free(struct publisher *p)
         pthread_mutex_unlock(&p->lock);
         pthread_join(p->thread, NULL);
     }
+    snapshot_join(p);
     deltas_clear(&p->deltas);
     reach_cache_deinit(&p->reach);
     buf_deinit(&p->snapshot);

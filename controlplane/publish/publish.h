@@ -11,7 +11,8 @@
  * too, and rings.  A head with a new beat is signed every beat_ms.
  *
  * Cost       a change costs its own size, and the rules of the agents whose reach it changes;
- *            a snapshot, and a walk over the grants, once a minute at most.
+ *            a walk over the grants once a minute at most.  A snapshot, as often at most, is made
+ *            on a thread of its own: no change waits for it.
  * Limits     PUBLISH_DELTAS_MAX deltas and PUBLISH_BYTES_MAX bytes of them are kept; who is
  *            further behind gets the snapshot first.
  * Threads    publisher_start, publisher_free: the owner's; the rest any.

@@ -83,6 +83,9 @@ struct publisher {
     uint64_t term;
     struct next_head next;
     int64_t headed_ms;          /* when the leader's head was last seen to change */
+    pthread_t snapshot_thread;  /* the publisher's thread joins it */
+    bool has_snapshot_thread;
+    bool is_snapping;           /* it is at work; under the lock */
 };
 
 /* step.c: the publisher's thread only; 0 with `ret_is_news`, or -errno with a text in
@@ -92,9 +95,20 @@ MUST_CHECK int publish_first_step(struct publisher *p, bool is_first, bool *ret_
 MUST_CHECK int publish_load(struct publisher *p);
 int publish_errno(struct publisher *p, int r);
 bool publish_is_at(const struct publisher *p, const struct store_position *position);
-bool publish_needs_snapshot(const struct publisher *p, const struct state_position *at);
 MUST_CHECK int publish_snapshot(const struct publisher *p, struct store_tx *tx,
                                 const struct state_position *at, struct buf *out);
+
+/* snapshot.c: whether nobody could begin without another one: it is made in the transaction at hand
+ * (publish_snapshot()).  Otherwise one that is due is made on a thread beside, out of the last one and
+ * the deltas: no change waits for it. */
+bool snapshot_must_be_made(const struct publisher *p, const struct state_position *at);
+MUST_CHECK int snapshot_keep_up(struct publisher *p);
+void snapshot_join(struct publisher *p);
+/* With the lock held. */
+void snapshot_put(struct publisher *p, struct buf *document, const struct state_position *at);
+/* `documents`: a snapshot, and the deltas that lead from it to `at`. */
+MUST_CHECK int snapshot_merge(const struct publisher *p, struct span documents, const struct state_position *at,
+                              struct buf *out);
 
 /* keys.c: at the start of each turn: takes rotated keys over, and leads the rotation on. */
 MUST_CHECK int publish_keys(struct publisher *p);

@@ -237,19 +237,6 @@ int publish_snapshot(const struct publisher *p, struct store_tx *tx, const struc
     return state_snapshot_sign(keyring_cluster(p->options.keys), &change, keyring_state_key(p->options.keys), out);
 }
 
-bool publish_needs_snapshot(const struct publisher *p, const struct state_position *at)
-{
-    uint64_t first = 0;
-
-    if (!p->snapshot.len || p->snapshot_at.epoch != at->epoch)
-        return true;
-    if (!list_is_empty(&p->deltas.deltas))
-        first = container_of(list_first(&p->deltas.deltas), struct delta, node)->after;
-    return first > p->snapshot_at.revision || p->deltas.count > PUBLISH_DELTAS_MAX / 2 ||
-           p->deltas.bytes > PUBLISH_BYTES_MAX / 2 ||
-           store_now_ms(p->options.store) - p->snapshot_ms >= PUBLISH_SNAPSHOT_MS;
-}
-
 bool publish_is_at(const struct publisher *p, const struct store_position *position)
 {
     return position->epoch == p->at.epoch && position->revision == p->at.revision;
@@ -316,20 +303,15 @@ static int put_in_force(struct publisher *p, struct outcome *o)
         deltas_clear(&p->deltas);
     if (o->delta.len)
         r = deltas_append(&p->deltas, o->at.epoch, o->at.revision, o->after, buf_span(&o->delta));
-    if (o->has_snapshot) {
-        buf_deinit(&p->snapshot);
-        p->snapshot = o->snapshot;
-        buf_init_heap(&o->snapshot, 1);
-        p->snapshot_at = o->at;
-        p->snapshot_ms = store_now_ms(p->options.store);
-    }
+    if (o->has_snapshot)
+        snapshot_put(p, &o->snapshot, &o->at);
     p->has_reach = true;
     p->at = o->at;
     p->beat = o->beat;
     buf_clear(&p->head);
     buf_put_span(&p->head, buf_span(&o->head));
     p->policy = TAKE(o->policy);
-    policy_unref(old);
+    o->policy = old;                    /* let go without the lock */
     return r ? r : buf_error(&p->head);
 }
 
@@ -373,7 +355,7 @@ int publish_first_step(struct publisher *p, bool is_first, bool *ret_is_news)
         p->has_reach = true;            /* nothing came of it */
         return 0;
     }
-    if (!r && publish_needs_snapshot(p, &o.at)) {
+    if (!r && snapshot_must_be_made(p, &o.at)) {
         r = publish_snapshot(p, tx, &o.at, &o.snapshot);
         o.has_snapshot = true;
     }
@@ -394,7 +376,7 @@ int publish_first_step(struct publisher *p, bool is_first, bool *ret_is_news)
     pthread_mutex_lock(&p->lock);
     r = put_in_force(p, &o);
     pthread_mutex_unlock(&p->lock);
-    return r;
+    return r ? r : snapshot_keep_up(p);
 }
 
 /* A condition of the store is nothing that the caller could handle here. */
