@@ -85,7 +85,7 @@ static int compile_changed(struct store_tx *tx, const struct change_object *o, s
         return compile_credentials_of(tx, &o->id);
     if (!r && o->kind->id == KIND_CREDENTIAL)
         return compile_owner(tx, o->doc);
-    return !r && o->kind->id == KIND_AGENT ? compile_selectors(tx) : r;
+    return !r && o->kind->id == KIND_AGENT ? compile_selectors(tx, before, o->doc) : r;
 }
 
 static struct span name_of(const struct change_object *o, char name[ULID_LEN + 1])
@@ -198,9 +198,9 @@ static int find_dependents(struct store_tx *tx, const struct kind *kind, const s
 }
 
 static int compile_dependents(struct store_tx *tx, const struct kind *kind,
-                              const struct closure *dependents)
+                              struct span before, const struct closure *dependents)
 {
-    int r = kind->id == KIND_AGENT ? compile_selectors(tx) : 0;
+    int r = kind->id == KIND_AGENT ? compile_selectors(tx, before, SPAN_NONE) : 0;
 
     for (size_t i = 0; !r && i < dependents->count; i++)
         r = kind->id == KIND_GROUP ? compile_users_below(tx, &dependents->ids[i]) :
@@ -225,7 +225,7 @@ int change_delete(struct change *c, const struct kind *kind, const struct ulid *
     if (!r && kind->id == KIND_CREDENTIAL)
         r = compile_owner(c->tx, before->doc);
     if (!r)
-        r = compile_dependents(c->tx, kind, &dependents);
+        r = compile_dependents(c->tx, kind, before->doc, &dependents);
     return r ? r : audit(c, "deleted", kind, id, span_str(before->name), before->doc, SPAN_NONE);
 }
 

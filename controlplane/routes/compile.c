@@ -191,8 +191,31 @@ int compile_credentials_of(struct store_tx *tx, const struct ulid *user)
     return r;
 }
 
+/* Groups that an agent comes into or leaves as its labels change. */
+struct selecting {
+    struct json_value *before, *after;
+    struct closure *ids;
+};
+
+static int collect_group(void *ctx, const struct store_object *row)
+{
+    const struct selecting *s = ctx;
+    AUTO(json_value_freep) struct json_value *doc = NULL;
+    const struct json_value *selector;
+    struct json_error error;
+    int r = json_parse(row->doc, &doc, &error);
+
+    if (r)
+        return r;
+    selector = json_get(doc, "selector");
+    if (compile_selects(selector, json_get(s->before, "labels")) ==
+        compile_selects(selector, json_get(s->after, "labels")))
+        return 0;
+    return closure_add(s->ids, &row->id);
+}
+
 /* A page at a time, so that no statement is open while records are written. */
-int compile_selectors(struct store_tx *tx)
+static int compile_selecting(struct store_tx *tx, struct selecting *s)
 {
     AUTO(buf_deinit) struct buf next;
     struct store_query query = { .source = STORE_OBJECTS, .kind = "agent-group",
@@ -207,11 +230,27 @@ int compile_selectors(struct store_tx *tx)
 
         buf_init_heap(&page, 4096);
         query.after = buf_span(&next);
-        r = store_list(tx, &query, collect_row, &ids, &page);
+        s->ids = &ids;
+        r = store_list(tx, &query, collect_group, s, &page);
         for (size_t i = 0; !r && i < ids.count; i++)
             r = compile_object(tx, KIND_AGENT_GROUP, &ids.ids[i]);
         buf_clear(&next);
         buf_put_span(&next, buf_span(&page));
     } while (!r && next.len);
+    return r;
+}
+
+int compile_selectors(struct store_tx *tx, struct span before, struct span after)
+{
+    struct selecting s = { NULL };
+    struct json_error error;
+    int r = before.n ? json_parse(before, &s.before, &error) : 0;
+
+    if (!r && after.n)
+        r = json_parse(after, &s.after, &error);
+    if (!r)
+        r = compile_selecting(tx, &s);
+    json_value_free(s.before);
+    json_value_free(s.after);
     return r;
 }

@@ -18,5 +18,6 @@ MUST_CHECK int compile_users_below(struct store_tx *tx, const struct ulid *membe
 MUST_CHECK int compile_credentials_of(struct store_tx *tx, const struct ulid *user);
 /* Whether the doors may ask about his chosen password: after his credentials changed. */
 MUST_CHECK int compile_door_password(struct store_tx *tx, const struct ulid *user);
-/* Every agent group with a selector: after an agent's labels changed. */
-MUST_CHECK int compile_selectors(struct store_tx *tx);
+/* The agent groups whose selector an agent's document met before or meets now, but not both; an empty
+ * one: the agent is new, or gone. */
+MUST_CHECK int compile_selectors(struct store_tx *tx, struct span before, struct span after);

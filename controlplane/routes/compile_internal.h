@@ -27,6 +27,8 @@ int compile_quota(struct compile *c, struct record *record);
 int compile_pac_link(struct compile *c, struct record *record);
 int compile_relay(struct compile *c, struct record *record);
 
+/* Whether labels hold all that a selector asks for; one that asks for nothing selects nothing. */
+bool compile_selects(const struct json_value *selector, const struct json_value *labels);
 /* A zeroed array for the items of a field; *ret_items stays NULL when there are none. */
 int compile_array(const struct json_value *doc, const char *field, size_t size, void **ret_items);
 int compile_networks(const struct json_value *doc, const char *field, struct cidr **ret_items,

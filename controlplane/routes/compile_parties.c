@@ -230,7 +230,7 @@ static int add_named(void *ctx, const struct store_member *member)
     });
 }
 
-static bool has_labels(const struct json_value *labels, const struct json_value *selector)
+bool compile_selects(const struct json_value *selector, const struct json_value *labels)
 {
     for (size_t i = 0; i < json_count(selector); i++) {
         struct span key, want, have;
@@ -253,7 +253,7 @@ static int add_selected(void *ctx, const struct store_object *row)
 
     if (r)
         return r;
-    if (!has_labels(json_get(doc, "labels"), g->selector) || has_member(g->group, &row->id))
+    if (!compile_selects(g->selector, json_get(doc, "labels")) || has_member(g->group, &row->id))
         return 0;
     return add_agent(g, &(struct agentgroup_member){ row->id, 100, 1, true });
 }

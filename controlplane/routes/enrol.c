@@ -327,7 +327,7 @@ static int renew_object(struct enrolment *n, const struct enrol_renew *ask, cons
 
     buf_init_heap(&kept, ANSWER_MAX);
     snprintf(n->out->name, sizeof(n->out->name), "%.63s", o->name);
-    r = store_join_use(n->tx, &ask->id, span_str(n->csr_hash), UINT64_MAX, &is_repeat, &kept);
+    r = store_join_use(n->tx, &ask->id, span_str(n->csr_hash), STORE_JOIN_ANY, &is_repeat, &kept);
     if (r)
         return r;
     if (is_repeat)

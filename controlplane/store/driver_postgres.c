@@ -5,6 +5,7 @@
 #include "migrations/postgres/0002_events.sql.h"
 #include "migrations/postgres/0003_audit_checkpoints.sql.h"
 #include "migrations/postgres/0004_statistics.sql.h"
+#include "migrations/postgres/0005_join_uses_index.sql.h"
 
 #include <poll.h>
 #include <postgresql/libpq-fe.h>
@@ -552,6 +553,7 @@ static const struct migration migrations[] = {
     { 2, "events", embed_migrations_postgres_0002_events_sql },
     { 3, "audit_checkpoints", embed_migrations_postgres_0003_audit_checkpoints_sql },
     { 4, "statistics", embed_migrations_postgres_0004_statistics_sql },
+    { 5, "join_uses_index", embed_migrations_postgres_0005_join_uses_index_sql },
 };
 
 #define LEADER "hashtextextended('adit leader ' || current_setting('search_path'), 0)"

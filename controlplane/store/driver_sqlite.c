@@ -4,6 +4,7 @@
 #include "migrations/sqlite/0002_events.sql.h"
 #include "migrations/sqlite/0003_audit_checkpoints.sql.h"
 #include "migrations/sqlite/0004_statistics.sql.h"
+#include "migrations/sqlite/0005_join_uses_index.sql.h"
 
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -268,6 +269,7 @@ static const struct migration migrations[] = {
     { 2, "events", embed_migrations_sqlite_0002_events_sql },
     { 3, "audit_checkpoints", embed_migrations_sqlite_0003_audit_checkpoints_sql },
     { 4, "statistics", embed_migrations_sqlite_0004_statistics_sql },
+    { 5, "join_uses_index", embed_migrations_sqlite_0005_join_uses_index_sql },
 };
 
 const struct driver sqlite_driver = {

@@ -165,10 +165,25 @@ int store_join_uses(struct store_tx *tx, const struct ulid *token, uint64_t *ret
     return 0;
 }
 
+static int check_uses(struct store_tx *tx, const struct ulid *token, uint64_t max_uses)
+{
+    uint64_t uses;
+    int r = store_join_uses(tx, token, &uses);
+
+    return r ? r : uses >= max_uses ? STORE_E_USED_UP : 0;
+}
+
+/* Where nothing is counted only the answers matter that may be asked for again. */
+static int join_forget(struct store_tx *tx, const struct ulid *token)
+{
+    int64_t since = (int64_t)store_now_ms(tx->store) - STORE_JOIN_REPEAT_MS;
+
+    return db_done(tx, db_bind(tx, Q_join_forget, "ui", token, since), NULL);
+}
+
 int store_join_use(struct store_tx *tx, const struct ulid *token, struct span csr_hash,
                    uint64_t max_uses, bool *ret_is_repeat, struct buf *ret_answer)
 {
-    uint64_t uses;
     int r;
 
     r = join_repeat(tx, token, csr_hash, ret_answer);
@@ -177,12 +192,8 @@ int store_join_use(struct store_tx *tx, const struct ulid *token, struct span cs
     *ret_is_repeat = r == DB_ROW;
     if (*ret_is_repeat)
         return buf_error(ret_answer);
-    r = store_join_uses(tx, token, &uses);
-    if (r)
-        return r;
-    if (uses >= max_uses)
-        return STORE_E_USED_UP;
-    return db_done(tx, db_bind(tx, Q_join_add, "usi", token, csr_hash,
+    r = max_uses == STORE_JOIN_ANY ? join_forget(tx, token) : check_uses(tx, token, max_uses);
+    return r ? r : db_done(tx, db_bind(tx, Q_join_add, "usi", token, csr_hash,
                                (int64_t)store_now_ms(tx->store)), NULL);
 }
 

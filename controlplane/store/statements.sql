@@ -207,6 +207,8 @@ WHERE ?1 = '' OR purpose = ?1 ORDER BY purpose, number;
 -- name: join_repeat
 SELECT answer FROM join_uses WHERE token_id = ?1 AND csr_hash = ?2 AND at > ?3
 ORDER BY at DESC LIMIT 1;
+-- name: join_forget
+DELETE FROM join_uses WHERE token_id = ?1 AND at <= ?2;
 -- name: join_count
 SELECT count(*) FROM join_uses WHERE token_id = ?1;
 -- name: join_add guarded

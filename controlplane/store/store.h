@@ -448,7 +448,8 @@ MUST_CHECK int store_keys(struct store_tx *tx, const char *purpose, store_key_fn
 #define STORE_JOIN_REPEAT_MS (10 * 60 * 1000)
 /* Counts a use of a join token.  The same CSR again within STORE_JOIN_REPEAT_MS counts
  * nothing: `ret_answer` is what store_join_answer() kept and `ret_is_repeat` is true.
- * STORE_E_USED_UP. */
+ * STORE_E_USED_UP.  STORE_JOIN_ANY (renewals): older ones are forgotten. */
+#define STORE_JOIN_ANY UINT64_MAX
 MUST_CHECK int store_join_use(struct store_tx *tx, const struct ulid *token, struct span csr_hash,
                               uint64_t max_uses, bool *ret_is_repeat, struct buf *ret_answer);
 MUST_CHECK int store_join_answer(struct store_tx *tx, const struct ulid *token, struct span csr_hash,

@@ -29,7 +29,7 @@
     X(answer_get) X(answer_put) X(answers_trim)                                                \
     X(penalty_get) X(penalty_put) X(penalties_trim)                                            \
     X(key_put) X(key_set_status) X(key_retire) X(keys)                                                       \
-    X(join_repeat) X(join_count) X(join_add) X(join_answer)                                    \
+    X(join_repeat) X(join_count) X(join_forget) X(join_add) X(join_answer)                     \
     X(certificate_put) X(certificate_last)                                                     \
     X(event_add) X(events) X(events_bounds) X(events_trim)                                     \
     X(statistic_add) X(statistic_insert) X(statistic_rows) X(statistic_delete)                \

@@ -271,6 +271,7 @@ static void test_joining(void **state)
     struct ulid token = add(tx, "join-token", "", "{}");
     AUTO(buf_deinit) struct buf answer;
     bool repeat = true;
+    uint64_t uses;
 
     buf_init_heap(&answer, 1024);
     assert_int_equal(store_join_use(tx, &token, SPAN("csr1"), 1, &repeat, &answer), 0);
@@ -283,6 +284,17 @@ static void test_joining(void **state)
     clock_ms += STORE_JOIN_REPEAT_MS;
     assert_int_equal(store_join_use(tx, &token, SPAN("csr1"), 1, &repeat, &answer), STORE_E_USED_UP);
     assert_int_equal(store_join_use(tx, &token, SPAN("csr2"), 2, &repeat, &answer), 0);
+
+    /* Renewals are not counted, and not kept for longer than they may be repeated. */
+    assert_int_equal(store_join_uses(tx, &token, &uses), 0);
+    assert_int_equal(uses, 2);
+    clock_ms += STORE_JOIN_REPEAT_MS;
+    assert_int_equal(store_join_use(tx, &token, SPAN("csr3"), STORE_JOIN_ANY, &repeat, &answer), 0);
+    assert_false(repeat);
+    assert_int_equal(store_join_uses(tx, &token, &uses), 0);
+    assert_int_equal(uses, 1);
+    assert_int_equal(store_join_use(tx, &token, SPAN("csr3"), STORE_JOIN_ANY, &repeat, &answer), 0);
+    assert_true(repeat);
     store_rollback(tx);
 }
 
