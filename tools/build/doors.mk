@@ -23,7 +23,7 @@ help:
 # ROOM=lib/mux: only what that room needs is built; ROOM="lib/mux lib/net": of both.
 UNIT_TESTS := $(if $(ROOM),$(patsubst %.c,$(BUILD)/%,$(foreach r,$(ROOM),$(call room_tests,$(r)))),$(TESTS))
 # Those that keep a store run on both databases.
-STORE_TESTS = $(filter $(patsubst %.c,$(BUILD)/%,$(shell grep -lE 'store_where_fixture|store_fixture|api_fixture' $$(find controlplane -name '*_test.c'))),$(UNIT_TESTS))
+STORE_TESTS = $(filter $(patsubst %.c,$(BUILD)/%,$(shell grep -lE 'store_where_fixture|store_fixture|publish_fixture|api_fixture' $$(find controlplane -name '*_test.c'))),$(UNIT_TESTS))
 unit: $(UNIT_TESTS)
 	@tools/run-unit $(UNIT_TESTS) $(addsuffix @postgres,$(STORE_TESTS))
 
