@@ -15,7 +15,7 @@ if not TOOL.exists():
 
 # The second database gets less: what differs there is the SQL, which sound requests reach.
 EXTENT = ["--max-examples", os.environ.get("EXAMPLES", "12")]
-if os.environ.get("ADIT_E2E_STORE"):
+if os.environ.get("ADIT_E2E_STORE") and "EXAMPLES" not in os.environ:
     EXTENT = ["--max-examples", "5", "--phases", "fuzzing"]
 
 # It asks faster than any one caller may.

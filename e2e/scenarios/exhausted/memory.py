@@ -64,6 +64,17 @@ def open_many(n, port, credential):
     return streams, len(codes)
 
 
+def open_idle(port, credential):
+    """IDLE streams: what was refused while workers shared what they may promise is asked for again."""
+    streams = []
+
+    def are_open():
+        streams.extend(open_many(IDLE - len(streams), port, credential)[0])
+        return len(streams) == IDLE
+    wait_until(are_open, 60, lambda: ("idle streams", len(streams)))
+    return streams
+
+
 def wait_for_quiet():
     """Until nothing more comes to be held: the crowd has filled what it may, workers have shared."""
     last, since = None, 0
@@ -129,17 +140,18 @@ def scenario(up):
     inside, _, far = closed_network(up)
     crowds = [Crowd(inside, 7001, "pour"), Crowd(inside, 7003, "hold")]
     inside.serve(download, 7002)
-    relay, credential, refused = up.pid("adit-relay"), up.curlrc(), metric("adit_relay_refused_total")
+    relay, credential = up.pid("adit-relay"), up.curlrc()
     group, before_kib = Cgroup(relay), resident_kib(relay)
 
-    idle, none = open_many(IDLE, 7003, credential)
-    check(len(idle) == IDLE and metric("adit_relay_held_bytes") == 0, len(idle), "an idle stream holds a buffer")
+    idle = open_idle(7003, credential)
+    check(metric("adit_relay_held_bytes") == 0, "an idle stream holds a buffer")
     threading.Event().wait(REST_S)
     check(metric("adit_relay_streams") == IDLE, "idle streams were lost, or there are others", ended(up))
     print(f"{IDLE} idle streams: {(resident_kib(relay) - before_kib) / IDLE:.1f} KiB each")
     leave(idle)
     given_back(relay, before_kib)
 
+    refused = metric("adit_relay_refused_total")
     down, up_ = connect("files.corp.test:7002", credential), connect("files.corp.test:7000", credential)
     stalled, overloads = stall_many(7001, credential)
     check(len(stalled) > 200, len(stalled), "streams were refused too early")
