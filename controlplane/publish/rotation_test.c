@@ -11,6 +11,7 @@
 /* Keys that are rotated while a relay follows. */
 #define USER "01ARZ3NDEKTSV4RRFFQ69G5FA1"
 #define AGENT "01ARZ3NDEKTSV4RRFFQ69G5FA2"
+#define GROUP "01ARZ3NDEKTSV4RRFFQ69G5FA3"
 #define OVERLAP_MS 60000
 
 static _Atomic uint64_t ahead_ms;
@@ -246,6 +247,49 @@ static void test_state_key(void **state)
     assert_int_equal(begin(f, "state", 0), 0);
 }
 
+/* 1000 names of 200 bytes, all of which the user may reach through the agent. */
+static void put_large(struct town *f, unsigned n)
+{
+    AUTO(buf_deinit) struct buf json;
+    char profile[ULID_LEN + 1], grant[ULID_LEN + 1], text[256];
+
+    buf_init_heap(&json, 1 << 20);
+    snprintf(profile, sizeof(profile), "01J0000000000000000000000%u", n);
+    snprintf(grant, sizeof(grant), "01J0000000000000000000001%u", n);
+    buf_printf(&json, "{\"name\":\"large-%u\",\"agentgroup\":\"" GROUP "\",\"hosts\":[", n);
+    for (unsigned i = 0; i < 1000; i++)
+        buf_printf(&json, "%s\"%055u.%055u.%055u.%u-%u.example\"", i ? "," : "", i, i, i, n, i);
+    buf_put_str(&json, "]}");
+    put(f, "profile", profile, buf_text(&json));
+    snprintf(text, sizeof(text), "{\"subject_kind\":\"user\",\"subject\":\"" USER "\",\"profile\":\"%s\"}", profile);
+    put(f, "grant", grant, text);
+}
+
+/* An agent whose policy has become too large keeps the one that it had, under the present key. */
+static void test_too_large(void **state)
+{
+    struct town *f = *state;
+    AUTO(relay_deinit) struct relay relay = { .at = STATE_POSITION_NONE };
+    char first[32];
+
+    put(f, "user", USER, "{\"name\":\"ann\",\"active\":true}");
+    put(f, "agent", AGENT, "{\"name\":\"a1\",\"active\":true}");
+    put(f, "agentgroup", GROUP, "{\"name\":\"g\",\"mode\":\"priority\",\"members\":[{\"agent\":\"" AGENT "\",\"priority\":1,"
+                                "\"weight\":1,\"enabled\":true}]}");
+    put_large(f, 1);
+    put_large(f, 2);
+    snprintf(first, sizeof(first), "%s", keyring_state_id(f->keys));
+    assert_int_equal(begin(f, "state", OVERLAP_MS), 0);
+    ahead_ms += ROTATION_LEAD_MS;
+    wait_serial(f, "3");
+    ahead_ms += OVERLAP_MS;
+    wait_serial(f, "4");
+    assert_false(keyring_knows(f->keys, first));
+    relay_ask_keys(f, &relay);
+    assert_int_equal(relay_pull(f, &relay), 0);
+    assert_string_equal(policy_key(&relay), keyring_state_id(f->keys));
+}
+
 static int is_gone(void *ctx, const struct store_key *key)
 {
     if (strcmp(key->status, "retired") == 0) {
@@ -359,6 +403,7 @@ static void test_restore(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { TEST(test_state_key), TEST(test_credential_key), TEST(test_restore) };
+    const struct CMUnitTest tests[] = { TEST(test_state_key), TEST(test_credential_key), TEST(test_restore),
+                                         TEST(test_too_large) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

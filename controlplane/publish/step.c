@@ -77,6 +77,24 @@ struct refresh {
     const struct policy *policy;
 };
 
+/* The very bytes that it has under the present key: an agent for which no policy can be made keeps its
+ * last one, and the key before is held up by nobody. */
+static int sign_again(struct step *s, const struct ulid *agent, const struct agentpolicy_record *old)
+{
+    const struct keyring *keys = s->p->options.keys;
+    struct span whole = span_str(old->document);
+    AUTO(buf_deinit) struct buf text = { 0 };
+    struct state_error ignored;
+    struct document d;
+    int r;
+
+    if (is_signed_by(old->document, keyring_state_id(keys)) || document_cut(&whole, &d, &ignored))
+        return 0;
+    buf_init_heap(&text, 2 * AGENTPOLICY_MAX);
+    r = document_sign(DOCUMENT_AGENTPOLICY, keyring_cluster(keys), d.epoch, keyring_state_key(keys), d.bytes, &text);
+    return r ? r : put_policy(s, agent, buf_span(&text));
+}
+
 static int refresh_agent(void *ctx, const struct ulid *agent, const struct agent_reach *reach)
 {
     struct refresh *f = ctx;
@@ -96,7 +114,7 @@ static int refresh_agent(void *ctx, const struct ulid *agent, const struct agent
               : -ENOSPC;
     if (r == -ENOBUFS || r == -ENOSPC) {        /* the others must not wait for this one */
         LOG(ERROR, "publish.agent-policy-too-large", S("agent", agent->text));
-        return 0;
+        return old ? sign_again(f->s, agent, old) : 0;
     }
     if (r || (old && is_signed_by(old->document, keyring_state_id(keys)) && span_eq(rules_of(span_str(old->document)), rules_of(buf_span(&text)))))
         return r;

@@ -30,6 +30,7 @@ static const unsigned char next_state[STATE_COUNT][EVENT_COUNT] = {
 struct breaker {
     struct map_node node;
     struct list lately;
+    struct list not_closed;         /* among the owner's, while it is not */
     enum state state;
     enum reason why;
     uint32_t failures;
@@ -48,6 +49,7 @@ struct breakers {
     pthread_mutex_t lock;
     struct map map;
     struct list lately;             /* used least lately first */
+    struct list not_closed;         /* opened first; those who look at them see no others */
     struct breakers_stats stats;
     _Atomic size_t count;           /* read without the lock */
 };
@@ -77,6 +79,7 @@ int breakers_new(const struct breakers_config *config, struct breakers **ret_bre
     pthread_mutex_init(&b->lock, NULL);
     map_init(&b->map, config->breakers_max);
     list_init(&b->lately);
+    list_init(&b->not_closed);
     *ret_breakers = b;
     return 0;
 }
@@ -87,6 +90,7 @@ static void forget(struct breakers *b, struct breaker *one)
     list_remove(&one->lately);
     atomic_store(&b->count, b->map.count);
     if (one->state != STATE_CLOSED) {
+        list_remove(&one->not_closed);
         b->stats.open--;
         b->stats.version++;
     }
@@ -159,6 +163,10 @@ static bool go(struct breakers *b, struct breaker *one, enum event event)
 
     if (!next)
         return false;
+    if (next - 1 != STATE_CLOSED && one->state == STATE_CLOSED)
+        list_append(&b->not_closed, &one->not_closed);
+    else if (next - 1 == STATE_CLOSED && one->state != STATE_CLOSED)
+        list_remove(&one->not_closed);
     b->stats.open += (next - 1 != STATE_CLOSED) - (one->state != STATE_CLOSED);
     b->stats.version++;
     one->state = next - 1;
@@ -294,10 +302,10 @@ void breakers_sync(struct breakers *b, const struct policy *p)
     if (policy_count(p, RECORD_CUT) == 0)
         return;
     pthread_mutex_lock(&b->lock);
-    LIST_EACH(&b->lately, node) {
-        struct breaker *one = container_of(node, struct breaker, lately);
+    LIST_EACH(&b->not_closed, node) {
+        struct breaker *one = container_of(node, struct breaker, not_closed);
 
-        if (one->state == STATE_CLOSED || !policy_resets_breaker(p, &one->id))
+        if (!policy_resets_breaker(p, &one->id))
             continue;
         forget(b, one);
         b->stats.reset++;
@@ -305,17 +313,32 @@ void breakers_sync(struct breakers *b, const struct policy *p)
     pthread_mutex_unlock(&b->lock);
 }
 
+/* Copied, so that nobody who opens a stream waits while they are told. */
+static size_t copy_not_closed(struct breakers *b, struct breaker *copies, size_t max)
+{
+    size_t n = 0;
+
+    LIST_EACH(&b->not_closed, node) {
+        if (n == max)
+            break;
+        copies[n++] = *container_of(node, struct breaker, not_closed);
+    }
+    return n;
+}
+
 size_t breakers_each(struct breakers *b, uint64_t now_ms, size_t max,
                      void (*fn)(void *ctx, const struct breaker_row *row), void *ctx)
 {
-    size_t told = 0;
+    struct breaker *copies = calloc(max ? max : 1, sizeof(*copies));
+    size_t n, all;
 
     pthread_mutex_lock(&b->lock);
-    LIST_EACH(&b->lately, node) {
-        const struct breaker *one = container_of(node, struct breaker, lately);
+    n = copies ? copy_not_closed(b, copies, max) : 0;
+    all = (size_t)b->stats.open;
+    pthread_mutex_unlock(&b->lock);
+    for (size_t i = 0; i < n; i++) {
+        const struct breaker *one = &copies[i];
 
-        if (one->state == STATE_CLOSED || told++ >= max)
-            continue;
         fn(ctx, &(struct breaker_row){
             .id = &one->id,
             .agentgroup = &one->agentgroup,
@@ -328,8 +351,8 @@ size_t breakers_each(struct breakers *b, uint64_t now_ms, size_t max,
             .left_ms = one->state == STATE_OPEN && one->until_ms > now_ms ? one->until_ms - now_ms : 0,
         });
     }
-    pthread_mutex_unlock(&b->lock);
-    return told;
+    free(copies);
+    return all;
 }
 
 void breakers_get_stats(struct breakers *b, struct breakers_stats *ret_stats)

@@ -15,7 +15,7 @@ struct quota_pool {
     struct map_node node;
     struct quotas *owner;
     struct ulid id;
-    enum reason reason;
+    _Atomic int reason;             /* an enum reason: of its scope */
     struct quota_record *record;    /* this and what follows: under the owner's lock */
     bool is_known;                  /* its quota stands in the state */
     uint64_t streams;
@@ -150,7 +150,7 @@ enum reason quota_over(struct quota_pool *p, int64_t wall_ms)
 {
     bool has_ended = wall_ms >= atomic_load(&p->day_end_ms);
 
-    return has_ended || quota_day_left(p) ? REASON_NONE : p->reason;
+    return has_ended || quota_day_left(p) ? REASON_NONE : (enum reason)atomic_load(&p->reason);
 }
 
 uint64_t quotas_over_count(const struct quotas *q)
@@ -184,6 +184,7 @@ static void set_limits(struct quota_pool *p, const struct quota_record *record)
 {
     int64_t was = atomic_exchange(&p->bytes_per_s, record->bytes_per_s);
 
+    atomic_store(&p->reason, (int)policy_quota_reason(record->scope));
     if (was != record->bytes_per_s)
         atomic_store(&p->tokens, depth_of(record->bytes_per_s));
     atomic_store(&p->bytes_per_day, record->bytes_per_day);
@@ -218,7 +219,6 @@ static int make_pool(struct quotas *q, const struct quota_record *record, const 
     if (!p)
         return -ENOMEM;
     p->owner = q;
-    p->reason = policy_quota_reason(record->scope);
     span_copy(id_of(record), p->id.text, sizeof(p->id.text));
     r = map_insert(&q->pools, &p->node, ulid_span(&p->id));
     if (r) {
@@ -253,24 +253,13 @@ static void drop_unknown(struct quotas *q)
     while ((node = map_next(&q->pools, &cursor))) {
         struct quota_pool *p = container_of(node, struct quota_pool, node);
 
+        p->is_known = pmap_get(&q->seen, ulid_span(&p->id)) != NULL;
         if (p->is_known)
             continue;
         atomic_store(&p->bytes_per_s, 0);
         atomic_store(&p->bytes_per_day, 0);
         if (!p->streams)
             pool_free(p);
-    }
-}
-
-static void look_who_is_known(struct quotas *q)
-{
-    struct map_cursor cursor = { 0 };
-    struct map_node *node;
-
-    while ((node = map_next(&q->pools, &cursor))) {
-        struct quota_pool *p = container_of(node, struct quota_pool, node);
-
-        p->is_known = pmap_get(&q->seen, ulid_span(&p->id)) != NULL;
     }
 }
 
@@ -281,7 +270,6 @@ static void make_pools(struct quotas *q, const struct quota_time *now)
     struct span id;
     void *record;
 
-    look_who_is_known(q);
     drop_unknown(q);
     q->over_bound = 0;
     while (pmap_next(&q->seen, &cursor, &id, &record))
@@ -390,7 +378,7 @@ static enum reason look_at_all(struct quotas *q, const struct quota_record *cons
             continue;
         atomic_fetch_or(&p->hits, hit);
         reterr_refusal->quota = p->id;
-        return p->reason;
+        return (enum reason)atomic_load(&p->reason);
     }
     return REASON_NONE;
 }
@@ -543,32 +531,55 @@ static struct quota_usage usage_of(struct quota_pool *p)
     };
 }
 
-size_t quotas_tell(struct quotas *q, const struct quota_time *now,
-                   void (*fn)(void *ctx, const struct quota_usage *usage), void *ctx)
+struct told {
+    struct quota_usage usage;       /* its id points to the pool's, which may be gone by now */
+    struct ulid id;
+};
+
+/* The rest is news the next time. */
+static size_t copy_news(struct quotas *q, const struct quota_time *now, struct told *told, size_t max)
 {
     struct map_cursor cursor = { 0 };
     struct map_node *node;
-    size_t told = 0;
+    size_t n = 0;
 
-    pthread_mutex_lock(&q->lock);
     if (q->over_bound && q->pools.count < q->pools.cap)
         make_pools(q, now);             /* streams of quotas that had gone have ended */
-    while ((node = map_next(&q->pools, &cursor))) {
+    while (n < max && (node = map_next(&q->pools, &cursor))) {
         struct quota_pool *p = container_of(node, struct quota_pool, node);
         struct quota_usage usage;
 
-        if (!p->is_known)
-            continue;
         look_at_day(p, now->wall_ms);
         usage = usage_of(p);
-        if (!is_news(&usage, &p->told))
+        if (!p->is_known || !is_news(&usage, &p->told))
             continue;
         p->told = usage;
-        fn(ctx, &usage);
-        told++;
+        told[n++] = (struct told){ usage, p->id };
     }
+    return n;
+}
+
+/* Told without the lock: who is told may write to a disk, and streams would wait. */
+size_t quotas_tell(struct quotas *q, const struct quota_time *now,
+                   void (*fn)(void *ctx, const struct quota_usage *usage), void *ctx)
+{
+    struct quotas_stats stats;
+    struct told *told;
+    size_t n;
+
+    quotas_get_stats(q, &stats);
+    told = calloc(stats.pools + 1, sizeof(*told));
+    if (!told)
+        return 0;
+    pthread_mutex_lock(&q->lock);
+    n = copy_news(q, now, told, stats.pools);
     pthread_mutex_unlock(&q->lock);
-    return told;
+    for (size_t i = 0; i < n; i++) {
+        told[i].usage.id = ulid_span(&told[i].id);
+        fn(ctx, &told[i].usage);
+    }
+    free(told);
+    return n;
 }
 
 void quotas_get_stats(struct quotas *q, struct quotas_stats *ret_stats)

@@ -84,7 +84,7 @@ struct quota_usage {
     unsigned hits;
 };
 /* Calls `fn` for each pool whose usage changed since the last time, and forgets pools of quotas that
- * are gone; how many were told. */
+ * are gone; how many were told.  `fn` is called without the lock. */
 size_t quotas_tell(struct quotas *q, const struct quota_time *now,
                    void (*fn)(void *ctx, const struct quota_usage *usage), void *ctx);
 struct quotas_stats {

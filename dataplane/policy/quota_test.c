@@ -336,6 +336,13 @@ static void test_changes(void **state)
     put(w, q);
     assert_int_equal(quota_day_left(pool), 1100);
 
+    check_row("gives the reason of the scope that it has now");
+    q = make_quota(Q1, QUOTA_GROUP, STAFF);
+    q->streams = 0;
+    q->bytes_per_day = 800;
+    put(w, q);
+    assert_int_equal(quota_over(pool, at_start.wall_ms), REASON_QUOTA_GROUP);
+
     check_row("limits nothing when its quota goes, until its streams are gone");
     w->policy = without(w->policy, RECORD_QUOTA, Q1);
     sync_all(w);

@@ -279,12 +279,25 @@ size_t meter_room(struct meter *m, size_t most)
     return most;
 }
 
+/* What is left of a day and is less than a datagram is of no use to it: the day is used up, so that its
+ * streams are cut. */
+static bool fits_day(struct share *s, size_t bytes)
+{
+    uint64_t left = day_room(s);
+
+    if (left >= bytes)
+        return true;
+    s->carried += left < QUOTA_STEP ? left : 0;
+    flush(s);
+    return false;
+}
+
 bool meter_fits(struct meter *m, size_t bytes)
 {
     for (size_t i = 0; i < m->count; i++) {
         struct share *s = m->legs[i].share;
 
-        if (day_room(s) < bytes || rate_room(s, (int64_t)bytes) < (int64_t)bytes)
+        if (!fits_day(s, bytes) || rate_room(s, (int64_t)bytes) < (int64_t)bytes)
             return false;
     }
     return true;

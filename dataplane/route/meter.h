@@ -36,7 +36,7 @@ void meter_free(struct meter *m);
 struct pipe_gate *meter_gate(struct meter *m);
 /* Bytes that may move now, at most `most`; 0: none, `resume` comes. */
 size_t meter_room(struct meter *m, size_t most);
-/* Whether so many may move at once; nobody waits. */
+/* Whether so many may move at once; nobody waits.  Less than that left of a day counts as used. */
 bool meter_fits(struct meter *m, size_t bytes);
 void meter_carried(struct meter *m, size_t bytes);
 /* Whether it stands on the pools of these quotas; NULL: on none. */

@@ -160,6 +160,25 @@ static void test_day(void **state)
     world_close(&w);
 }
 
+static void test_datagrams(void **state)
+{
+    struct world w = { .goal = UINT64_MAX };
+    struct stream *s = &w.streams[0];
+    size_t sent = 0;
+
+    (void)state;
+    check_row("drops the datagram that is beyond the day, and the day is over");
+    world_open(&w, 0, 10000);
+    start(&w, 0, 1400);
+    loop_defer_cancel(&s->go);
+    for (; sent < 20 && meter_fits(s->meter, 1400); sent++)
+        meter_carried(s->meter, 1400);
+    assert_int_equal(sent, 7);
+    assert_int_equal(meter_over(s->meter), REASON_QUOTA_ALL);
+    assert_true(quotas_over_count(w.quotas) > 0);
+    world_close(&w);
+}
+
 static void test_moves(void **state)
 {
     struct world w = { .goal = UINT64_MAX };
@@ -189,7 +208,7 @@ static void test_moves(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shares), cmocka_unit_test(test_late_comer), cmocka_unit_test(test_day),
+        cmocka_unit_test(test_shares), cmocka_unit_test(test_late_comer), cmocka_unit_test(test_day), cmocka_unit_test(test_datagrams),
         cmocka_unit_test(test_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
