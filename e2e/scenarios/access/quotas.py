@@ -100,7 +100,11 @@ with Up(env=TOLD) as up:
     receive_exactly(s, MEG // 2)
     got, seconds = download(cleo, 3, 32 * MEG)
     check(got == 32 * MEG and seconds < 24, "another user is not slowed down", got, seconds)
-    wait_until(lambda: "bytes_per_second" in usage(up, "slow")["saturated"], 10, "it is told that it holds back")
+
+    def is_held_back():
+        receive_exactly(s, MEG // 4)                    # whoever reads nothing is not held back by the quota
+        return "bytes_per_second" in usage(up, "slow")["saturated"]
+    wait_until(is_held_back, 20, "it is told that it holds back")
     # What is raised counts at once, for the stream that lives, too.
     check(up.api("PATCH", "/quotas/slow?wait=applied", {"bytes_per_second": None}).status == 200)
     start = time.monotonic()
