@@ -128,6 +128,7 @@ size_t datagram_produce(struct mux_stream *s, struct buf *out)
     s->datagrams->counts.sent++;
     s->datagrams->counts.sent_bytes += d->len;
     s->mux->stats.datagrams_out++;
+    s->link->used_ms = s->mux->now_ms;
     s->mux->stats.frames_out[FRAME_DATAGRAM]++;
     drop_oldest(s);
     mux_held_changed(s->mux, s, before);
@@ -144,6 +145,7 @@ void datagram_received(struct mux_stream *s, struct span bytes)
     s->datagrams->counts.received++;
     s->datagrams->counts.received_bytes += bytes.n;
     s->mux->stats.datagrams_in++;
+    s->link->used_ms = s->mux->now_ms;
     if (s->mux->on.on_datagram)
         s->mux->on.on_datagram(s->user, s, bytes);
 }

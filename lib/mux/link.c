@@ -40,6 +40,7 @@ struct mux_link *mux_link_new_as(struct mux *m, bool is_accepting, void *user, u
     l->idle_frames = (struct bucket){ MUX_IDLE_FRAMES_MAX, m->now_ms };
     l->pings = (struct bucket){ MUX_PINGS_MAX, m->now_ms };
     l->strange = (struct bucket){ HOP_STRANGE_MAX, m->now_ms };
+    proof_begin(l);
     map_init(&l->by_id, SIZE_MAX);      /* of streams and hops, each bounded in its own place */
     map_init(&l->owners, SIZE_MAX);
     buf_init_heap(&l->notice, FRAME_NOTICE_TOTAL_MAX);
@@ -336,6 +337,7 @@ void link_opened(struct mux_link *l)
 {
     l->state = MUX_LINK_OPEN;
     l->greet_until_ms = 0;
+    l->used_ms = l->heard_ms = l->probe_due_ms = l->mux->now_ms;
     move_link_opened(l->mux);
     l->ping_sent_ms = l->mux->now_ms;
     l->ping_jitter = (uint32_t)mux_jittered(l->mux, JITTER_ONE);
@@ -353,9 +355,7 @@ void mux_link_accept(struct mux_link *l, uint64_t now_ms)
 
 static uint64_t ping_due(const struct mux_link *l)
 {
-    bool is_heard = l->data_heard_ms && l->mux->now_ms - l->data_heard_ms < MUX_HEARD_MS;
-    bool is_busy = l->unacked || is_heard || l->is_between;
-    uint64_t interval = is_busy ? MUX_PING_BUSY_MS : MUX_PING_REST_MS;
+    uint64_t interval = link_is_busy(l) ? MUX_PING_BUSY_MS : MUX_PING_REST_MS;
 
     return l->ping_sent_ms + interval * l->ping_jitter / JITTER_ONE;
 }
@@ -418,7 +418,8 @@ static void we_slept(struct mux_link *l)
     if (l->silent_since_ms)
         l->silent_since_ms = now;
     if (l->probe_until_ms)
-        l->probe_until_ms = now + MUX_SILENCE_MS;
+        l->probe_until_ms = now + probe_wait_ms(l->mux);
+    proof_slept(l);
 }
 
 static void tick_open(struct mux_link *l, uint64_t now)
@@ -433,6 +434,7 @@ static void tick_open(struct mux_link *l, uint64_t now)
         ping_now(l);
     if (l->credit_due_ms && now >= l->credit_due_ms)
         credit_tick(l);
+    proof_tick(l);
     probe_tick(l);
     forget_resets(l);
     if (l->mux->config.holder)
@@ -457,8 +459,7 @@ static uint64_t next_due(const struct mux_link *l)
         due = earlier(due, l->silent_since_ms + MUX_SILENCE_MS);
     if (l->credit_due_ms)
         due = earlier(due, l->credit_due_ms);
-    if (l->probe_until_ms)
-        due = earlier(due, l->probe_until_ms);
+    due = earlier(due, earlier(probe_due(l), proof_due(l)));
     if (l->mux->config.holder)
         due = earlier(due, holder_due(l->mux->config.holder));
     return earlier(due, settle_due(l));

@@ -274,6 +274,7 @@ int mux_link_take(struct mux_link *l, struct span bytes, bool is_last, uint64_t 
     mux_enter(m, now_ms);
     if (!is_over(l)) {
         l->silent_since_ms = 0;
+        proof_heard(l);
         l->is_in_message |= bytes.n > 0;
         take_all(l, bytes);
     }

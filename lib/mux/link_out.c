@@ -154,6 +154,7 @@ size_t mux_link_produce(struct mux_link *l, unsigned char *dst, size_t cap, uint
     if (!l->is_freed)
         put_message(l, &out);
     l->is_producing = false;
+    proof_produced(l);
     mux_leave(m);
     return out.len;
 }

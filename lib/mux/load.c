@@ -12,6 +12,7 @@ void load_carried(struct mux_stream *s, size_t n)
     struct mux_link *l = s->link;
 
     l->carried += n;
+    l->used_ms = l->mux->now_ms;
     if (s->load_turn != l->load_turn) {
         s->load_turn = l->load_turn;
         s->load = 0;

@@ -379,6 +379,7 @@ int mux_stream_attach(struct mux_stream *s, struct mux_link *l, struct span boot
         return REASON_CONFLICT;
     if (l->mux != m || l->is_freed || l->state != MUX_LINK_OPEN || !link_has_ids(l))
         return REASON_NOT_READY;
+    probe_with_use(l);
     return attach(s, l, boot_id);
 }
 

@@ -18,6 +18,10 @@ static void apply_defaults(struct mux_config *c)
         c->streams_max = STREAMS_MAX;
     if (!c->hello_timeout_ms)
         c->hello_timeout_ms = MUX_HELLO_TIMEOUT_MS;
+    if (!c->probe_rest_ms)
+        c->probe_rest_ms = MUX_PROBE_REST_MS;
+    if (!c->proof_use_ms)
+        c->proof_use_ms = MUX_SILENCE_MS;
 }
 
 struct mux *mux_new(const struct mux_config *config, const struct mux_handlers *handlers)

@@ -103,6 +103,12 @@ struct mux_config {
     uint32_t streams_max;           /* per mux; beyond: overload */
     uint32_t hello_timeout_ms;      /* 0: 10,000 */
     uint64_t random_seed;           /* jitter of PING and of attaching */
+    /* Links on which we open streams are proved (enum mux_proof): by a probe stream when they open,
+     * that often (jittered by a quarter), and with the first stream after a rest.  0: never; probes
+     * run on suspicion alone. */
+    uint32_t probe_every_ms;
+    uint32_t probe_rest_ms;         /* 0: 60,000 */
+    uint32_t proof_use_ms;          /* doubted after so long without an answer; 0: 3,000 */
     /* HMAC-SHA-256 of `message`: proves who goes on with a stream.  NULL: no stream outlives
      * its link here. */
     void (*mac)(const unsigned char secret[MUX_SECRET_LEN], struct span message,
@@ -110,6 +116,11 @@ struct mux_config {
     struct mux_holder *holder;      /* passes streams on; NULL: this mux only is an end */
     const char *boot_id;            /* our own, outlives the mux; the target side needs it */
 };
+
+/* Doubt ends nothing: who opens streams does so elsewhere while he can.  Unproved: a link whose first
+ * probe is under way.  Doubted: in use, and nothing was heard for proof_use_ms; or a probe was not
+ * answered in that time, and nothing that was opened since. */
+enum mux_proof { MUX_PROVED, MUX_UNPROVED, MUX_DOUBTED };
 
 enum mux_link_state { MUX_LINK_GREETING, MUX_LINK_OPEN, MUX_LINK_DRAINING, MUX_LINK_CLOSED };
 
@@ -123,6 +134,7 @@ struct mux_handlers {
                       struct span body);
     void (*on_goaway)(void *user, struct mux_link *l, const struct mux_goaway *goaway);
     void (*on_proved)(void *user, struct mux_link *l, uint32_t rtt_us); /* a PONG came back */
+    void (*on_proof)(void *user, struct mux_link *l, enum mux_proof proof);     /* it has changed */
     void (*on_failed)(void *user, struct mux_link *l, enum reason why, const char *text);
                                     /* fault or silence: flush (GOAWAY is queued), then free */
     void (*on_want_send)(void *user, struct mux_link *l);       /* produce() has something, or
@@ -160,7 +172,8 @@ struct mux_stats {                  /* since the mux was made; gauges are of now
     uint64_t paths_lost, paths_found, graces_over;  /* of streams that may move */
     uint64_t replayed_bytes;                        /* payload that went out again */
     uint64_t dropped_bytes;         /* received and given up, for want of memory: sent again */
-    uint64_t probes, probes_failed; /* of paths on which nothing was acknowledged */
+    uint64_t probes, probes_failed; /* streams of kind probe that were opened; not answered in time */
+    uint64_t doubts;                /* times that a link came into doubt */
     uint64_t memory_in, memory_out; /* of the limit, that came and went with streams (put_in, take_out) */
     size_t held_bytes;              /* replay copies and received bytes not consumed */
     size_t promised_bytes;          /* limits told and not used */
@@ -184,6 +197,8 @@ struct mux_link *mux_link_new(struct mux *m, void *user, uint64_t now_ms);     /
 struct mux_link *mux_link_new_as(struct mux *m, bool is_accepting, void *user, uint64_t now_ms);
 void mux_link_free(struct mux_link *l);     /* its streams lose their path */
 enum mux_link_state mux_link_state(const struct mux_link *l);
+/* MUX_PROVED always, where probe_every_ms is 0. */
+enum mux_proof mux_link_proof(const struct mux_link *l);
 /* Feeds received bytes; a message may come in parts (`is_last` ends it).  Frames never span
  * messages.  0, or the reason for which the link has to end (GOAWAY is queued). */
 MUST_CHECK int mux_link_take(struct mux_link *l, struct span bytes, bool is_last, uint64_t now_ms);

@@ -22,7 +22,8 @@
  * move.c      paths: lost, attached, given up
  * hop*.c      streams between two other ends: hop.h
  * handover.c  from one mux to another
- * probe.c     bytes that nobody acknowledges
+ * probe.c     probe streams: whether streams are opened at the other end
+ * proof.c     whether a link is believed in
  * credit.c    windows, limits, when CREDIT goes out
  * datagram.c  streams of kind udp
  * load.c      what links carry
@@ -43,6 +44,9 @@
 #define MUX_SILENCE_MS 3000
 #define MUX_HEARD_MS 4000           /* a link that brought DATA, or took an OPEN, so lately is in use */
 #define MUX_UNACKED_MS 10000        /* then a probe stream has to tell whether the path is good */
+#define MUX_PROBE_REST_MS 60000     /* so long without use, and the next one is probed */
+#define MUX_PROBE_AGAIN_MS 1000     /* after one for which there was no room */
+#define MUX_PROBE_RETRY_MAX_MS 60000    /* between two of a row that fail */
 #define MUX_SETTLE_MS 60000         /* a RESET that is not answered by then is forgotten; one that
                                      * still waits for its bytes does not wait any longer */
 #define MUX_BACKLOG_MAX (127u << 10)    /* committed and not sent, a stream: one turn, and what
@@ -199,6 +203,12 @@ struct mux_link {
     struct mux_stream *probe;   /* NULL: none is under way */
     uint64_t probe_until_ms;    /* 0: it was answered, or failed */
     uint64_t suspect_due_ms;    /* when to look for unacknowledged bytes again */
+    uint64_t probe_due_ms;      /* the next one that nothing gave cause for */
+    uint32_t probe_retry_ms;    /* after the last one failed; 0: it did not */
+    uint64_t heard_ms;          /* any byte */
+    uint64_t use_ms;            /* in use since then; 0: at rest */
+    uint64_t used_ms;           /* a program's stream was opened, or moved bytes */
+    uint8_t doubts;             /* enum doubt */
     uint64_t silent_since_ms;   /* the first PING since a byte was heard; 0: none */
     uint64_t ping_value;
     uint32_t ping_jitter;       /* in 1/1024, for the next PING */
@@ -380,6 +390,30 @@ void stream_frame(struct mux_link *l, const struct frame *f);
 /* --- probe.c -------------------------------------------------------------------------- */
 void probe_tick(struct mux_link *l);
 void probe_answered(struct mux_stream *s);
+void probe_with_use(struct mux_link *l);    /* a stream was opened, or comes here */
+uint64_t probe_due(const struct mux_link *l);
+static inline uint32_t probe_wait_ms(const struct mux *m) { return m->config.proof_use_ms; }
+
+/* --- proof.c -------------------------------------------------------------------------- */
+enum doubt {
+    DOUBT_NEW = 1,              /* its first probe was not answered yet */
+    DOUBT_SILENT = 2,           /* in use, and nothing comes */
+    DOUBT_PROBE = 4,            /* a probe was not answered */
+};
+
+static inline bool link_is_proved_by_us(const struct mux_link *l)
+{
+    return l->mux->config.probe_every_ms > 0;
+}
+bool link_is_busy(const struct mux_link *l);
+void proof_begin(struct mux_link *l);
+void proof_heard(struct mux_link *l);       /* a byte */
+void proof_answered(struct mux_link *l);    /* something that was opened there */
+void proof_failed(struct mux_link *l);      /* a probe */
+void proof_slept(struct mux_link *l);
+void proof_produced(struct mux_link *l);    /* something goes out: PING may be due now */
+void proof_tick(struct mux_link *l);
+uint64_t proof_due(const struct mux_link *l);
 
 /* --- hop.c ---------------------------------------------------------------------------- */
 extern const struct leg_class hop_leg;

@@ -38,6 +38,8 @@ struct side {
     struct pair *pair;
     int index;
     unsigned wakes, accepted, failed, goaways, proved, notices;
+    unsigned wakes_seen;
+    uint64_t due_ms;                /* when the carrier has to call tick() */
     enum reason why;
     size_t notice_len;
     struct mux_goaway goaway;       /* the last one, without its spans */

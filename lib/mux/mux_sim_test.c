@@ -101,6 +101,8 @@ static void on_open(void *user, struct mux_stream *s, const struct mux_open *ope
     struct prog *prog;
 
     (void)user;
+    if (open->kind == MUX_KIND_PROBE && is_deaf())
+        return;
     if (open->kind == MUX_KIND_PROBE) {
         mux_stream_accept(s, &(struct mux_opened){ .boot_id = SPAN("b") });
         mux_stream_fin(s);
@@ -135,7 +137,7 @@ static void on_reset(void *user, struct mux_stream *s, enum reason why, struct s
     struct prog *prog = user;
 
     (void)s;
-    if (prog->is_harmed || prog->peer->is_harmed || (sim.is_starved && why == REASON_OVERLOAD))
+    if (!prog || prog->is_harmed || prog->peer->is_harmed || (sim.is_starved && why == REASON_OVERLOAD))
         return;
     if (prog->has_reset || (!prog->peer->has_reset && why != REASON_AGENT_RESTARTED))
         fail_msg("seed %lu: stream %u is told a RESET that nobody sent: %s " SPAN_FMT, sim.seed,
@@ -222,7 +224,7 @@ static const struct mux_handlers switch_handlers = {
 static const struct mux_handlers handlers = {
     .on_hello = on_hello, .on_failed = on_failed, .on_open = on_open, .on_opened = on_opened,
     .on_reset = on_reset, .on_ended = on_ended, .on_want_path = on_want_path,
-    .on_moved = on_moved,
+    .on_moved = on_moved, .on_proof = on_proof,
 };
 
 /* --- what programs do ----------------------------------------------------------------------- */
@@ -418,6 +420,7 @@ static void step(void)
         share_memory();
     check_memory();
     check_holders();
+    check_proofs();
     if (!sim.has_moved)
         sim.now_ms += 5 + below(sim.is_calm ? 200 : 40);
     else
@@ -479,6 +482,8 @@ static void sim_init(uint64_t seed, bool is_starved)
             .memory_limit = one_in(4) ? 300000 : one_in(4) ? 70000 + below(60000) : 32u << 20,
             .first_window = one_in(5) ? 16384 : 0,
         };
+        if (end == ENTRY)
+            proofs_choose(&sim.config[end]);
         end_start(end);
     }
     for (unsigned i = 0; i < sim.holders; i++)
@@ -512,6 +517,7 @@ static void chaos(void)
         if (sim.is_hostile && one_in(6))
             hostile_step(harm);
         chaos_at_holders(harm_key);
+        chaos_of_proofs();
         starve();
         step();
     }
@@ -533,6 +539,7 @@ static void run_seed(uint64_t seed, bool is_starved)
         step();
     if (!all_ended() && !(have_streams_ended() && are_hops_harmed()))
         fail_left("streams that never end");
+    proofs_stop();
     step();
     if (sim.twin) {
         assert_int_equal(mux_stats(sim.twin)->held_bytes, 0);

@@ -490,7 +490,7 @@ static inline struct mux_stream *victim(struct mux_link *l)
 
         if (!s || (!s->is_entry && s->frame))
             continue;               /* the entry does not know yet that it may speak */
-        if (!is_living || s->is_probe || (is_trick_on_attaching ? !is_waiting : s->is_lost))
+        if (!is_living || !stream_may_move(s) || (is_trick_on_attaching ? !is_waiting : s->is_lost))
             continue;
         if (!found || one_in(3))
             found = s;

@@ -34,6 +34,7 @@ enum fault {
     FAULT_STALLED_END, FAULT_RESET_BY_ENTRY, FAULT_RESET_BY_TARGET, FAULT_LATE_ANSWER,
     FAULT_OUTAGE,       /* no lane comes back before the graces are over */
     FAULT_IDS_END,      /* a link whose ids come to their end */
+    FAULT_DEAF,         /* the target side answers no probe for a while */
     FAULT_REFUSED, FAULT_OLD_BOOT, FAULT_FORGED, FAULT_PRESSURE, FAULT_STUBBORN, FAULT_NO_MEMORY,
     FAULT_COUNT
 };
@@ -53,6 +54,8 @@ struct lane {
     uint64_t stalled_until_ms, drain_until_ms;
     uint64_t next_tick_ms[2];
     bool is_left;                   /* its streams were told to go elsewhere */
+    uint64_t heard_ms, unproved_ms; /* the entry's end: sim_proof_test.h */
+    bool was_proved;
     bool is_silent, is_tricked;     /* tricked: a hostile frame ends the link */
     bool has_failed[2];
     char boot_id[8];                /* of the target side that dialled it */
@@ -74,6 +77,7 @@ static struct sim {
     unsigned lanes_wanted[GROUPS];
     uint64_t now_ms, rng, seed, dial_ms[GROUPS];
     uint64_t delay_ms, lanes_made;
+    uint64_t deaf_until_ms;         /* until then the target side answers no probe */
     unsigned boots[NODES], entry_seen;  /* seen: by this start of the target side */
     char boot_id[NODES][8];
     unsigned holders;
@@ -311,6 +315,8 @@ static inline bool lane_deliver(struct lane *lane, int to)
     assert_non_null(copy);
     memcpy(copy, m->bytes + m->taken, n);
     m->taken += n;
+    if (to == ENTRY)
+        lane->heard_ms = sim.now_ms;
     (void)!mux_link_take(lane->link[to], span_of(copy, n), m->taken == m->len && !m->is_cut,
                          sim.now_ms);
     free(copy);
@@ -483,6 +489,7 @@ static inline void add_stats(const struct mux *m, int end)
         steps[end][i / STREAM_EVENT_COUNT][i % STREAM_EVENT_COUNT] +=
             sim.mux[end]->steps[i / STREAM_EVENT_COUNT][i % STREAM_EVENT_COUNT];
     total[end].probes += stats->probes;
+    total[end].probes_failed += stats->probes_failed;
     total[end].dropped_bytes += stats->dropped_bytes;
     total[end].overload_refusals += stats->overload_refusals;
     total[end].paths_lost += stats->paths_lost;

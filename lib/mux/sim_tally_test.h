@@ -1,5 +1,6 @@
 #pragma once
 #include "lib/mux/sim_holder_test.h"
+#include "lib/mux/sim_proof_test.h"
 /*
  * sim_tally_test.h - how often the simulation met what; it fails where that is never.
  */
@@ -42,7 +43,7 @@ static inline void check_faults(void)
         "link reset", "link reset, told late", "link silent", "link stalled", "cut mid-frame",
         "link drained", "sent away", "moved while alive", "handed over", "entry restarted", "target restarted", "holder restarted",
         "end stalled", "reset by entry", "reset by target", "late answer", "long outage",
-        "ids used up", "refused",
+        "ids used up", "deaf to probes", "refused",
         "attach to an old boot", "forged proof", "memory nearly full",
         "half full of what stands still", "an allocation failed",
     };
@@ -155,6 +156,11 @@ static inline void check_tally(void)
     must_have("graces over, target", total[1].graces_over);
     must_have("late frames", total[0].late_frames + total[1].late_frames);
     must_have("probes", total[0].probes + total[1].probes);
+    must_have("probes that failed", total[0].probes_failed);
+    must_have("doubted: in use and silent", proofs.silent);
+    must_have("doubted: a probe failed", proofs.unanswered);
+    must_have("proved by a first probe", proofs.first);
+    must_have("proved again", proofs.again);
     must_have("deceived", tally.harmed);
     must_have("given up for want of memory", total[0].dropped_bytes + total[1].dropped_bytes);
     must_have("overload", total[0].overload_refusals + total[1].overload_refusals);

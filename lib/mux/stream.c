@@ -368,6 +368,8 @@ int mux_stream_open(struct mux_link *l, const struct mux_open *open, uint64_t ow
         unmake(s);
         return r;
     }
+    if (open->kind != MUX_KIND_PROBE)
+        probe_with_use(l);
     *ret_stream = s;
     return 0;
 }

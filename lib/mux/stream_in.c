@@ -88,6 +88,7 @@ static void on_open_ok(struct mux_stream *s, const struct frame *f)
     struct mux_opened opened;
     uint64_t limit;
 
+    proof_answered(s->link);
     if (s->state == STREAM_RESETTING)
         return;
     if (s->state != STREAM_OPENING || opened_decode(f->payload, &opened, &limit)) {
@@ -138,6 +139,7 @@ static void on_open_err(struct mux_stream *s, const struct frame *f)
         stream_fault(s, "OPEN_ERR");
         return;
     }
+    proof_answered(s->link);
     if (refused_decode(f->payload, &w, &tries)) {
         w = (struct why){ REASON_PROTOCOL_ERROR, SPAN("OPEN_ERR: tags"), 0 };
         tries = (struct mux_opened){ 0 };
