@@ -56,6 +56,16 @@ static struct span str_at(const struct json_value *object, const char *key)
     return value;
 }
 
+/* Which one it is, and since when. */
+static void show_objects(const struct json_value *finding)
+{
+    const struct json_value *objects = json_get(finding, "objects");
+
+    for (size_t i = 0; objects && i < json_count(objects); i++)
+        printf("    " SPAN_FMT ", since " SPAN_FMT "\n", SPAN_ARG(str_at(json_at(objects, i), "name")),
+               SPAN_ARG(str_at(finding, "since")));
+}
+
 static void show_findings(const struct json_value *status)
 {
     const struct json_value *findings = json_get(status, "findings");
@@ -66,6 +76,7 @@ static void show_findings(const struct json_value *status)
         printf("  %s" SPAN_FMT "%s  " SPAN_FMT ": " SPAN_FMT "\n", terminal_colour(TERMINAL_BAD),
                SPAN_ARG(str_at(f, "severity")), terminal_colour(TERMINAL_PLAIN),
                SPAN_ARG(str_at(f, "reason")), SPAN_ARG(str_at(f, "what")));
+        show_objects(f);
         printf("    what to do: " SPAN_FMT "\n", SPAN_ARG(str_at(f, "cure")));
     }
 }
@@ -84,12 +95,13 @@ static void show_relay(const struct json_value *relay, int64_t revision)
 
 static void show_agent(const struct json_value *agent, int64_t revision)
 {
-    bool connected = false;
+    bool connected = false, proved = true;
 
     (void)revision;
     json_get_bool(agent, "connected", &connected);
+    json_get_bool(agent, "proved", &proved);
     printf("  agent  " SPAN_FMT "  %s  last seen " SPAN_FMT "  %lld links  %lld streams\n",
-           SPAN_ARG(str_at(agent, "name")), connected ? "connected" : "away",
+           SPAN_ARG(str_at(agent, "name")), !connected ? "away" : proved ? "connected" : "does not answer",
            SPAN_ARG(str_at(agent, "last_seen_at")), (long long)int_at(agent, "links"),
            (long long)int_at(agent, "streams"));
 }

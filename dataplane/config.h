@@ -33,6 +33,10 @@
     X(MSEC, answer_ms, "10s", 100, 600000, 0, "for an agent to resolve and connect in")             \
     X(MSEC, idle_ms, "0", 0, 604800000, 0, "end a stream on which nothing moves for that long; 0: never") \
     X(MSEC, grace_ms, "60s", 0, 600000, 0, "how long an agent keeps a stream whose link is gone; the relay: three quarters of it") \
+    X(MSEC, probe_every_ms, "5m", 1000, 86400000, 0, "how often an agent's link has to prove that streams are opened there; a quarter more or less") \
+    X(MSEC, probe_rest_ms, "60s", 100, 86400000, 0, "and with the first stream after nothing was opened and nothing moved for that long") \
+    X(MSEC, proof_use_ms, "3s", 1500, 60000, 0, "an agent in use that is silent for that long, or leaves a probe unanswered, gets new streams only where no other can") \
+    X(MSEC, proof_rest_ms, "25s", 16000, 3600000, 0, "likewise an agent at rest that gave no sign for that long") \
     X(INT, refused_max, "256", 1, 100000, 0, "callers told apart among those the relay itself refuses") \
     X(MSEC, refused_ms, "2s", 100, 600000, 0, "how long they are counted before the control plane hears of them") \
     X(INT, udp_targets_max, "256", 0, 4096, 0, "targets of one SOCKS5 UDP association at a time; 0: no datagrams") \

@@ -66,6 +66,8 @@ static int make_worker(struct crew *c, unsigned number, const struct endpoint *a
         .answer_ms = (uint32_t)o->answer_ms,
         .idle_ms = (uint32_t)o->idle_ms,
         .grace_ms = (uint32_t)o->grace_ms,
+        .proof = { .probe_every_ms = (uint32_t)o->probe_every_ms, .probe_rest_ms = (uint32_t)o->probe_rest_ms,
+                   .use_ms = (uint32_t)o->proof_use_ms },
         .handshakes_per_s = (uint32_t)o->handshakes_per_s,
         .control_away_ms = (uint32_t)o->control_away_ms,
         .renew_wait_ms = (uint32_t)o->renew_wait_ms,
@@ -183,6 +185,8 @@ int crew_new(const struct crew_config *config, struct crew **ret_crew, struct bu
         return -ENOMEM;
     c->config = *config;
     r = roster_new(config->workers, AGENTS_MAX, &c->roster);
+    if (!r)
+        roster_set_proof_rest(c->roster, (uint32_t)config->options->proof_rest_ms);
     if (!r)
         r = tally_new((uint32_t)config->options->streams_max, (size_t)config->options->memory_limit, &c->tally);
     if (!r)

@@ -170,6 +170,7 @@ static void write_metrics(void *arg, struct buf *out)
     metric_set(slot, M_CONFIG_EPOCH, (int64_t)status.position.epoch);
     metric_set(slot, M_CONFIG_SKIPPED, (int64_t)status.position.skipped);
     metric_set(slot, M_AGENTS, (int64_t)roster_count(crew_roster(relay->crew)));
+    metric_set(slot, M_AGENTS_UNPROVED, (int64_t)roster_unproved_count(crew_roster(relay->crew), mono_ms()));
     metric_set(slot, M_AGENTS_GONE, (int64_t)roster_gone_count(crew_roster(relay->crew)));
     metric_set(slot, M_EVENTS_WAITING, (int64_t)events_waiting(relay->events));
     metric_set(slot, M_EVENTS_SPOOLED, (int64_t)events_spooled_bytes(relay->events));

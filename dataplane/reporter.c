@@ -11,6 +11,7 @@
 
 #define REPORT_MS 10000
 #define SOON_MS 50
+#define PROOF_LOOK_MS 1000          /* no more than one report in that time, however agents come and go in doubt */
 #define RENEW_LOOK_MS 60000
 #define AGENTS_MAX ((size_t)8 << 20)
 #define BODY_MAX ((size_t)16 << 20)
@@ -19,7 +20,8 @@
 
 struct reporter {
     struct reporter_config config;
-    struct loop_timer timer, renew;
+    struct loop_timer timer, renew, look;
+    uint64_t proof_changes;         /* told */
     struct key *renewing;
     bool is_sending;
 };
@@ -80,7 +82,7 @@ static int write_report(struct reporter *r, struct buf *out)
     struct json_writer w;
 
     buf_init_heap(&agents, AGENTS_MAX);
-    roster_write_agents(r->config.roster, &agents);
+    roster_write_agents(r->config.roster, mono_ms(), &agents);
     source_status(r->config.source, &status);
     json_begin(&w, out);
     json_open_object(&w, NULL);
@@ -103,7 +105,7 @@ static void send_soon(void *arg)
     struct reporter *r = arg;
     AUTO(buf_deinit) struct buf body = { 0 };
 
-    timer_start(r->config.loop, &r->timer, REPORT_MS, send_soon, r);
+    timer_start(r->config.loop, &r->timer, r->is_sending ? PROOF_LOOK_MS : REPORT_MS, send_soon, r);
     if (r->is_sending)
         return;
     buf_init_heap(&body, BODY_MAX);
@@ -115,6 +117,18 @@ static void send_soon(void *arg)
 void reporter_state_changed(struct reporter *r)
 {
     timer_start(r->config.loop, &r->timer, SOON_MS, send_soon, r);
+}
+
+static void look_at_proofs(void *arg)
+{
+    struct reporter *r = arg;
+    uint64_t changes = roster_proof_changes(r->config.roster);
+
+    timer_start(r->config.loop, &r->look, PROOF_LOOK_MS, look_at_proofs, r);
+    if (changes == r->proof_changes)
+        return;
+    r->proof_changes = changes;
+    reporter_state_changed(r);
 }
 
 /* --- the relay's own certificate --------------------------------------------------------------- */
@@ -191,6 +205,7 @@ int reporter_new(const struct reporter_config *config, struct reporter **ret_rep
     r->config = *config;
     timer_start(config->loop, &r->timer, SOON_MS, send_soon, r);
     timer_start(config->loop, &r->renew, RENEW_LOOK_MS, on_renew_look, r);
+    timer_start(config->loop, &r->look, PROOF_LOOK_MS, look_at_proofs, r);
     *ret_reporter = r;
     return 0;
 }
@@ -199,6 +214,7 @@ void reporter_free(struct reporter *r)
 {
     timer_stop(&r->timer);
     timer_stop(&r->renew);
+    timer_stop(&r->look);
     if (r->renewing)
         key_free(r->renewing);
     free(r);

@@ -3,7 +3,8 @@
 #include "dataplane/sync/source.h"
 #include "dataplane/route/roster.h"
 /*
- * reporter.h - tells the control plane, every 10 s and after each change, what this relay
+ * reporter.h - tells the control plane, every 10 s, after each change, and when an
+ * agent's link comes into doubt or out of it, what this relay
  * runs and holds, and renews the relay's own certificate.
  *
  * Threads    the control loop's.

@@ -159,6 +159,7 @@ struct findings {
     uint32_t in_force;                  /* features that relays need */
     size_t too_old;
     bool is_agent, is_degraded;
+    size_t unproved;
 };
 
 struct finding {
@@ -208,6 +209,17 @@ static void check_age(struct findings *f, const struct live_relay *relay, const 
                                       .cure = reason_cure(REASON_RELAY_TOO_OLD), .since_ms = relay->at_ms }, row);
 }
 
+static void check_proof(struct findings *f, const struct store_object *row)
+{
+    int64_t since_ms = live_agent_unproved_since(f->live, &row->id);
+
+    if (!since_ms || ++f->unproved > LISTED_MAX)
+        return;
+    put_finding(f, &(struct finding){ .severity = "warning", .reason = REASON_AGENT_UNPROVED,
+                                      .what = reason_what(REASON_AGENT_UNPROVED),
+                                      .cure = reason_cure(REASON_AGENT_UNPROVED), .since_ms = since_ms }, row);
+}
+
 static int check_presence(void *ctx, const struct store_object *row)
 {
     struct findings *f = ctx;
@@ -218,6 +230,8 @@ static int check_presence(void *ctx, const struct store_object *row)
     f->counts->total++;
     f->counts->connected += is_connected;
     check_age(f, relay, row);
+    if (is_connected && f->is_agent)
+        check_proof(f, row);
     if (is_connected || f->counts->total - f->counts->connected > LISTED_MAX)
         return 0;
     put_finding(f, &(struct finding){

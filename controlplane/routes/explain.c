@@ -64,7 +64,7 @@ static bool find_live(void *context, const struct ulid *agent, const struct ulid
         return false;
     look_at_breakers(q, agentgroup, target, ret_live);
     ret_live->is_held = a->is_connected;
-    ret_live->is_proved = a->is_connected;
+    ret_live->is_proved = a->is_connected && !live_agent_unproved_since(&q->live, agent);
     ret_live->streams = (uint32_t)a->streams;
     ret_live->rtt_us = (uint32_t)a->rtt_us;
     return true;

@@ -37,6 +37,7 @@ static int add_agent(struct live *live, const struct live_relay *relay,
         .streams = doc_int(row, "streams"),
         .links = json_get(row, "links") ? doc_int(row, "links") : 1,
         .proved_ms = doc_int(row, "proved_ms"),
+        .unproved_since_ms = json_get(row, "unproved_ms") ? relay->at_ms - doc_int(row, "unproved_ms") : 0,
         .is_connected = relay->is_connected,
     });
 }
@@ -72,6 +73,8 @@ static int add_presence(void *ctx, const struct ulid *agent, struct span doc, in
     row = find_row(live, agent, &relay_id);
     if (row) {
         row->is_connected = doc_bool(v, "is_up");
+        if (at_ms > relay->at_ms)
+            row->unproved_since_ms = 0;     /* the report is of a link before */
         return 0;
     }
     if (!doc_bool(v, "is_up"))
@@ -202,6 +205,23 @@ const struct live_agent *live_agent_find(const struct live *live, const struct u
             found = a;
     }
     return found;
+}
+
+int64_t live_agent_unproved_since(const struct live *live, const struct ulid *agent)
+{
+    int64_t since_ms = 0;
+
+    for (size_t i = 0; i < live->agent_count; i++) {
+        const struct live_agent *a = &live->agents[i];
+
+        if (!a->is_connected || !same_id(&a->agent, agent))
+            continue;
+        if (!a->unproved_since_ms)
+            return 0;
+        if (a->unproved_since_ms > since_ms)
+            since_ms = a->unproved_since_ms;
+    }
+    return since_ms;
 }
 
 static bool is_any_connected(const struct live *live)

@@ -30,6 +30,7 @@ struct live_agent {                     /* one row for each relay that holds it 
     struct ulid agent, relay;
     int64_t at_ms, rtt_us, streams, proved_ms;
     int64_t links;                      /* to that relay */
+    int64_t unproved_since_ms;          /* 0: it answers there, as far as is known */
     bool is_connected;                  /* its relay is */
 };
 
@@ -46,6 +47,8 @@ const struct live_relay *live_relay_find(const struct live *live,
                                          const struct ulid *relay); /* NULL */
 /* The first row of the agent, connected ones before others; NULL. */
 const struct live_agent *live_agent_find(const struct live *live, const struct ulid *agent);
+/* Since when no relay that is connected has it proved; 0: one has, or none holds it. */
+int64_t live_agent_unproved_since(const struct live *live, const struct ulid *agent);
 /* Whether every connected relay runs the position, or a later one.  While none is connected,
  * every one that ever reported: what nobody runs is not in force. */
 bool live_has_applied(const struct live *live, const struct store_position *position);

@@ -35,9 +35,38 @@ static void test_applied(void **state)
     }
 }
 
+static void test_unproved(void **state)
+{
+    const struct ulid id = { "01ARZ3NDEKTSV4RRFFQ69G5FAV" }, other = { "01ARZ3NDEKTSV4RRFFQ69G5FAW" };
+    const struct {
+        const char *it;
+        struct live_agent agents[2];
+        int64_t want;
+    } rows[] = {
+        { "is not where nobody holds it", { { .agent = other, .unproved_since_ms = 7, .is_connected = true } }, 0 },
+        { "is since its relay says so", { { .agent = id, .unproved_since_ms = 7, .is_connected = true } }, 7 },
+        { "is not while one relay has it proved",
+          { { .agent = id, .unproved_since_ms = 7, .is_connected = true }, { .agent = id, .is_connected = true } }, 0 },
+        { "is since the last one has not",
+          { { .agent = id, .unproved_since_ms = 7, .is_connected = true },
+            { .agent = id, .unproved_since_ms = 9, .is_connected = true } }, 9 },
+        { "is whatever a relay said that is away",
+          { { .agent = id, .unproved_since_ms = 7, .is_connected = true }, { .agent = id } }, 7 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct live_agent agents[2] = { rows[i].agents[0], rows[i].agents[1] };
+        const struct live live = { .agents = agents, .agent_count = 2 };
+
+        check_row(rows[i].it);
+        assert_int_equal(live_agent_unproved_since(&live, &id), rows[i].want);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_applied) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_applied), cmocka_unit_test(test_unproved) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

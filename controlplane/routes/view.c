@@ -200,6 +200,16 @@ static void put_load(const struct view *v, const struct store_object *o, struct 
         json_put_int(w, "streams", streams);
 }
 
+static void put_proof(const struct view *v, const struct store_object *o, bool is_connected, struct json_writer *w)
+{
+    int64_t since_ms = live_agent_unproved_since(&v->live, &o->id);
+
+    if (view_wants(v, "proved"))
+        json_put_bool(w, "proved", is_connected && !since_ms);
+    if (view_wants(v, "unproved_since"))
+        view_time(w, "unproved_since", since_ms);
+}
+
 static int put_agent(struct view *v, const struct store_object *o, struct json_writer *w)
 {
     int r = need_live(v);
@@ -210,6 +220,7 @@ static int put_agent(struct view *v, const struct store_object *o, struct json_w
     put_presence(v, w, agent && agent->is_connected, agent ? agent->at_ms - agent->proved_ms : 0,
                  NULL);
     put_load(v, o, w);
+    put_proof(v, o, agent && agent->is_connected, w);
     if (!view_wants(v, "relays"))
         return 0;
     json_open_array(w, "relays");

@@ -19,8 +19,12 @@
       "Streams that found no other link in time.")                                                \
     X(REPLAYED_BYTES, "adit_relay_replayed_bytes_total", COUNTER, NULL, NULL,                     \
       "Payload that was sent again over another link.")                                           \
+    X(PROBES, "adit_relay_probes_total", COUNTER, NULL, NULL,                                     \
+      "Streams that were opened to see whether an agent opens streams.")                          \
     X(PROBES_FAILED, "adit_relay_probes_failed_total", COUNTER, NULL, NULL,                       \
-      "Links that answered PING and no stream.")                                                  \
+      "Of them, those that were not answered in time.")                                           \
+    X(LINKS_DOUBTED, "adit_relay_links_doubted_total", COUNTER, NULL, NULL,                       \
+      "Times that an agent's link was not proved in time: in use and silent, or a probe failed.") \
     X(STREAMS_ENDED, "adit_relay_streams_ended_total", COUNTER, &metric_by_reason, NULL,          \
       "Streams that ended; reason ok: complete, both ways.")                                      \
     X(REFUSED, "adit_relay_refused_total", COUNTER, &metric_by_reason, NULL,                      \
@@ -47,6 +51,8 @@
     X(DATAGRAMS_DROPPED, "adit_relay_datagrams_dropped_total", COUNTER, &metric_by_why, NULL,    \
       "Datagrams that went nowhere, by why.")                                                     \
     X(AGENTS, "adit_relay_agents", GAUGE, NULL, NULL, "Agents that are connected here.")          \
+    X(AGENTS_UNPROVED, "adit_relay_agents_unproved", GAUGE, NULL, NULL,                           \
+      "Of them, those that do not answer: others get their streams.")                             \
     X(AGENTS_GONE, "adit_relay_agents_gone", GAUGE, NULL, NULL,                                   \
       "Agents whose last link is gone and whose sessions are still known.")                        \
     X(LINKS, "adit_relay_links", GAUGE, NULL, NULL, "Tunnels that are up.")                       \

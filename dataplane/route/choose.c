@@ -140,14 +140,6 @@ static bool go_there(struct route *r, int worker)
     return true;
 }
 
-static enum reason go_elsewhere(struct route *r, const struct ulid *agent, uint64_t now_ms)
-{
-    struct holders *h = &r->router->holders;
-    const struct seat *seat = roster_find(&h->reader, agent);
-
-    return seat && go_there(r, holders_elsewhere(h, seat, now_ms)) ? REASON_NONE : REASON_NO_AGENT;
-}
-
 /* For whoever tells of it in this turn. */
 static void note_refusal(struct router *router, const struct policy_decision *d)
 {
@@ -179,6 +171,7 @@ static enum reason decide(struct route *r)
     struct held_agent *held;
     struct mux_link *link;
     struct ulid agent;
+    int worker;
     enum reason why = policy_decide(router->view->policy, &question, &decision);
 
     note_refusal(router, &decision);
@@ -190,11 +183,13 @@ static enum reason decide(struct route *r)
     if (!ulid_parse(record_id(&decision.agent->record), &agent))
         return REASON_INTERNAL;
     held = holders_find(&router->holders, &agent);
-    link = held ? holders_link(held, now_ms) : NULL;
-    if (link && go_there(r, holders_lighter(&router->holders, held, now_ms)))
+    link = holders_way(&router->holders, held, roster_find(&router->holders.reader, &agent), now_ms, &worker);
+    if (link)
+        worker = holders_lighter(&router->holders, held, now_ms);
+    if (go_there(r, worker))
         return REASON_NONE;
     if (!link)
-        return go_elsewhere(r, &agent, now_ms);
+        return REASON_NO_AGENT;
     why = stand_on(r, &decision, &question);
     return why == REASON_NONE ? open_stream(r, &decision, held->seat, link) : why;
 }

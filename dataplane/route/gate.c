@@ -352,6 +352,19 @@ static void on_proved(void *user, struct tunnel *t, uint32_t rtt_us)
                   loop_now_ms(v->gate->config.loop));
 }
 
+static void on_proof(void *user, struct tunnel *t, enum mux_proof proof)
+{
+    struct guest *v = user;
+    struct gate *g = v->gate;
+
+    holders_proof(router_holders(g->config.router), &v->who.id, t, proof, loop_now_ms(g->config.loop));
+    if (proof == MUX_DOUBTED)
+        LOG(WARNING, "link.doubted", S("agent", v->who.id.text), R("reason", REASON_AGENT_UNPROVED));
+    else if (v->was_doubted)
+        LOG(INFO, "link.proved", S("agent", v->who.id.text));
+    v->was_doubted = proof == MUX_DOUBTED;
+}
+
 static void leave(struct guest *v, struct tunnel *t, enum reason why, const char *text)
 {
     struct gate *g = v->gate;
@@ -410,6 +423,7 @@ const struct tunnel_handlers gate_handlers = {
     .on_notice = on_notice,
     .on_goaway = on_goaway,
     .on_proved = on_proved,
+    .on_proof = on_proof,
     .on_down = on_down,
 };
 

@@ -34,6 +34,7 @@ struct guest {
     bool is_held, is_asking, is_joining;
     bool is_counted;                /* in M_LINKS */
     bool is_leaving;                /* it said that it stops */
+    bool was_doubted;               /* its link is, as was told last */
     int64_t told_window_ms;
     struct record *sent_policy;     /* a reference; the agent has this one */
 };

@@ -41,32 +41,47 @@ struct held_agent *holders_find(const struct holders *h, const struct ulid *agen
 
 /* --- what the others see ------------------------------------------------------------------------ */
 
-static void note_lane(const struct lane *lane, uint64_t *proved_ms, uint64_t *usable_ms, uint32_t *rtt_us)
+struct noted {                      /* of all lanes here, as in a berth */
+    uint64_t proved_ms, usable_ms, doubted_ms;
+    uint32_t rtt_us, draining, takers;
+};
+
+static void note_later(uint64_t *latest_ms, uint64_t ms)
 {
-    if (lane->rtt_us && (!*rtt_us || lane->rtt_us < *rtt_us))
-        *rtt_us = lane->rtt_us;
+    if (ms > *latest_ms)
+        *latest_ms = ms;
+}
+
+static void note_lane(const struct lane *lane, struct noted *n)
+{
+    if (lane->rtt_us && (!n->rtt_us || lane->rtt_us < n->rtt_us))
+        n->rtt_us = lane->rtt_us;
+    n->draining += lane->is_draining;
     if (!tunnel_is_up(lane->tunnel))
         return;
-    if (lane->proved_ms > *proved_ms)
-        *proved_ms = lane->proved_ms;
-    if (!lane->is_draining && lane->proved_ms > *usable_ms)
-        *usable_ms = lane->proved_ms;
+    n->takers += !lane->is_draining;
+    if (lane->proof == MUX_DOUBTED)
+        note_later(&n->doubted_ms, lane->doubted_ms);
+    if (lane->proof != MUX_PROVED)
+        return;
+    note_later(&n->proved_ms, lane->proved_ms);
+    if (!lane->is_draining)
+        note_later(&n->usable_ms, lane->proved_ms);
 }
 
 static void publish(const struct holders *h, const struct held_agent *a)
 {
     struct berth *b = &a->seat->berths[h->worker];
-    uint64_t proved_ms = 0, usable_ms = 0;
-    uint32_t rtt_us = 0, draining = 0;
+    struct noted n = { 0 };
 
-    for (size_t i = 0; i < a->lane_count; i++) {
-        note_lane(&a->lanes[i], &proved_ms, &usable_ms, &rtt_us);
-        draining += a->lanes[i].is_draining;
-    }
-    atomic_store(&b->proved_ms, proved_ms);
-    atomic_store(&b->usable_ms, usable_ms);
-    atomic_store(&b->rtt_us, rtt_us);
-    atomic_store(&b->draining, draining);
+    for (size_t i = 0; i < a->lane_count; i++)
+        note_lane(&a->lanes[i], &n);
+    atomic_store(&b->proved_ms, n.proved_ms);
+    atomic_store(&b->usable_ms, n.usable_ms);
+    atomic_store(&b->takers, n.takers);
+    atomic_store(&b->doubted_ms, n.proved_ms ? 0 : n.doubted_ms);
+    atomic_store(&b->rtt_us, n.rtt_us);
+    atomic_store(&b->draining, n.draining);
 }
 
 void holders_up(struct holders *h, const struct ulid *agent)
@@ -170,7 +185,8 @@ enum reason holders_add(struct holders *h, struct tunnel *t, const struct identi
         roster_leave(h->roster, h->worker, seat, false);
         return REASON_OVERLOAD;
     }
-    a->lanes[a->lane_count++] = (struct lane){ .tunnel = t, .proved_ms = now_ms,
+    a->lanes[a->lane_count++] = (struct lane){ .tunnel = t, .proved_ms = now_ms, .doubted_ms = now_ms,
+                                               .proof = mux_link_proof(tunnel_link(t)),
                                                .is_draining = atomic_load(&seat->is_going) };
     publish(h, a);
     *ret_agent = a;
@@ -276,6 +292,25 @@ void holders_prove(struct holders *h, const struct ulid *agent, const struct tun
     publish(h, a);
 }
 
+void holders_proof(struct holders *h, const struct ulid *agent, const struct tunnel *t, enum mux_proof proof,
+                   uint64_t now_ms)
+{
+    struct held_agent *a = holders_find(h, agent);
+    struct lane *lane = find_lane(a, t);
+    bool is_news = lane && (lane->proof == MUX_DOUBTED) != (proof == MUX_DOUBTED);
+
+    if (!lane)
+        return;
+    if (proof == MUX_PROVED)
+        lane->proved_ms = now_ms;
+    if (is_news)
+        lane->doubted_ms = now_ms;
+    lane->proof = proof;
+    publish(h, a);
+    if (is_news)
+        roster_tell_proof(h->roster);
+}
+
 bool holders_drain(struct holders *h, const struct ulid *agent, const struct tunnel *t, bool is_closing)
 {
     struct held_agent *a = holders_find(h, agent);
@@ -292,47 +327,78 @@ bool holders_drain(struct holders *h, const struct ulid *agent, const struct tun
 
 /* --- choosing ------------------------------------------------------------------------------------- */
 
-/* Another worker's clock may be a little ahead of ours. */
-static bool is_recent(uint64_t proved_ms, uint64_t now_ms)
+static bool is_proved(const struct holders *h, const struct lane *lane, uint64_t now_ms)
 {
-    return proved_ms && (proved_ms >= now_ms || now_ms - proved_ms < ROSTER_PROOF_REST_MS);
+    return lane->proof == MUX_PROVED && roster_is_recent(h->roster, lane->proved_ms, now_ms);
 }
 
-static bool is_proved(const struct lane *lane, uint64_t now_ms)
+static bool takes_streams(const struct lane *lane)
 {
-    return is_recent(lane->proved_ms, now_ms) && tunnel_is_up(lane->tunnel);
+    return !lane->is_draining && tunnel_is_up(lane->tunnel) && mux_link_may_open(tunnel_link(lane->tunnel));
 }
 
-struct mux_link *holders_link(struct held_agent *a, uint64_t now_ms)
+static struct mux_link *lighter_link(struct mux_link *best, struct mux_link *link)
+{
+    return !best || mux_link_stream_count(link) < mux_link_stream_count(best) ? link : best;
+}
+
+struct mux_link *holders_link(const struct holders *h, struct held_agent *a, uint64_t now_ms)
 {
     struct mux_link *best = NULL;
 
     for (size_t i = 0; i < a->lane_count; i++) {
-        struct mux_link *link = tunnel_link(a->lanes[i].tunnel);
+        if (takes_streams(&a->lanes[i]) && is_proved(h, &a->lanes[i], now_ms))
+            best = lighter_link(best, tunnel_link(a->lanes[i].tunnel));
+    }
+    return best;
+}
 
-        if (a->lanes[i].is_draining || !is_proved(&a->lanes[i], now_ms) ||
-            !mux_link_may_open(link))
+static struct mux_link *any_link(struct held_agent *a)
+{
+    struct mux_link *best = NULL;
+
+    for (size_t i = 0; i < a->lane_count; i++) {
+        if (takes_streams(&a->lanes[i]))
+            best = lighter_link(best, tunnel_link(a->lanes[i].tunnel));
+    }
+    return best;
+}
+
+static int elsewhere(const struct holders *h, const struct seat *seat, uint64_t now_ms, bool is_proved_only)
+{
+    uint32_t least = UINT32_MAX;
+    int best = -1;
+
+    for (unsigned i = 0; i < seat->berth_count; i++) {
+        const struct berth *b = &seat->berths[i];
+        uint32_t streams = atomic_load(&b->streams);
+        bool is_good = is_proved_only ? roster_is_recent(h->roster, atomic_load(&b->usable_ms), now_ms)
+                                      : atomic_load(&b->takers) > 0;
+
+        if (i == h->worker || streams >= least || !is_good)
             continue;
-        if (!best || mux_link_stream_count(link) < mux_link_stream_count(best))
-            best = link;
+        least = streams;
+        best = (int)i;
     }
     return best;
 }
 
 int holders_elsewhere(const struct holders *h, const struct seat *seat, uint64_t now_ms)
 {
-    uint32_t least = UINT32_MAX;
-    int best = -1;
+    return elsewhere(h, seat, now_ms, true);
+}
 
-    for (unsigned i = 0; i < seat->berth_count; i++) {
-        uint32_t streams = atomic_load(&seat->berths[i].streams);
+struct mux_link *holders_way(const struct holders *h, struct held_agent *a, const struct seat *seat,
+                             uint64_t now_ms, int *ret_worker)
+{
+    struct mux_link *link = a ? holders_link(h, a, now_ms) : NULL;
 
-        if (i == h->worker || streams >= least || !is_recent(atomic_load(&seat->berths[i].usable_ms), now_ms))
-            continue;
-        least = streams;
-        best = (int)i;
-    }
-    return best;
+    *ret_worker = link || !seat ? -1 : elsewhere(h, seat, now_ms, true);
+    if (link || *ret_worker >= 0)
+        return link;
+    link = a ? any_link(a) : NULL;
+    *ret_worker = link || !seat ? -1 : elsewhere(h, seat, now_ms, false);
+    return link;
 }
 
 /* Half as many, and some: what was opened lately is not bulk yet, so all count. */
@@ -388,7 +454,7 @@ unsigned holders_measure(struct holders *h, struct held_agent *a, uint64_t now_m
     atomic_store(&a->seat->berths[h->worker].bulk, measure(a));
     a->has_sisters = false;
     for (unsigned i = 0; i < seat->berth_count; i++) {
-        lanes[i].is_usable = is_recent(atomic_load(&seat->berths[i].usable_ms), now_ms);
+        lanes[i].is_usable = roster_is_recent(h->roster, atomic_load(&seat->berths[i].usable_ms), now_ms);
         lanes[i].bulk = atomic_load(&seat->berths[i].bulk);
         a->has_sisters |= i != h->worker && lanes[i].is_usable;
     }
@@ -410,7 +476,7 @@ bool holders_live(struct holders *h, const struct ulid *agent, uint64_t now_ms, 
         links += atomic_load(&b->links);
         draining += atomic_load(&b->draining);
         streams += atomic_load(&b->streams);
-        ret_live->is_proved |= is_recent(atomic_load(&b->proved_ms), now_ms);
+        ret_live->is_proved |= roster_is_recent(h->roster, atomic_load(&b->proved_ms), now_ms);
         if (rtt_us && (!ret_live->rtt_us || rtt_us < ret_live->rtt_us))
             ret_live->rtt_us = rtt_us;
     }

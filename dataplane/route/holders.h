@@ -6,7 +6,8 @@
  * holders.h - which agents this worker holds, and over which tunnels.
  *
  * An agent is here while one of its tunnels is up; it counts for routing while that tunnel
- * is proved: bytes both ways or a PONG lately.  Whom the other workers hold, and which of two
+ * is proved: bytes both ways or a PONG lately, and its probes are answered (enum mux_proof); and
+ * while no other agent is.  Whom the other workers hold, and which of two
  * processes with one identity counts, says the roster; what changes here is told there.
  *
  * Units      milliseconds of loop time.
@@ -17,7 +18,9 @@
 
 struct lane {
     struct tunnel *tunnel;
-    uint64_t proved_ms;
+    uint64_t proved_ms;             /* by a PONG, or as it came */
+    enum mux_proof proof;
+    uint64_t doubted_ms;            /* since when it is */
     uint32_t rtt_us;
     bool is_draining;
     bool is_closing;                /* draining, and its streams are to go elsewhere */
@@ -67,14 +70,21 @@ bool holders_remove(struct holders *h, const struct ulid *agent, const struct tu
 void holders_renew(struct held_agent *a, const struct identity *who);
 void holders_prove(struct holders *h, const struct ulid *agent, const struct tunnel *t, uint32_t rtt_us,
                    uint64_t now_ms);
+/* What its mux believes of it has changed. */
+void holders_proof(struct holders *h, const struct ulid *agent, const struct tunnel *t, enum mux_proof proof,
+                   uint64_t now_ms);
 /* It takes no new streams.  is_closing: those that it has are to go elsewhere.  True: that is news. */
 bool holders_drain(struct holders *h, const struct ulid *agent, const struct tunnel *t, bool is_closing);
 /* The agent goes as a whole: none of its links takes new streams, those at the other workers neither. */
 void holders_drain_all(struct holders *h, const struct ulid *agent);
 /* The best link for a new stream of the agent; NULL: none that is proved. */
-struct mux_link *holders_link(struct held_agent *a, uint64_t now_ms);
+struct mux_link *holders_link(const struct holders *h, struct held_agent *a, uint64_t now_ms);
 /* The worker of the best link elsewhere; -1: none that is proved. */
 int holders_elsewhere(const struct holders *h, const struct seat *seat, uint64_t now_ms);
+/* Where a stream of the agent goes: a link here, else *ret_worker (-1: nowhere).  Those that are proved
+ * come first, ours before others'; then those that are not.  `a`: NULL, not held here. */
+struct mux_link *holders_way(const struct holders *h, struct held_agent *a, const struct seat *seat,
+                             uint64_t now_ms, int *ret_worker);
 /* A worker with much fewer streams of the agent, for a new one; -1: there is none. */
 int holders_lighter(const struct holders *h, const struct held_agent *a, uint64_t now_ms);
 bool holders_has_closing(const struct held_agent *a);

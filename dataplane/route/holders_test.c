@@ -2,9 +2,7 @@
 #include "lib/check/check.h"
 #include "lib/policy/world_fixture.h"
 
-/*
- * Tunnels of a relay whose other ends are in memory: an agent's mux and tunnel for each.
- */
+/* Tunnels of a relay whose other ends are in memory: an agent's mux and tunnel for each. */
 enum { LINKS = HOLDER_LANES_MAX + 2 };
 
 struct end {
@@ -155,8 +153,8 @@ static enum reason hold(struct town *t, unsigned i, unsigned agent, bool *ret_wa
 static void test_lanes(void **state)
 {
     const struct ulid id = uid(100), stranger = uid(101);
-    struct held_agent *a;
     bool was_replaced;
+    struct held_agent *a;
     struct town t;
 
     (void)state;
@@ -321,7 +319,7 @@ static void test_load(void **state)
     assert_true(holders_has_closing(a));
     assert_true(holders_is_closing(a, tunnel_link(t.ours[0].tunnel)));
     assert_false(holders_is_closing(a, tunnel_link(t.ours[1].tunnel)));
-    assert_ptr_equal(holders_link(a, t.now_ms), tunnel_link(t.ours[1].tunnel));
+    assert_ptr_equal(holders_link(&worker, a, t.now_ms), tunnel_link(t.ours[1].tunnel));
     here->streams = 0;
     holders_deinit(&worker);
     roster_free(roster);
@@ -415,18 +413,18 @@ static void test_routing(void **state)
     a = holders_find(&t.holders, &id);
     assert_true(holders_live(&t.holders, &id, t.now_ms, &live));
     assert_true(live.is_held && live.is_own && live.is_proved && !live.is_draining);
-    assert_non_null(holders_link(a, t.now_ms));
+    assert_non_null(holders_link(&t.holders, a, t.now_ms));
 
     check_row("does not count when it was not proved for long, until it is again");
     t.now_ms += ROSTER_PROOF_REST_MS;
     live = (struct agent_live){ 0 };
     assert_true(holders_live(&t.holders, &id, t.now_ms, &live));
     assert_true(live.is_held && !live.is_proved);
-    assert_null(holders_link(a, t.now_ms));
+    assert_null(holders_link(&t.holders, a, t.now_ms));
     holders_prove(&t.holders, &stranger, t.ours[1].tunnel, 5, t.now_ms);
-    assert_null(holders_link(a, t.now_ms));
+    assert_null(holders_link(&t.holders, a, t.now_ms));
     holders_prove(&t.holders, &id, t.ours[1].tunnel, 1500, t.now_ms);
-    assert_ptr_equal(holders_link(a, t.now_ms), tunnel_link(t.ours[1].tunnel));
+    assert_ptr_equal(holders_link(&t.holders, a, t.now_ms), tunnel_link(t.ours[1].tunnel));
     live = (struct agent_live){ 0 };
     assert_true(holders_live(&t.holders, &id, t.now_ms, &live));
     assert_true(live.is_proved);
@@ -439,13 +437,132 @@ static void test_routing(void **state)
     (void)holders_live(&t.holders, &id, t.now_ms, &live);
     assert_false(live.is_draining);
     assert_int_equal(live.rtt_us, 900);
-    assert_ptr_equal(holders_link(a, t.now_ms), tunnel_link(t.ours[1].tunnel));
+    assert_ptr_equal(holders_link(&t.holders, a, t.now_ms), tunnel_link(t.ours[1].tunnel));
     holders_drain(&t.holders, &id, t.ours[1].tunnel, false);
     live = (struct agent_live){ 0 };
     (void)holders_live(&t.holders, &id, t.now_ms, &live);
     assert_true(live.is_draining);
-    assert_null(holders_link(a, t.now_ms));
+    assert_null(holders_link(&t.holders, a, t.now_ms));
     town_close(&t);
+}
+
+static bool is_proved(struct town *t, const struct ulid *id)
+{
+    struct agent_live live = { 0 };
+
+    assert_true(holders_live(&t->holders, id, t->now_ms, &live) && live.is_held);
+    return live.is_proved;
+}
+
+static bool is_told(struct town *t, const char *what)
+{
+    char mem[4096];
+    struct buf told;
+
+    buf_init_fixed(&told, mem, sizeof(mem));
+    roster_write_agents(t->roster, t->now_ms, &told);
+    buf_put_u8(&told, 0);
+    assert_int_equal(buf_error(&told), 0);
+    return strstr(mem, what) != NULL;
+}
+
+static void test_proof(void **state)
+{
+    const struct ulid id = uid(100);
+    bool was_replaced;
+    struct held_agent *a;
+    struct town t;
+    int worker;
+
+    (void)state;
+    check_row("counts while one of its links does");
+    town_open(&t);
+    for (unsigned i = 0; i < 2; i++) {
+        link_up(&t, i, 20, 1);
+        assert_int_equal(hold(&t, i, 100, &was_replaced), REASON_NONE);
+    }
+    a = holders_find(&t.holders, &id);
+    holders_proof(&t.holders, &id, t.ours[0].tunnel, MUX_DOUBTED, t.now_ms);
+    assert_true(is_proved(&t, &id));
+    assert_int_equal(roster_unproved_count(t.roster, t.now_ms), 0);
+    assert_ptr_equal(holders_link(&t.holders, a, t.now_ms), tunnel_link(t.ours[1].tunnel));
+
+    check_row("does not while all of them are doubted, and still takes what nobody else can");
+    t.now_ms += 1000;
+    holders_proof(&t.holders, &id, t.ours[1].tunnel, MUX_DOUBTED, t.now_ms);
+    t.now_ms += 500;
+    assert_false(is_proved(&t, &id));
+    assert_null(holders_link(&t.holders, a, t.now_ms));
+    assert_non_null(holders_way(&t.holders, a, a->seat, t.now_ms, &worker));
+    assert_int_equal(worker, -1);
+
+    check_row("tells for how long, whatever PONGs come");
+    holders_prove(&t.holders, &id, t.ours[1].tunnel, 5, t.now_ms);
+    assert_true(is_told(&t, "\"unproved_ms\":500"));
+    assert_int_equal(roster_unproved_count(t.roster, t.now_ms), 1);
+    assert_int_equal(roster_proof_changes(t.roster), 2);
+
+    check_row("counts again with proof");
+    holders_proof(&t.holders, &id, t.ours[1].tunnel, MUX_PROVED, t.now_ms);
+    assert_true(is_proved(&t, &id) && !is_told(&t, "unproved_ms"));
+    assert_int_equal(roster_proof_changes(t.roster), 3);
+
+    check_row("is not told while its first probe is under way");
+    holders_proof(&t.holders, &id, t.ours[1].tunnel, MUX_UNPROVED, t.now_ms);
+    holders_proof(&t.holders, &id, t.ours[0].tunnel, MUX_UNPROVED, t.now_ms);
+    assert_false(is_proved(&t, &id) || is_told(&t, "unproved_ms"));
+    town_close(&t);
+}
+
+/* A link of each of two workers. */
+static void test_way(void **state)
+{
+    static const struct {
+        const char *it;
+        enum mux_proof here, there;
+        bool is_draining;           /* here */
+        int want;                   /* 0: the link here */
+    } rows[] = {
+        { "stays here", MUX_PROVED, MUX_PROVED, false, 0 },
+        { "stays here where that is proved", MUX_PROVED, MUX_DOUBTED, false, 0 },
+        { "goes where it is proved", MUX_DOUBTED, MUX_PROVED, false, 1 },
+        { "goes where it is proved, from a new link too", MUX_UNPROVED, MUX_PROVED, false, 1 },
+        { "stays here where none is", MUX_DOUBTED, MUX_DOUBTED, false, 0 },
+        { "goes where one takes streams, if none is proved", MUX_DOUBTED, MUX_UNPROVED, true, 1 },
+    };
+    const struct ulid id = uid(100);
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct holders workers[2];
+        struct mux_link *link;
+        struct held_agent *a;
+        struct roster *roster;
+        struct town t;
+        int worker;
+
+        check_row(rows[i].it);
+        town_open(&t);
+        assert_int_equal(roster_new(2, 4, &roster), 0);
+        for (unsigned k = 0; k < 2; k++) {
+            holders_init(&workers[k], roster, k, 4);
+            link_up(&t, k, 20, 1);
+            add_to(&workers[k], &t, k);
+            holders_proof(&workers[k], &id, t.ours[k].tunnel, k ? rows[i].there : rows[i].here, t.now_ms);
+        }
+        if (rows[i].is_draining)
+            holders_drain(&workers[0], &id, t.ours[0].tunnel, false);
+        a = holders_find(&workers[0], &id);
+        link = holders_way(&workers[0], a, a->seat, t.now_ms, &worker);
+        assert_ptr_equal(link, rows[i].want ? NULL : tunnel_link(t.ours[0].tunnel));
+        assert_int_equal(worker, rows[i].want ? 1 : -1);
+        link = holders_way(&workers[0], NULL, a->seat, t.now_ms, &worker);
+        assert_true(!link && worker == 1);
+        holders_deinit(&workers[0]);
+        holders_deinit(&workers[1]);
+        roster_free(roster);
+        town_close(&t);
+    }
 }
 
 static void test_sessions(void **state)
@@ -474,7 +591,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lanes), cmocka_unit_test(test_left), cmocka_unit_test(test_left_elsewhere),
         cmocka_unit_test(test_load), cmocka_unit_test(test_bounds), cmocka_unit_test(test_replaced),
-        cmocka_unit_test(test_routing), cmocka_unit_test(test_sessions),
+        cmocka_unit_test(test_routing), cmocka_unit_test(test_proof), cmocka_unit_test(test_way),
+        cmocka_unit_test(test_sessions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -163,27 +163,27 @@ static bool is_late(struct route *r, uint64_t now_ms)
     return now_ms - r->lost_at_ms >= ROUTE_WAIT_MS;
 }
 
-/* Another worker has a link to the agent. */
-static bool go_elsewhere(struct route *r, const struct seat *seat, uint64_t now_ms)
+/* A link to the agent here, or the worker that has one. */
+static struct mux_link *way(struct route *r, const struct seat *seat, uint64_t now_ms, int *ret_worker)
 {
-    int worker = seat ? holders_elsewhere(&r->router->holders, seat, now_ms) : -1;
+    struct holders *h = &r->router->holders;
 
-    if (worker >= 0)
-        route_move(r, (unsigned)worker);
-    return worker >= 0;
+    return holders_way(h, holders_find(h, &r->live.standing.agent), seat, now_ms, ret_worker);
 }
 
 static void on_stream_wants_path(void *user, struct mux_stream *stream)
 {
     struct route *r = user;
-    struct held_agent *held = r ? holders_find(&r->router->holders, &r->live.standing.agent) : NULL;
     uint64_t now_ms = r ? loop_now_ms(r->router->config.loop) : 0;
-    struct mux_link *link = held ? holders_link(held, now_ms) : NULL;
     struct seat *seat = r ? roster_find(&r->router->holders.reader, &r->live.standing.agent) : NULL;
+    int worker = -1;
+    struct mux_link *link = r ? way(r, seat, now_ms, &worker) : NULL;
     enum reason why = r ? is_over(r, seat) : REASON_SESSION_LOST;
 
-    if (why == REASON_NONE && !link && go_elsewhere(r, seat, now_ms))
+    if (why == REASON_NONE && worker >= 0) {
+        route_move(r, (unsigned)worker);
         return;
+    }
     if (why == REASON_NONE && !link && is_late(r, now_ms))
         why = REASON_SESSION_LOST;
     if (why != REASON_NONE)

@@ -20,6 +20,8 @@ struct roster {
     _Atomic uint64_t version;       /* another one for each change of `agents` */
     size_t agents_max;
     unsigned workers;
+    uint32_t proof_rest_ms;
+    _Atomic uint64_t proof_changes;
     struct bell bells[];
 };
 
@@ -349,8 +351,51 @@ struct seat *roster_find(struct roster_reader *reader, const struct ulid *agent)
     return pmap_get(&reader->agents, ulid_span(agent));
 }
 
-static void write_seat(struct json_writer *w, const struct seat *s)
+/* --- proof ------------------------------------------------------------------------------------ */
+
+void roster_set_proof_rest(struct roster *r, uint32_t ms)
 {
+    r->proof_rest_ms = ms;
+}
+
+bool roster_is_recent(const struct roster *r, uint64_t proved_ms, uint64_t now_ms)
+{
+    return proved_ms && (proved_ms >= now_ms || now_ms - proved_ms < r->proof_rest_ms);
+}
+
+void roster_tell_proof(struct roster *r)
+{
+    atomic_fetch_add(&r->proof_changes, 1);
+}
+
+uint64_t roster_proof_changes(const struct roster *r)
+{
+    return atomic_load(&r->proof_changes);
+}
+
+/* 0: one of its links is proved, or none of them had the time for it. */
+static uint64_t unproved_since(const struct roster *r, const struct seat *s, uint64_t now_ms)
+{
+    uint64_t since_ms = 0;
+
+    for (unsigned i = 0; i < s->berth_count; i++) {
+        uint64_t proved_ms = atomic_load(&s->berths[i].proved_ms), doubted_ms = atomic_load(&s->berths[i].doubted_ms);
+
+        if (roster_is_recent(r, proved_ms, now_ms))
+            return 0;
+        if (!doubted_ms)
+            doubted_ms = proved_ms;
+        if (doubted_ms > since_ms)
+            since_ms = doubted_ms;
+    }
+    return since_ms;
+}
+
+/* --- telling ---------------------------------------------------------------------------------- */
+
+static void write_seat(struct json_writer *w, const struct roster *r, const struct seat *s, uint64_t now_ms)
+{
+    uint64_t since_ms = unproved_since(r, s, now_ms);
     uint32_t streams = 0, rtt_us = 0, links = 0;
 
     for (unsigned i = 0; i < s->berth_count; i++) {
@@ -367,10 +412,12 @@ static void write_seat(struct json_writer *w, const struct seat *s)
     json_put_int(w, "streams", streams);
     if (links > 1)
         json_put_int(w, "links", links);
+    if (since_ms)
+        json_put_int(w, "unproved_ms", now_ms > since_ms ? (int64_t)(now_ms - since_ms) : 0);
     json_close_object(w);
 }
 
-void roster_write_agents(struct roster *r, struct buf *out)
+void roster_write_agents(struct roster *r, uint64_t now_ms, struct buf *out)
 {
     struct pmap_cursor cursor = { 0 };
     struct json_writer w;
@@ -382,9 +429,24 @@ void roster_write_agents(struct roster *r, struct buf *out)
     json_begin(&w, out);
     json_open_array(&w, NULL);
     while (pmap_next(&agents, &cursor, &key, &value))
-        write_seat(&w, value);
+        write_seat(&w, r, value, now_ms);
     json_close_array(&w);
     pmap_deinit(&agents);
+}
+
+size_t roster_unproved_count(struct roster *r, uint64_t now_ms)
+{
+    struct pmap_cursor cursor = { 0 };
+    uint64_t version;
+    struct pmap agents = share(r, &version);
+    struct span key;
+    void *value;
+    size_t count = 0;
+
+    while (pmap_next(&agents, &cursor, &key, &value))
+        count += unproved_since(r, value, now_ms) > 0;
+    pmap_deinit(&agents);
+    return count;
 }
 
 size_t roster_count(struct roster *r)
@@ -426,6 +488,7 @@ int roster_new(unsigned workers, size_t agents_max, struct roster **ret_roster)
     list_init(&r->gone_order);
     r->agents_max = agents_max;
     r->workers = workers;
+    r->proof_rest_ms = ROSTER_PROOF_REST_MS;
     *ret_roster = r;
     return 0;
 }

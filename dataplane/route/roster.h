@@ -46,6 +46,8 @@ struct berth {                      /* one worker's links to one agent */
     _Atomic uint32_t rtt_us;        /* 0: not known */
     _Atomic uint64_t proved_ms;     /* newest of those that are up; 0: none */
     _Atomic uint64_t usable_ms;     /* newest of those that are up and take streams; 0: none */
+    _Atomic uint32_t takers;        /* those that are up and take streams, proved or not */
+    _Atomic uint64_t doubted_ms;    /* since when none is proved, and one is doubted; 0: it is not so */
 };
 
 struct seat {
@@ -77,8 +79,17 @@ DEFINE_FREEP(roster, roster_free)
 unsigned roster_workers(const struct roster *r);
 size_t roster_count(struct roster *r);
 size_t roster_gone_count(struct roster *r);
-/* {"id", "rtt_us", "streams", "links"?} of each, for GET /internal/v1/applied. */
-void roster_write_agents(struct roster *r, struct buf *out);
+/* {"id", "rtt_us", "streams", "links"?, "unproved_ms"?} of each, for POST /internal/v1/applied. */
+void roster_write_agents(struct roster *r, uint64_t now_ms, struct buf *out);
+/* Those that are here and not proved (berth). */
+size_t roster_unproved_count(struct roster *r, uint64_t now_ms);
+/* How long a proof counts; ROSTER_PROOF_REST_MS, if it is not called before the workers run. */
+void roster_set_proof_rest(struct roster *r, uint32_t ms);
+/* Whether a link that was proved at that time is so still: another worker's clock may be a little ahead. */
+bool roster_is_recent(const struct roster *r, uint64_t proved_ms, uint64_t now_ms);
+/* Rises with each agent's link that comes into doubt, or out of it. */
+void roster_tell_proof(struct roster *r);
+uint64_t roster_proof_changes(const struct roster *r);
 
 /* Who works there; `fn` is called on its loop after something changed; many changes may be one call.
  * A bell that cannot be rung (no memory) is not heard: look now and then all the same. */

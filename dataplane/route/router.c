@@ -230,6 +230,9 @@ static int make_mux(struct router *router)
         .streams_max = router->config.streams_max,
         .random_seed = random_u64(),
         .mac = prove,
+        .probe_every_ms = router->config.proof.probe_every_ms,
+        .probe_rest_ms = router->config.proof.probe_rest_ms,
+        .proof_use_ms = router->config.proof.use_ms,
     };
 
     route_fill_handlers(&handlers);

@@ -30,6 +30,11 @@ struct route;
 struct control;
 struct passwords;
 
+struct proof_times {                /* 0: none, or mux.h's and roster.h's own */
+    uint32_t probe_every_ms, probe_rest_ms;
+    uint32_t use_ms;                /* (how long the last proof counts at rest is the roster's) */
+};
+
 struct router_config {
     struct loop *loop;
     struct freshness *freshness;
@@ -48,6 +53,7 @@ struct router_config {
     uint32_t idle_ms;               /* 0: never */
     uint32_t grace_ms;              /* that an agent keeps streams without a link; we 3/4 of it */
     size_t memory_limit;
+    struct proof_times proof;
 };
 
 struct principal {                  /* who logged in; records may be gone by the next request */

@@ -55,8 +55,8 @@ static void give(struct router *router, const struct held_agent *a, unsigned cou
 
 static bool leave_link(struct route *r, struct held_agent *a, uint64_t now_ms)
 {
-    struct mux_link *link = holders_link(a, now_ms);
-    int worker = link ? -1 : holders_elsewhere(&r->router->holders, a->seat, now_ms);
+    int worker;
+    struct mux_link *link = holders_way(&r->router->holders, a, a->seat, now_ms, &worker);
 
     if (worker >= 0) {
         leave_for(r, (unsigned)worker);

@@ -332,7 +332,9 @@ static void on_gauges(void *arg)
     metric_add(slot, M_PATHS_LOST, (int64_t)(now->paths_lost - w->counted.paths_lost));
     metric_add(slot, M_GRACES_OVER, (int64_t)(now->graces_over - w->counted.graces_over));
     metric_add(slot, M_REPLAYED_BYTES, (int64_t)(now->replayed_bytes - w->counted.replayed_bytes));
+    metric_add(slot, M_PROBES, (int64_t)(now->probes - w->counted.probes));
     metric_add(slot, M_PROBES_FAILED, (int64_t)(now->probes_failed - w->counted.probes_failed));
+    metric_add(slot, M_LINKS_DOUBTED, (int64_t)(now->doubts - w->counted.doubts));
     w->counted = *now;
     give_memory_back(w, now->held_bytes);
     count_handshakes(w);
@@ -392,6 +394,7 @@ static int make_router(struct worker *w)
         .idle_ms = c->idle_ms,
         .grace_ms = c->grace_ms,
         .memory_limit = w->lease.memory,
+        .proof = c->proof,
     };
 
     int r = router_new(&config, &w->router);

@@ -35,6 +35,7 @@ struct worker_config {
     struct breakers *breakers;              /* likewise */
     struct metric_slot *metrics;
     uint32_t streams_max, links_max, answer_ms, idle_ms, grace_ms;
+    struct proof_times proof;
     uint32_t handshakes_per_s;              /* of all workers; 0: 1,000 */
     uint32_t control_away_ms, renew_wait_ms;    /* gate.h */
 };

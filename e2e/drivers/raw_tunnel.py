@@ -21,6 +21,23 @@ def frame(kind, payload=b"", stream=0, flags=0, length=None):
     return struct.pack(">BBHI", kind, flags, len(payload) if length is None else length, stream) + payload
 
 
+def opens_in(message):
+    """(stream, tags) of each OPEN in a message; the tags as bytes by number, the last of each."""
+    while len(message) >= 8:
+        kind, _, n, stream = struct.unpack_from(">BBHI", message)
+        payload, tags = message[8:8 + n], {}
+        while kind == OPEN and len(payload) >= 3:
+            tag, size = struct.unpack_from(">BH", payload)
+            tags[tag], payload = payload[3:3 + size], payload[3 + size:]
+        if kind == OPEN:
+            yield stream, tags
+        message = message[8 + n:]
+
+
+def is_probe(tags):
+    return tags.get(4) == b"\3"
+
+
 def frames_of(message):
     """(type, payload) of each frame in a message."""
     while len(message) >= 8:

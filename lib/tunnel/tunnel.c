@@ -356,6 +356,15 @@ static void on_proved(void *user, struct mux_link *l, uint32_t rtt_us)
         t->handlers->on_proved(t->user, t, rtt_us);
 }
 
+static void on_proof(void *user, struct mux_link *l, enum mux_proof proof)
+{
+    struct tunnel *t = user;
+
+    (void)l;
+    if (t->state == TUNNEL_UP && t->handlers->on_proof)
+        t->handlers->on_proof(t->user, t, proof);
+}
+
 static void on_failed(void *user, struct mux_link *l, enum reason why, const char *text)
 {
     (void)l;
@@ -377,6 +386,7 @@ void tunnel_fill_handlers(struct mux_handlers *handlers)
     handlers->on_notice = on_notice;
     handlers->on_goaway = on_goaway;
     handlers->on_proved = on_proved;
+    handlers->on_proof = on_proof;
     handlers->on_failed = on_failed;
     handlers->on_want_send = on_want_send;
 }

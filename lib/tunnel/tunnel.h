@@ -67,7 +67,8 @@ struct tunnel_handlers {                /* `user` is the config's, or tunnel_set
     void (*on_notice)(void *user, struct tunnel *t, unsigned kind, uint64_t revision,
                       struct span body);
     void (*on_goaway)(void *user, struct tunnel *t, const struct mux_goaway *goaway);
-    void (*on_proved)(void *user, struct tunnel *t, uint32_t rtt_us);
+    void (*on_proved)(void *user, struct tunnel *t, uint32_t rtt_us);   /* a PONG came back */
+    void (*on_proof)(void *user, struct tunnel *t, enum mux_proof proof);      /* it has changed */
     /* The last call.  `text` is for a person. */
     void (*on_down)(void *user, struct tunnel *t, enum reason why, const char *text);
 };
