@@ -18,15 +18,21 @@ class Mute(RawTunnel):
 
     def __init__(self, pem, ca_file):
         super().__init__(pem, ca_file)
-        self.probes, self.users, self.answers = 0, 0, False
+        self.probes, self.users, self.answers, self.is_over = 0, 0, False, False
         check(self.upgrade() == 101 and self.read()[0] == HELLO)
         self.hello()
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def close(self):
+        self.is_over = True             # a socket that another thread reads is not closed under it
+        self.thread.join(10)
+        super().close()
 
     def _serve(self):
-        while True:
+        while not self.is_over:
             try:
-                message = self.read(60)
+                message = self.read(0.5)
             except TimeoutError:
                 continue
             if message is None:
