@@ -4,5 +4,5 @@ import os
 import pathlib
 import runpy
 
-os.environ.update(ADIT_CHANGES="1000", ADIT_KILLS="20")
+os.environ.update(ADIT_CHANGES="300", ADIT_KILLS="20")
 runpy.run_path(str(pathlib.Path(__file__).parents[1] / "faults/conflicts.py"))
