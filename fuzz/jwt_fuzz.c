@@ -1,5 +1,6 @@
 // room: lib/jose
 // parser: lib/jose/jwk.c lib/jose/jwt.c
+// beside: jose_alg_name
 #include "lib/jose/jwt.h"
 #include <stdlib.h>
 
@@ -35,6 +36,10 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     if (jwks_count(keys) > JWKS_KEYS_MAX)
         abort();
     if (jwt_verify(token, keys, JOSE_ALG_BIT(JOSE_ES256), &alg, &claims) == 0 && alg != JOSE_ES256)
+        abort();
+    json_value_freep(&claims);
+    claims = NULL;
+    if (jwt_verify(token, keys, JOSE_ALGS_ALL, &alg, &claims) == 0 && alg >= JOSE_ALG_COUNT)
         abort();
     return 0;
 }

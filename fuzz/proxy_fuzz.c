@@ -10,7 +10,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct span rest = span_of(data, size), url, bypass;
+    struct span rest = span_of(data, size), url, bypass, item = SPAN_NONE;
     char words[256], list[4096];
     struct proxy p = { .port = 1 };
     struct buf why;
@@ -28,6 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else if (!why.len) {
         abort();                /* nobody would know what was wrong */
     }
+    if (!proxy_bypass_is_valid(bypass, &item) && !item.n)
+        abort();
     if (!span_copy(bypass, list, sizeof(list)))
         return 0;
     (void)!proxy_set_credentials(&p, rest, &why);

@@ -1,5 +1,6 @@
 // room: lib/ws/server
 // parser: lib/ws/server/ws_request.c lib/ws/handshake.c lib/ws/parser.c
+// beside: is_plain request_is_good ws_request_write ws_answer_check
 #include "lib/ws/server/ws_request.h"
 #include "lib/ws/ws.h"
 /*
