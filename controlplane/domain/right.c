@@ -140,6 +140,7 @@ static const struct right rights[] = {
     { "audit-events.list",              AOM,     NO },
     { "audit-events.get",               AOM,     NO },
     { "audit-events.verify",            AOM,     NO },
+    { "audit-events.revert",            OM,      NO },      /* and the object's own right */
     { "config.get",                     AOM,     NO },      /* and each kind's list */
     { "config.put",                     OM,      NO },      /* and each object's own right */
     { "access.explain",                 AOM,     ALL },

@@ -22,6 +22,7 @@ HANDLER(on_breaker_get);
 HANDLER(on_breaker_reset);
 HANDLER(on_streams_cut);
 HANDLER(on_audit_verify);
+HANDLER(on_audit_revert);
 HANDLER(on_config_get);
 HANDLER(on_config_put);
 HANDLER(on_explain);

@@ -97,8 +97,7 @@ static int list_records(struct call *c)
     return answer_page(c, &asked, put_row, &(struct page){ &view, &w }, &w);
 }
 
-/* The row of the path, when the caller may see it. */
-static int find_record(struct call *c, struct store_object **ret_row, struct json_value **ret_doc)
+int record_find(struct call *c, struct store_object **ret_row, struct json_value **ret_doc)
 {
     const struct record_source *source = source_of(c);
     AUTO(store_object_freep) struct store_object *row = NULL;
@@ -130,7 +129,7 @@ static int get_record(struct call *c)
     int r;
 
     view_init(&view, c, SPAN_NONE);
-    r = find_record(c, &row, &doc);
+    r = record_find(c, &row, &doc);
     if (r)
         return r;
     json_begin(&w, &c->res->body);
@@ -219,7 +218,7 @@ static int cut_stream(struct call *c)
 {
     AUTO(store_object_freep) struct store_object *row = NULL;
     AUTO(json_value_freep) struct json_value *doc = NULL;
-    int r = find_record(c, &row, &doc);
+    int r = record_find(c, &row, &doc);
 
     if (r)
         return r;

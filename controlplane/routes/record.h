@@ -13,4 +13,6 @@ struct record_source {
     const char *owner;          /* the member with the user; NULL: nobody's own */
 };
 
+/* The row of the path, when the caller may see it. */
+MUST_CHECK int record_find(struct call *c, struct store_object **ret_row, struct json_value **ret_doc);
 const struct record_source *record_source_at(size_t i);        /* NULL past the last */

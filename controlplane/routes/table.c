@@ -72,6 +72,8 @@ static const struct single {
       "user agent destination_profile grant host expected dry_run wait", on_streams_cut },
     { "audit-events.verify", "GET", "/api/v1/audit-events/verify", "audit-events:read", 0, 0, "",
       on_audit_verify },
+    { "audit-events.revert", "POST", "/api/v1/audit-events/{id}/revert", "audit-events:write", WRITE, 0,
+      "dry_run wait", on_audit_revert },
     { "config.get", "GET", "/api/v1/config", "config:read", 0, 0, "owner", on_config_get },
     { "config.put", "PUT", "/api/v1/config", "config:write", WRITE, CONFIG_MAX,
       "owner prune max_deletes take_over cascade revision dry_run wait", on_config_put },
