@@ -6,9 +6,10 @@ import pathlib
 import re
 import subprocess
 
+import totp
 from attack import HTTP, basic, http_request, metrics, post_from, say
 from harness import check
-from up import BIN, Up
+from up import BIN, Api, Up
 
 PASSWORD = "canary-password-5f1c"
 PROGRAMS = ("adit-controlplane", "adit-relay", "adit-agent")
@@ -17,6 +18,8 @@ PROGRAMS = ("adit-controlplane", "adit-relay", "adit-agent")
 def forms(secret):
     """The ways in which a secret may lie about."""
     raw = secret.encode()
+    if re.fullmatch("[0-9a-f]{40}", secret):        # bytes that are no text
+        yield bytes.fromhex(secret)
     yield from (raw, base64.b64encode(raw).rstrip(b"=")[:-1], raw.hex().encode(), raw.hex().upper().encode())
     for user in (b"demo:", b"victim:"):
         yield base64.b64encode(user + raw).rstrip(b"=")[:-1]
@@ -37,8 +40,10 @@ def places(up):
     for port in (9100, 9101):
         yield f"metrics {port}", metrics(port).encode()
     for name in ("users", "proxy-credentials", "api-tokens", "join-tokens", "login-sessions", "audit-events", "agents", "pac-links",
-                 "relays", "route-decisions", "streams"):
+                 "relays", "route-decisions", "streams", "identity-providers", "service-accounts"):
         yield name, up.api("GET", f"/{name}?limit=500").text.encode()
+    for name in ("keys", "config?owner=nobody", "status", "audit-events/checkpoints", "me"):
+        yield name, up.api("GET", f"/{name}").text.encode()
     bundle = pathlib.Path("/tmp/bundle")
     subprocess.run([BIN / "adit", "doctor", "--var", up.var, "--bundle", bundle], capture_output=True, timeout=60)
     yield "support bundle", bundle.read_bytes()
@@ -55,13 +60,19 @@ with Up() as up:
             for _ in range(2)]
     check([a.status for a in kept] == [201, 201], kept)
     pac = up.api.make("pac-links", user="victim", name="canary")["link"].rsplit("/", 1)[1]
+    client_secret = "canary-client-secret-77ab"
+    up.api.make("identity-providers", name="canary", issuer="https://login.test", client_id="adit", client_secret=client_secret)
+    session = up.api("POST", "/login-sessions", {"user": "victim", "password": PASSWORD}).body["token"]
+    totp_secret, recovery = totp.enrol(Api(8443, up.var / "ca.pem", session), "victim")
     join_token = up.api.make("join-tokens", kind="agent", agent_name="canary")["token"]
     body = join_token.split(".", 1)[1]
     join_secret = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["secret"]
     secrets = {"the demo's credential": demo, "the admin's token": admin, "a password": PASSWORD, "an API token": api_token, "a PAC link": pac,
                "a proxy credential": credential, "one whose answer is kept": kept[0].body["secret"], "a join token": join_token, "its secret": join_secret,
+               "a provider's client secret": client_secret, "a session's token": session, "the secret of a second factor": totp_secret,
+               "the same in bytes": base64.b32decode(totp_secret).hex(), "a recovery code": recovery[0],
                "a wrong secret": "adp_canary-wrong", "a wrong password": "canary-wrong-password"}
-    post_from("127.0.0.1", "/api/v1/login-sessions", {"user": "victim", "password": PASSWORD})
+    post_from("127.0.0.1", "/api/v1/login-sessions", {"user": "victim", "password": PASSWORD, "code": recovery[1]})
     post_from("127.0.0.1", "/api/v1/login-sessions", {"user": "victim", "password": secrets["a wrong password"]})
     pages = [say(HTTP, http_request("http://hello.demo.internal/", "hello.demo.internal", basic(*login)))
              for login in (("demo", demo), ("demo", secrets["a wrong secret"]), ("victim", credential))]
