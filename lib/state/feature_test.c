@@ -40,6 +40,7 @@ static void test_policies(void **state)
     AUTO(policy_unrefp) struct policy *p = policy_new();
 
     (void)state;
+    assert_non_null(p);
     assert_int_equal(policy_features(p), 0);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         AUTO(policy_unrefp) struct policy *before = TAKE(p);
