@@ -62,10 +62,10 @@ static void note_lane(const struct lane *lane, struct noted *n)
     n->takers += !lane->is_draining;
     if (lane->proof == MUX_DOUBTED)
         note_later(&n->doubted_ms, lane->doubted_ms);
-    if (lane->proof != MUX_PROVED)
-        return;
-    note_later(&n->proved_ms, lane->proved_ms);
-    if (!lane->is_draining)
+    if (lane->proof == MUX_PROVED)
+        note_later(&n->proved_ms, lane->proved_ms);
+    /* Among the agent's own links a new one is as good as any: another's word may be older. */
+    if (lane->proof != MUX_DOUBTED && !lane->is_draining)
         note_later(&n->usable_ms, lane->proved_ms);
 }
 
@@ -329,7 +329,7 @@ bool holders_drain(struct holders *h, const struct ulid *agent, const struct tun
 
 static bool is_proved(const struct holders *h, const struct lane *lane, uint64_t now_ms)
 {
-    return lane->proof == MUX_PROVED && roster_is_recent(h->roster, lane->proved_ms, now_ms);
+    return lane->proof != MUX_DOUBTED && roster_is_recent(h->roster, lane->proved_ms, now_ms);
 }
 
 static bool takes_streams(const struct lane *lane)

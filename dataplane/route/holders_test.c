@@ -526,7 +526,7 @@ static void test_way(void **state)
         { "stays here", MUX_PROVED, MUX_PROVED, false, 0 },
         { "stays here where that is proved", MUX_PROVED, MUX_DOUBTED, false, 0 },
         { "goes where it is proved", MUX_DOUBTED, MUX_PROVED, false, 1 },
-        { "goes where it is proved, from a new link too", MUX_UNPROVED, MUX_PROVED, false, 1 },
+        { "stays here on a new link", MUX_UNPROVED, MUX_PROVED, false, 0 },
         { "stays here where none is", MUX_DOUBTED, MUX_DOUBTED, false, 0 },
         { "goes where one takes streams, if none is proved", MUX_DOUBTED, MUX_UNPROVED, true, 1 },
     };
