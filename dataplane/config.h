@@ -26,6 +26,9 @@
     X(INT, streams_max, "20000", 1, 1000000, 0, "users' streams at a time; beyond: overload")       \
     X(INT, links_max, "20000", 1, 1000000, 0, "agents' tunnels at a time")                          \
     X(INT, handshakes_per_s, "1000", 1, 100000, 0, "agents' tunnels let in a second; agents spread their first retry by it")    \
+    X(INT, flap_links, "60", 0, 1000000, 0, "links that one agent may bring in flap_ms; beyond, it is told to wait; 0: any") \
+    X(INT, flap_faults, "600", 0, 1000000, 0, "refused tunnels that one address may bring in flap_ms; beyond, it waits outside; 0: any") \
+    X(MSEC, flap_ms, "5m", 1000, 86400000, 0, "in which an agent that was slowed may bring as many links again") \
     X(INT, visits_max, "10000", 1, 1000000, 0, "connections at a door at a time")                   \
     X(INT, visits_per_source_max, "1000", 1, 1000000, 0, "of them, from one address")               \
     X(SIZE, memory_limit, "256M", 1048576, 1099511627776, 0, "bytes held in all streams")           \

@@ -6,6 +6,7 @@
 #include <sched.h>
 
 #define AGENTS_MAX 100000
+#define FLAPS_MAX 65536
 
 struct crew_door {                  /* one door, at each worker */
     struct crowd *crowd;            /* NULL: not open */
@@ -19,6 +20,7 @@ struct crew {
     struct passwords *passwords;
     struct quotas *quotas;
     struct breakers *breakers;
+    struct flaps *flaps;
     struct worker *workers[ROSTER_WORKERS_MAX];
     struct crew_door doors[LISTEN_DOORS];
     unsigned draining;              /* workers that are not done yet */
@@ -60,6 +62,7 @@ static int make_worker(struct crew *c, unsigned number, const struct endpoint *a
         .passwords = c->passwords,
         .quotas = c->quotas,
         .breakers = c->breakers,
+        .flaps = c->flaps,
         .metrics = metrics_slot(c->config.metrics, c->config.first_slot + number),
         .streams_max = (uint32_t)o->streams_max,
         .links_max = (uint32_t)o->links_max,
@@ -176,6 +179,19 @@ static int make_breakers(struct crew *c)
     return breakers_new(&config, &c->breakers);
 }
 
+static int make_flaps(struct crew *c)
+{
+    const struct relay_config *o = c->config.options;
+    const struct flaps_config config = {
+        .links = (uint32_t)o->flap_links,
+        .faults = (uint32_t)o->flap_faults,
+        .back_ms = (uint32_t)o->flap_ms,
+        .known_max = FLAPS_MAX,
+    };
+
+    return flaps_new(&config, &c->flaps);
+}
+
 int crew_new(const struct crew_config *config, struct crew **ret_crew, struct buf *reterr)
 {
     AUTO(crew_freep) struct crew *c = calloc(1, sizeof(*c));
@@ -195,6 +211,8 @@ int crew_new(const struct crew_config *config, struct crew **ret_crew, struct bu
         r = quotas_new((size_t)config->options->quotas_max, &c->quotas);
     if (!r)
         r = make_breakers(c);
+    if (!r)
+        r = make_flaps(c);
     if (!r)
         r = make_workers(c, reterr);
     if (!r)
@@ -228,6 +246,8 @@ void crew_free(struct crew *c)
     }
     if (c->breakers)
         breakers_free(c->breakers);
+    if (c->flaps)
+        flaps_free(c->flaps);
     if (c->quotas)
         quotas_free(c->quotas);
     if (c->tally)
@@ -258,6 +278,11 @@ void crew_stop(struct crew *c)
 struct roster *crew_roster(const struct crew *c)
 {
     return c->roster;
+}
+
+struct flaps *crew_flaps(const struct crew *c)
+{
+    return c->flaps;
 }
 
 struct quotas *crew_quotas(const struct crew *c)

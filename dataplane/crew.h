@@ -33,6 +33,7 @@ DEFINE_FREEP(crew, crew_free)
 MUST_CHECK int crew_start(struct crew *c);
 void crew_stop(struct crew *c);
 struct roster *crew_roster(const struct crew *c);
+struct flaps *crew_flaps(const struct crew *c);
 struct quotas *crew_quotas(const struct crew *c);
 struct breakers *crew_breakers(const struct crew *c);
 

@@ -155,12 +155,16 @@ static void write_metrics(void *arg, struct buf *out)
     uint64_t dropped = events_dropped(relay->events);
     struct quotas_stats quotas;
     struct breakers_stats breakers;
+    struct flaps_stats flaps;
 
     breakers_get_stats(crew_breakers(relay->crew), &breakers);
     metric_set(slot, M_BREAKERS, (int64_t)breakers.count);
     metric_set(slot, M_BREAKERS_OPEN, (int64_t)breakers.open);
     metric_set(slot, M_BREAKERS_OPENED, (int64_t)breakers.opened);
     metric_set(slot, M_BREAKERS_EVICTED, (int64_t)breakers.evicted);
+    flaps_get_stats(crew_flaps(relay->crew), &flaps);
+    metric_set(slot, M_FLAPS_KNOWN, (int64_t)flaps.known);
+    metric_set(slot, M_FLAPS_FORGOTTEN, (int64_t)flaps.forgotten);
     quotas_get_stats(crew_quotas(relay->crew), &quotas);
     metric_set(slot, M_QUOTAS, (int64_t)quotas.pools);
     metric_set(slot, M_QUOTAS_UNCOUNTED, (int64_t)quotas.over_bound);

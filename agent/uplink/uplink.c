@@ -54,6 +54,7 @@ int tunnel_connect(struct path *p, const struct tunnel_login *login, struct tunn
         .port = p->port,
         .proxy = u->config.way.proxy,
         .tls = u->tls,
+        .streams = uplink_streams(u),
         .self = &u->self,
         .login = login,
         .handlers = &tunnel_events,

@@ -60,6 +60,14 @@
       "Tunnels that agents added to one that they had, under load.")                              \
     X(LINKS_REFUSED, "adit_relay_links_refused_total", COUNTER, &metric_by_reason, NULL,          \
       "Tunnels whose credential was refused.")                                                    \
+    X(SLOWED_AGENTS, "adit_relay_slowed_agents_total", COUNTER, NULL, NULL,                       \
+      "Times that an agent whose links came and went too often was told to wait.")                \
+    X(SLOWED_SOURCES, "adit_relay_slowed_sources_total", COUNTER, NULL, NULL,                     \
+      "Connections turned away because refused tunnels came from their address too often.")       \
+    X(FLAPS_KNOWN, "adit_relay_flaps_known", GAUGE, NULL, NULL,                                   \
+      "Agents and addresses whose links are counted.")                                            \
+    X(FLAPS_FORGOTTEN, "adit_relay_flaps_forgotten_total", COUNTER, NULL, NULL,                   \
+      "Of them, those that were forgotten to make room.")                                         \
     X(RENEWALS_REFUSED, "adit_relay_renewals_refused_total", COUNTER, &metric_by_reason, NULL,    \
       "Certificates that agents asked for and did not get.")                                      \
     X(LINKS_LOST, "adit_relay_links_lost_total", COUNTER, &metric_by_reason, NULL,                \
@@ -112,7 +120,7 @@
 
 /* How a connection at the tunnels' door went; the rows are fields of tunnel_server_stats. */
 #define HANDSHAKE_OUTCOMES(X) \
-    X(adopted) X(upgraded) X(up) X(put_off) X(refused_overload) X(refused_path) X(refused_protocol) \
+    X(adopted) X(upgraded) X(up) X(living) X(put_off) X(refused_overload) X(refused_path) X(refused_protocol) \
     X(timed_out) X(tls_failed) X(bad_messages)
 enum {
 #define HANDSHAKE_OUTCOME(name) HANDSHAKE_##name,

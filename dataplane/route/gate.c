@@ -45,11 +45,25 @@ static void tell(struct gate *g, const char *type, const struct guest *v, enum r
         events_add(g->config.events, type, &id, buf_span(&data));
 }
 
+/* What the caller did, not what the relay lacks.  Behind a listed proxy are all its agents. */
+static void charge(struct gate *g, const struct endpoint *peer, enum reason why)
+{
+    static const enum reason ours[] = { REASON_NOT_READY, REASON_OVERLOAD, REASON_RELAY_DRAINING, REASON_STALE_CONFIG };
+
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
+        if (why == ours[i])
+            return;
+    }
+    if (peer->kind == ENDPOINT_IP && !tls_proxies_have(&g->config.tls_proxies, peer))
+        flaps_charge(g->config.flaps, &peer->addr, mono_ms());
+}
+
 static void tell_refused(struct gate *g, const struct tunnel *t, const char *agent, enum reason why, const char *text)
 {
     char address[ADDR_UNIX_MAX + 8];
     struct endpoint peer = tunnel_peer_address(t);
 
+    charge(g, &peer, why);
     metric_add_at(g->config.metrics, M_LINKS_REFUSED, why, 0, 1);
     LOG(WARNING, "link.refused", S("agent", agent), R("reason", why), S("detail", text),
         S("address", endpoint_format(&peer, address, sizeof(address))));
@@ -187,9 +201,31 @@ static void announce(struct guest *v)
     router_agent_up(v->gate->config.router);
 }
 
+/* False: put off.  The log and the audit hear of it once, until the agent was calm for a while. */
+static bool may_come_again(struct guest *v)
+{
+    struct gate *g = v->gate;
+    const char *boot_id = tunnel_peer_hello(v->tunnel)->boot_id;
+    bool is_news, has_streams = roster_has_streams(router_holders(g->config.router)->roster, &v->who.id, boot_id);
+    uint32_t wait_ms = flaps_agent(g->config.flaps, &v->who.id, has_streams, mono_ms(), &is_news);
+
+    if (!wait_ms)
+        return true;
+    metric_add(g->config.metrics, M_SLOWED_AGENTS, 1);
+    metric_add_at(g->config.metrics, M_LINKS_REFUSED, REASON_RATE_LIMITED, 0, 1);
+    if (is_news) {
+        guest_audit(v, REASON_RATE_LIMITED);
+        LOG(WARNING, "link.refused", S("agent", v->who.id.text), R("reason", REASON_RATE_LIMITED),
+            S("detail", reason_what(REASON_RATE_LIMITED)), U("retry_ms", wait_ms), S("cure", reason_cure(REASON_RATE_LIMITED)));
+    }
+    v->is_put_off = true;
+    tunnel_put_off(v->tunnel, REASON_RATE_LIMITED, reason_what(REASON_RATE_LIMITED), wait_ms);
+    return false;
+}
+
 static void let_in(struct guest *v)
 {
-    if (is_admitted(v) && may_hold(v))
+    if (is_admitted(v) && may_come_again(v) && may_hold(v))
         tunnel_accept(v->tunnel);
 }
 
@@ -373,7 +409,8 @@ static void leave(struct guest *v, struct tunnel *t, enum reason why, const char
         metric_add(g->config.metrics, M_LINKS, -1);
         metric_add_at(g->config.metrics, M_LINKS_LOST, why, 0, 1);
     }
-    LOG(INFO, "link.down", S("agent", v->who.id.text), R("reason", why), S("detail", text));
+    if (!v->is_put_off)
+        LOG(INFO, "link.down", S("agent", v->who.id.text), R("reason", why), S("detail", text));
     if (!v->is_held || !holders_remove(router_holders(g->config.router), &v->who.id, t, v->is_leaving))
         return;
     tell(g, "agent.down", v, why, NULL);

@@ -1,4 +1,5 @@
 #pragma once
+#include "dataplane/route/flaps.h"
 #include "dataplane/route/router.h"
 #include "dataplane/route/tls_proxies.h"
 /*
@@ -27,6 +28,7 @@ struct gate_config {
     struct metric_slot *metrics;
     struct trust trust;
     struct tls_proxies tls_proxies; /* whose links may bring a signature in place of a certificate */
+    struct flaps *flaps;            /* outlives the gate */
     const struct freshness *freshness;
     uint32_t control_away_ms;       /* the control plane counts as away after that long a silence */
     uint32_t renew_wait_ms;         /* once it is back, for an agent to renew that was let in meanwhile */

@@ -35,6 +35,7 @@ struct guest {
     bool is_counted;                /* in M_LINKS */
     bool is_leaving;                /* it said that it stops */
     bool was_doubted;               /* its link is, as was told last */
+    bool is_put_off;                /* its links come and go: its end is no news */
     int64_t told_window_ms;
     struct record *sent_policy;     /* a reference; the agent has this one */
 };

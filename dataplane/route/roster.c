@@ -258,6 +258,21 @@ bool roster_session(struct roster *r, const struct ulid *agent, const struct uli
     return is_known;
 }
 
+bool roster_has_streams(struct roster *r, const struct ulid *agent, const char *boot_id)
+{
+    uint64_t streams = 0;
+    struct seat *s;
+
+    pthread_mutex_lock(&r->lock);
+    s = pmap_get(&r->agents, ulid_span(agent));
+    if (!s)
+        s = gone_find(r, agent);
+    for (unsigned i = 0; s && i < s->berth_count && strcmp(s->boot_id, boot_id) == 0; i++)
+        streams += atomic_load(&s->berths[i].streams);
+    pthread_mutex_unlock(&r->lock);
+    return streams > 0;
+}
+
 void roster_tell_left(struct roster *r, unsigned worker, struct seat *seat, const char *session)
 {
     pthread_mutex_lock(&r->lock);

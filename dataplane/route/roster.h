@@ -111,6 +111,9 @@ bool roster_leave(struct roster *r, unsigned worker, struct seat *seat, bool for
 bool roster_session(struct roster *r, const struct ulid *agent, const struct ulid *session,
                     struct tunnel_session *ret_session, struct seat **ret_seat);
 
+/* Streams live here whose target side is that process of the agent. */
+bool roster_has_streams(struct roster *r, const struct ulid *agent, const char *boot_id);
+
 /* Those that have been gone for too long are forgotten. */
 void roster_forget(struct roster *r, uint64_t now_ms);
 

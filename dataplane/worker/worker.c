@@ -351,11 +351,33 @@ static void on_gauges(void *arg)
 
 /* --- making it ------------------------------------------------------------------------------------------ */
 
+/* Nothing but faults comes from there: turned away before it costs more. */
+static bool is_slowed(struct worker *w, const struct endpoint *peer, uint32_t *ret_wait_ms)
+{
+    char address[ADDR_UNIX_MAX + 8];
+    bool is_news;
+
+    *ret_wait_ms = 0;
+    if (peer->kind != ENDPOINT_IP || tls_proxies_have(&w->config.tls_proxies, peer))
+        return false;
+    *ret_wait_ms = flaps_source(w->config.flaps, &peer->addr, mono_ms(), &is_news);
+    if (is_news)
+        LOG(WARNING, "link.source_slowed", S("address", endpoint_format(peer, address, sizeof(address))),
+            R("reason", REASON_RATE_LIMITED), U("retry_ms", *ret_wait_ms));
+    return *ret_wait_ms > 0;
+}
+
 static void on_tunnel_accept(void *user, int fd, const struct endpoint *peer)
 {
     struct worker *w = user;
+    uint32_t wait_ms;
 
     tell_links(w);
+    if (is_slowed(w, peer, &wait_ms)) {
+        metric_add(w->config.metrics, M_SLOWED_SOURCES, 1);
+        tunnel_server_put_off(w->server, fd, peer, wait_ms);
+        return;
+    }
     if (tally_links(w->config.tally) < w->config.links_max) {
         tunnel_server_adopt(w->server, fd, peer);
         return;
@@ -414,6 +436,7 @@ static int make_gate(struct worker *w)
         .events = c->events,
         .metrics = c->metrics,
         .trust = c->trust,
+        .flaps = c->flaps,
         .tls_proxies = c->tls_proxies,
         .freshness = c->freshness,
         .control_away_ms = c->control_away_ms,

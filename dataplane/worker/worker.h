@@ -33,6 +33,7 @@ struct worker_config {
     struct passwords *passwords;            /* likewise; NULL: chosen passwords are not asked about */
     struct quotas *quotas;                  /* likewise; NULL: none */
     struct breakers *breakers;              /* likewise */
+    struct flaps *flaps;                    /* likewise */
     struct metric_slot *metrics;
     uint32_t streams_max, links_max, answer_ms, idle_ms, grace_ms;
     struct proof_times proof;

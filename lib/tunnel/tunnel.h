@@ -16,6 +16,8 @@
  * Threads    its loop's thread.
  * Re-entry   any function here may be called in any handler.
  */
+#define TUNNEL_STREAMS_FIELD "Adit-Streams"    /* of the upgrade: how many streams live that the link is for */
+
 struct tunnel;
 
 /* kind, number, name: what a NOTICE carries.  Bodies are JSON or signed documents. */

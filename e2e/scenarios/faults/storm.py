@@ -15,6 +15,7 @@ from raw_tunnel import RawTunnel
 from up import Process, Up
 
 RATE, CROWD, AGENTS = 40, 240, 3
+LIVING = 3                              # every so many says that streams wait for it
 IN, LATER, CLOSED = "in", "later", "closed"
 PAGE_S = 10                             # a page's most while the storm lasts, on a machine that is busy
 
@@ -23,12 +24,12 @@ def handshakes(outcome):
     return int(re.search(rf'(?m)^adit_relay_handshakes_total{{handshake="{outcome}"}} (\d+)', metrics()).group(1))
 
 
-def come(up, pem):
+def come(up, pem, *fields):
     """Once to the tunnels' door: (how it went, seconds to stay away)."""
     tunnel = None
     try:
         tunnel = RawTunnel(pem, up.var / "ca.pem")
-        status = tunnel.upgrade()
+        status = tunnel.upgrade(*fields)
         if status == 101:
             return IN, 0
         if not status:
@@ -47,8 +48,10 @@ def come(up, pem):
 def insist(up, pem, seed, is_over):
     """Comes until it is let in, as an agent does; how often each answer was heard."""
     heard, spread, rest = {IN: 0, LATER: 0, CLOSED: 0}, random.Random(seed), threading.Event()
+    is_living = seed % LIVING == 0
     for failures in range(100):
-        how, seconds = come(up, pem)
+        how, seconds = come(up, pem, *(["Adit-Streams: 1"] if is_living else []))
+        check(how != LATER or not is_living, "an agent with living streams was put off")
         heard[how] += 1
         if how == IN or is_over():
             return heard
@@ -106,13 +109,14 @@ with Up(env={"ADIT_RELAY_HANDSHAKES_PER_S": str(RATE)}) as up, concurrent.future
     while not all(future.done() for future in crowd):
         took.append(page_s(up))
     lasted, heard = time.monotonic() - began, total(crowd)
-    wait_until(lambda: handshakes("put_off") >= heard[LATER] and handshakes("adopted") >= adopted + CROWD, 10,
+    wait_until(lambda: handshakes("put_off") >= heard[LATER] and handshakes("adopted") + handshakes("living") >= adopted + CROWD, 10,
                lambda: (heard, metrics()))
     admitted = handshakes("adopted") - adopted
     check(heard[IN] == CROWD and heard[LATER] > 0, heard)
     check(handshakes("put_off") >= heard[LATER] and handshakes("put_off") <= RATE / 4 * (lasted + 3), heard, lasted)
     check(handshakes("refused_overload") > 0, heard)
-    check(admitted <= RATE * (lasted + 3), admitted, "were let in within", lasted)
+    wait_until(lambda: handshakes("living") > 0, 10, "some of those beyond the rate had living streams")
+    check(admitted + handshakes("living") >= CROWD and admitted <= RATE * (lasted + 3), admitted, "were let in within", lasted)
     check(max(took) < PAGE_S, "pages took", took)
     wait_until(lambda: resident_kib(relay) - before_kib < 32 * 1024, 20, lambda: resident_kib(relay) - before_kib)
     check(up.pid("adit-relay") == relay)

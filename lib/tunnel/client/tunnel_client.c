@@ -20,7 +20,7 @@ struct client {
     uint16_t port;
     const struct proxy *proxy;  /* NULL: it is dialled directly */
     struct tls_ctx *tls;
-    uint32_t ready_ms;
+    uint32_t ready_ms, streams;
     struct loop_task begin;
     struct loop_reap reap;
 };
@@ -98,7 +98,7 @@ static const struct ws_client_handlers ws_handlers = { .on_open = on_open, .on_f
 /* --- dialling ------------------------------------------------------------------------ */
 static void dial_next(struct client *c)
 {
-    char authority[300];
+    char authority[300], streams[16];
     bool is_v6 = strchr(c->host, ':') != NULL;
     struct ws_client_config config = {
         .loop = c->loop,
@@ -115,9 +115,12 @@ static void dial_next(struct client *c)
         .authority = authority,
         .path = "/tunnel",
         .protocol = "adit.v1",
+        .field_name = c->streams ? TUNNEL_STREAMS_FIELD : NULL,
+        .field_value = streams,
     };
     int r;
 
+    snprintf(streams, sizeof(streams), "%u", c->streams);
     snprintf(authority, sizeof(authority), is_v6 ? "[%s]:%u" : "%s:%u", c->host, c->port);
     r = ws_client_dial(&config, &ws_handlers, c, &c->opening);
     if (r)
@@ -174,6 +177,7 @@ int tunnel_dial(const struct tunnel_dial *d, struct tunnel **ret_tunnel)
     c->loop = d->loop;
     c->port = d->port;
     c->ready_ms = d->ready_ms;
+    c->streams = d->streams;
     c->proxy = d->proxy && proxy_is_for(d->proxy, span_str(d->host), d->port) ? d->proxy : NULL;
     c->tls = d->tls ? tls_ctx_ref(d->tls) : NULL;
     c->host = span_dup(span_str(d->host));

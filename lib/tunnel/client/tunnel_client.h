@@ -25,6 +25,7 @@ struct tunnel_dial {
                                          * is for this host; then it resolves the host */
     struct tls_ctx *tls;                /* a client's, for kind relay; NULL: ws:// (tests) */
     uint32_t ready_ms;                  /* to connect, TLS and WebSocket, each address; 0: 10,000 */
+    uint32_t streams;                   /* that live and may wait for the link: said in the upgrade */
     const struct tunnel_self *self;
     const struct tunnel_login *login;
     const struct tunnel_handlers *handlers;     /* live as long as the tunnel */

@@ -165,6 +165,43 @@ static void test_handshakes_are_bounded(void **state)
     pair_close(&p);
 }
 
+#define ASK(more) "GET /tunnel HTTP/1.1\r\n" UPGRADE "Sec-WebSocket-Protocol: adit.v1\r\n" more "\r\n"
+
+/* Of those beyond the rate that are looked at, whoever has living streams comes in. */
+static void test_living_streams_go_first(void **state)
+{
+    static const struct { const char *it, *request, *status; } rows[] = {
+        { "puts off who says nothing", ASK(""), "503" },
+        { "lets in an agent with living streams", ASK("Adit-Streams: 3\r\n"), "101" },
+        { "puts off one with none", ASK("Adit-Streams: 0\r\n"), "503" },
+        { "puts off one whose number is none", ASK("Adit-Streams: 3, 4\r\n"), "503" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct pair_options options = { .is_plain = true, .handshakes_per_s = 1 };
+        bool is_let_in = rows[i].status[0] == '1';
+        struct raw first, r, beyond;
+        struct pair p;
+
+        check_row(rows[i].it);
+        pair_open(&p, &options);
+        raw_open(&first, &p);           /* takes the one token that there is */
+        raw_open(&r, &p);
+        raw_open(&beyond, &p);          /* is not looked at any more */
+        assert_true(conn_write(r.conn, rows[i].request, strlen(rows[i].request)) > 0);
+        assert_true(loop_run_until(p.loop, raw_is_upgraded, &r, 2000));
+        assert_memory_equal(r.got + 9, rows[i].status, 3);
+        assert_int_equal(tunnel_server_stats(p.server)->living, is_let_in);
+        assert_int_equal(tunnel_server_stats(p.server)->put_off, !is_let_in);
+        assert_true(loop_run_until(p.loop, raw_is_over, &beyond, 2000));
+        conn_free(beyond.conn);
+        conn_free(r.conn);
+        conn_free(first.conn);
+        pair_close(&p);
+    }
+}
+
 static void test_handshakes_are_rationed(void **state)
 {
     struct pair_options options = { .is_plain = true, .handshakes_per_s = 1 };
@@ -356,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_slow_heads_time_out),
         cmocka_unit_test(test_handshakes_are_bounded),
         cmocka_unit_test(test_handshakes_are_rationed),
+        cmocka_unit_test(test_living_streams_go_first),
         cmocka_unit_test(test_messages),
         cmocka_unit_test(test_control_frames_hold_nothing_up),
         cmocka_unit_test(test_endless_message_is_refused),

@@ -33,12 +33,13 @@ struct server_link {
     struct loop_timer deadline; /* of the handshake */
     struct loop_reap reap;
     bool is_counted;            /* among the handshakes */
-    bool is_put_off;            /* it is told to come later, at the upgrade */
+    bool is_put_off;            /* it is told to come later, at the upgrade, unless streams wait for it */
+    uint32_t wait_s;            /* whatever waits: so long; 0: as many come */
 };
 
 /* Takes the descriptor in any case; NULL: no memory. */
 struct server_link *server_link_new(struct tunnel_server *s, int fd, const struct endpoint *peer,
-                                    bool is_put_off);
+                                    bool is_put_off, uint32_t wait_s);
 void server_link_free(struct server_link *k);       /* on_down, if there was a tunnel */
 /* When those that are turned away now may be served; at least 1. */
 unsigned server_retry_after_s(const struct tunnel_server *s);

@@ -73,12 +73,25 @@ static void put_off(struct server_link *k, struct buf *answer)
 
     k->server->stats.put_off++;
     buf_init_fixed(&seconds, memory, sizeof(memory));
-    buf_put_decimal(&seconds, server_retry_after_s(k->server));
+    buf_put_decimal(&seconds, k->wait_s ? k->wait_s : server_retry_after_s(k->server));
     fields[0].value = buf_span(&seconds);
     fields[1].value = span_str(reason_text(REASON_OVERLOAD));
     http1_write_answer(answer, &(struct http1_answer){
         .status = 503, .set = fields, .set_count = ARRAY_LEN(fields), .close = true,
     });
+}
+
+/* Streams wait for it, for as long as their grace lasts: it is let in before those that have time.  Who
+ * says so wrongly has no more of it than a place among the few that are looked at. */
+static bool goes_first(struct server_link *k, const struct http1_head *head)
+{
+    struct span value;
+    uint64_t streams;
+
+    if (k->wait_s || !http1_find(head, SPAN(TUNNEL_STREAMS_FIELD), &value) || !span_to_u64(value, UINT32_MAX, &streams) || !streams)
+        return false;
+    k->server->stats.living++;
+    return true;
 }
 
 static void refuse(struct buf *answer, uint64_t *counter, unsigned status)
@@ -96,7 +109,7 @@ static void on_request(void *user, const struct http1_head *head, struct buf *an
         refuse(answer, &s->stats.refused_overload, 503);
     else if (!span_eq(head->path, SPAN(PATH)))
         refuse(answer, &s->stats.refused_path, 404);
-    else if (k->is_put_off)
+    else if (k->is_put_off && !goes_first(k, head))
         put_off(k, answer);
 }
 
@@ -133,7 +146,7 @@ static const struct ws_server_handlers ws_handlers = {
 };
 
 struct server_link *server_link_new(struct tunnel_server *s, int fd, const struct endpoint *peer,
-                                    bool is_put_off)
+                                    bool is_put_off, uint32_t wait_s)
 {
     const struct ws_server_config config = {
         .loop = s->config.loop, .tls = s->config.tls, .ready_ms = s->config.handshake_ms, .protocol = PROTOCOL,
@@ -146,6 +159,7 @@ struct server_link *server_link_new(struct tunnel_server *s, int fd, const struc
     k->server = s;
     k->peer = *peer;
     k->is_put_off = is_put_off;
+    k->wait_s = wait_s;
     k->is_counted = true;
     carry_init(&k->carry, s->config.loop, &carry_handlers);
     list_append(&s->links, &k->node);

@@ -93,11 +93,22 @@ void tunnel_server_adopt(struct tunnel_server *s, int fd, const struct endpoint 
     if (!is_admitted && !(has_room(s) && take_token(&s->told, now_ms))) {
         s->stats.refused_overload++;
         close(fd);
-    } else if (!server_link_new(s, fd, peer, !is_admitted)) {
+    } else if (!server_link_new(s, fd, peer, !is_admitted, 0)) {
         s->stats.refused_overload++;
     } else {
         s->stats.adopted += is_admitted;
     }
+}
+
+void tunnel_server_put_off(struct tunnel_server *s, int fd, const struct endpoint *peer, uint32_t wait_ms)
+{
+    if (has_room(s) && take_token(&s->told, loop_now_ms(s->config.loop))) {
+        if (!server_link_new(s, fd, peer, true, (wait_ms + 999) / 1000))
+            s->stats.refused_overload++;
+        return;
+    }
+    s->stats.refused_overload++;
+    close(fd);
 }
 
 void tunnel_server_drain(struct tunnel_server *s, const struct mux_goaway *goaway)

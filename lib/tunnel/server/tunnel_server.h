@@ -12,7 +12,8 @@
  *            all at once (their on_down is called in it) and is not for handlers.
  * Threads    the loop's thread.
  * Limits     links_max, handshakes_max, handshakes_per_s (beyond: a quarter as many are told
- *            by 503 with Retry-After, all others closed at once, before anything costly),
+ *            by 503 with Retry-After, all others closed at once, before anything costly; of the
+ *            former those whose agent says that it has living streams are let in all the same),
  *            handshake_ms; a message in 1 MiB, out 64 KiB.
  */
 struct tunnel_server;
@@ -31,7 +32,7 @@ struct tunnel_server_config {
 };
 
 struct tunnel_server_stats {
-    uint64_t adopted, upgraded, up, put_off, refused_overload, refused_path, refused_protocol,
+    uint64_t adopted, upgraded, up, living, put_off, refused_overload, refused_path, refused_protocol,
              timed_out, tls_failed, bad_messages;
     uint32_t handshakes, links;         /* now */
 };
@@ -40,6 +41,8 @@ MUST_CHECK int tunnel_server_new(const struct tunnel_server_config *config,
                                  struct tunnel_server **ret_server);
 /* Takes the descriptor, also when it is refused. */
 void tunnel_server_adopt(struct tunnel_server *s, int fd, const struct endpoint *peer);
+/* Likewise, for a caller who is to come later: told by 503 if there is a token for that, else closed. */
+void tunnel_server_put_off(struct tunnel_server *s, int fd, const struct endpoint *peer, uint32_t wait_ms);
 /* GOAWAY with time on all links (drain); new handshakes are refused from now on. */
 void tunnel_server_drain(struct tunnel_server *s, const struct mux_goaway *goaway);
 const struct tunnel_server_stats *tunnel_server_stats(const struct tunnel_server *s);

@@ -31,6 +31,8 @@ struct ws_client {
     bool is_freed;
     uint32_t open_ms, retry_after_ms;
     char *authority, *path, *protocol;
+    const char *field_name;
+    char field_value[16];
     char key[WS_KEY_BYTES + 1];
     struct buf head;            /* of the answer, while it comes in */
     struct http1_scan scan;
@@ -145,6 +147,8 @@ static void on_ready(void *user)
     struct ws_request request = {
         .authority = span_str(c->authority), .path = span_str(c->path),
         .key = span_of(c->key, WS_KEY_BYTES), .protocol = span_str(c->protocol),
+        .fields = &(struct ws_request_field){ span_str(c->field_name ? c->field_name : ""), span_str(c->field_value) },
+        .field_count = c->field_name != NULL,
     };
     unsigned char memory[2048], random[16];
     struct buf b, key;
@@ -270,6 +274,8 @@ int ws_client_dial(const struct ws_client_config *config, const struct ws_client
     c->authority = span_dup(span_str(config->authority));
     c->path = span_dup(span_str(config->path));
     c->protocol = span_dup(span_str(config->protocol));
+    c->field_name = config->field_name;
+    snprintf(c->field_value, sizeof(c->field_value), "%s", config->field_value ? config->field_value : "");
     buf_init_heap(&c->head, HEAD_MAX);
     if (c->authority && c->path && c->protocol)
         r = dial(c, config);

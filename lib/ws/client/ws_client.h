@@ -29,6 +29,8 @@ struct ws_client_config {
     const char *authority;              /* Host: "relay.example:7443" */
     const char *path;                   /* "/tunnel" */
     const char *protocol;               /* one subprotocol */
+    const char *field_name;             /* one more of the request, static; NULL: none */
+    const char *field_value;            /* up to 15 bytes */
 };
 
 MUST_CHECK int ws_client_dial(const struct ws_client_config *config,
