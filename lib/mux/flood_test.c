@@ -83,6 +83,7 @@ static void test_faults_of_strangers_pass(void **state)
 
     (void)state;
     begin(100);
+    mux_link_between_relays(w.link);
     for (unsigned i = 0; i < 10 * MUX_STREAM_FAULTS_MAX; i++) {
         struct mux_open open = an_open((uint8_t)i, 80);
         struct buf b, payload;
@@ -99,6 +100,32 @@ static void test_faults_of_strangers_pass(void **state)
         produce();
         assert_int_equal(w.failed, 0);
     }
+    end();
+}
+
+/* An agent that says so has nobody behind it: its faults are its own. */
+static void test_agents_are_no_holders(void **state)
+{
+    unsigned char mem[1024], payload_mem[512];
+
+    (void)state;
+    begin(100);
+    for (unsigned i = 0; i < MUX_STREAM_FAULTS_MAX + 6 && !w.failed; i++) {
+        struct mux_open open = an_open((uint8_t)i, 80);
+        struct buf b, payload;
+
+        open.hop_count = 1;
+        buf_init_fixed(&b, mem, sizeof(mem));
+        buf_init_fixed(&payload, payload_mem, sizeof(payload_mem));
+        open_encode(&payload, &open, 0);
+        frame_put(&b, FRAME_OPEN, 0, 1 + 2 * i, buf_span(&payload));
+        put_data(&b, 1 + 2 * i, 5, 0);
+        frame_put(&b, FRAME_END, 0, 1 + 2 * i, SPAN_NONE);
+        take(&b);
+        produce();
+    }
+    assert_int_equal(w.failed, 1);
+    assert_int_equal(w.why, PROTOCOL);
     end();
 }
 
@@ -164,6 +191,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_floods),
         cmocka_unit_test(test_faults_of_strangers_pass),
+        cmocka_unit_test(test_agents_are_no_holders),
         cmocka_unit_test(test_slow_pings_pass),
         cmocka_unit_test(test_ids_run_out),
     };

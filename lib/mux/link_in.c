@@ -228,18 +228,22 @@ static void take_cut(struct mux_link *l, struct span *bytes)
     cut_add(l, bytes, cut_needs(l));        /* the header, or all */
     if (l->cut_len < FRAME_HEADER_LEN)
         return;
-    frame = span_of(l->cut, l->cut_len);
-    if (cut_needs(l) <= l->cut_cap - l->cut_len) {
-        cut_add(l, bytes, cut_needs(l));
-        frame.n = l->cut_len;
+    if (cut_needs(l) > l->cut_cap - l->cut_len) {
+        protocol_error(l, "frame: length");
+        return;
     }
+    cut_add(l, bytes, cut_needs(l));
+    frame = span_of(l->cut, l->cut_len);
     if (take_whole(l, &frame))
         cut_free(l);
 }
 
+/* Room for the largest frame that this link may bring. */
 static void keep_cut(struct mux_link *l, struct span bytes)
 {
-    l->cut_cap = FRAME_HEADER_LEN + FRAME_OFFSET_LEN + l->data_max;
+    size_t data = FRAME_OFFSET_LEN + l->data_max;
+
+    l->cut_cap = (uint32_t)(FRAME_HEADER_LEN + (data > FRAME_PAYLOAD_MAX ? data : FRAME_PAYLOAD_MAX));
     l->cut = malloc(l->cut_cap);
     if (!l->cut)
         link_fail(l, REASON_OVERLOAD, "no memory for a frame");

@@ -517,7 +517,7 @@ void move_on_attach(struct mux_link *l, const struct frame *f)
         link_refuse(l, FRAME_ATTACH_ERR, f->stream, why, 0);
         return;
     }
-    s->is_held = a.hop_count > 0;
+    s->is_held = a.hop_count > 0 && link_is_to_relay(l);
     s->owed |= OWE_ATTACH;
     if (!resume(s, &a))
         stream_fault(s, "ATTACH: offsets");

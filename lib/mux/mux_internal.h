@@ -321,6 +321,8 @@ unsigned memory_datagram_percent(const struct mux_stream *s);
 void link_wake(struct mux_link *l);
 void link_fail(struct mux_link *l, enum reason why, const char *text);
 void link_renew(struct mux_link *l);
+/* The peer may be a holder: another relay, or the one that this side dialled.  Agents hold nothing. */
+static inline bool link_is_to_relay(const struct mux_link *l) { return l->is_between || !l->is_accepting; }
 void link_opened(struct mux_link *l);       /* greeting is over */
 MUST_CHECK int link_item_add(struct mux_link *l, uint8_t type, uint8_t kind, uint64_t revision,
                              struct span body);

@@ -77,10 +77,13 @@ static void on_open(struct mux_link *l, const struct frame *f)
     struct mux_open open;
     uint64_t limit;
 
-    if (open_decode(f->payload, &open, &limit))
+    if (open_decode(f->payload, &open, &limit)) {
         link_refuse(l, FRAME_OPEN_ERR, f->stream, REASON_PROTOCOL_ERROR, 0);
-    else
-        take_open(l, f, &open, limit);
+        return;
+    }
+    if (!link_is_to_relay(l))
+        open.hop_count = 0;         /* nobody is behind that peer */
+    take_open(l, f, &open, limit);
 }
 
 static void on_open_ok(struct mux_stream *s, const struct frame *f)

@@ -56,6 +56,7 @@ enum {
     X(TEXT, 1003, "a text message, and only binary ones are taken") \
     X(TOO_BIG, 1009, "a message larger than the limit") \
     X(FLOOD, 1008, "too many empty frames in a row") \
+    X(CONTROL_FLOOD, 1008, "too many PINGs and PONGs in a short time") \
     X(STATUS, 1002, "the answer is not 101") \
     X(UPGRADE, 1002, "the answer lacks Upgrade: websocket or Connection: Upgrade") \
     X(ACCEPT, 1002, "Sec-WebSocket-Accept is missing, repeated or wrong") \
@@ -195,7 +196,7 @@ struct ws_parser {                      /* the parser's own; frames and empties 
     uint64_t message_bytes;
     unsigned utf8;                      /* state of the text decoder */
     unsigned empties;                   /* data frames without payload, in a row */
-    uint64_t frames;                    /* all of them, for those who count floods */
+    uint64_t frames;                    /* all of them */
     unsigned char control[WS_CONTROL_MAX];
     unsigned control_have;
 };

@@ -26,9 +26,9 @@ FLOODS = {
     "OPEN, each answered": (None, 20000, False),
     "message of no frame": (b"", 20000, True),
 }
-# The same in frames of the WebSocket: bytes, opcode, first bits.  PINGs are answered below the tunnel.
+# The same in frames of the WebSocket: bytes, opcode, first bits.
 WEBSOCKET_FLOODS = {
-    "WebSocket PING": (b"x", PING, 0x80, False), "WebSocket PONG": (b"x", 10, 0x80, False),
+    "WebSocket PING": (b"x", PING, 0x80, True), "WebSocket PONG": (b"x", 10, 0x80, True),
     "parts without a byte": (b"", CONTINUATION, 0, True),
 }
 # What ends a link at once.

@@ -1,6 +1,7 @@
 #include "lib/ws/conn/ws_conn.h"
 
 #include "lib/crypto/random.h"
+#include "lib/net/loop.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -222,6 +223,30 @@ static void on_data(struct ws_conn *w, const struct ws_event *e)
     w->handlers->on_data(w->user, e->opcode, e->data, e->is_last);
 }
 
+/* They move nothing, and each PING costs an answer. */
+static bool may_take_control(struct ws_conn *w)
+{
+    uint64_t now_ms = mono_ms(), fresh = (now_ms - w->controls_ms) * WS_CONN_CONTROLS_PER_S / 1000;
+
+    if (fresh) {
+        w->controls_ms = now_ms;
+        w->controls_left = fresh > WS_CONN_CONTROLS_MAX - w->controls_left ? WS_CONN_CONTROLS_MAX
+                                                                           : w->controls_left + (uint32_t)fresh;
+    }
+    if (!w->controls_left)
+        return false;
+    w->controls_left--;
+    return true;
+}
+
+static void on_control(struct ws_conn *w, const struct ws_event *e)
+{
+    if (!may_take_control(w))
+        on_broken(w, WS_E_CONTROL_FLOOD);
+    else if (e->kind == WS_EVENT_PING)
+        pong(w, e->data);
+}
+
 static void on_event(struct ws_conn *w, const struct ws_event *e)
 {
     switch (e->kind) {
@@ -229,12 +254,12 @@ static void on_event(struct ws_conn *w, const struct ws_event *e)
         on_data(w, e);
         return;
     case WS_EVENT_PING:
-        pong(w, e->data);
+    case WS_EVENT_PONG:
+        on_control(w, e);
         return;
     case WS_EVENT_CLOSE:
         on_close_frame(w, e);
         return;
-    case WS_EVENT_PONG:
     case WS_EVENT_NONE:
         return;
     }
@@ -301,7 +326,8 @@ static void take_early(struct ws_conn *w, struct span early)
 void ws_conn_init(struct ws_conn *w, struct conn *conn, const struct ws_options *options,
                   const struct ws_conn_handlers *handlers, void *user, struct span early)
 {
-    *w = (struct ws_conn){ .conn = conn, .handlers = handlers, .user = user };
+    *w = (struct ws_conn){ .conn = conn, .handlers = handlers, .user = user,
+                           .controls_left = WS_CONN_CONTROLS_MAX, .controls_ms = mono_ms() };
     ws_parser_init(&w->parser, options);
     conn_set_handlers(conn, &conn_handlers, w);
     conn_want(conn, CONN_READ);

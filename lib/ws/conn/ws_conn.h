@@ -13,11 +13,15 @@
  *            on_closed.  Either may come within any handler; its memory has to stay until the turn
  *            is over.  Nothing is allocated for a message but for what the socket did not take.
  * Threads    the loop's thread.
- * Limits     PONGs that wait: WS_CONN_CONTROL_MAX, further PINGs meanwhile are not answered.
+ * Limits     PONGs that wait: WS_CONN_CONTROL_MAX, further PINGs meanwhile are not answered;
+ *            WS_CONN_CONTROLS_MAX PINGs and PONGs at once and WS_CONN_CONTROLS_PER_S a second come in,
+ *            beyond them it is over (PROTOCOL_ERROR, Close 1008).
  * Source     RFC 6455.
  */
 #define WS_CONN_MESSAGE_MAX (65536 - WS_HEADER_MAX)     /* of a frame out: four records of TLS */
 #define WS_CONN_CONTROL_MAX 4096
+#define WS_CONN_CONTROLS_MAX 64
+#define WS_CONN_CONTROLS_PER_S 16
 
 struct ws_conn;
 
@@ -39,6 +43,8 @@ struct ws_conn {                /* its own */
     size_t rest_at, rest_len;
     unsigned char *control;     /* whole frames that go out before the next message; NULL: none */
     size_t control_len;
+    uint32_t controls_left;     /* that may come in */
+    uint64_t controls_ms;       /* when that was so */
 };
 
 /* `early`: what came behind the head of the opening; its events come within this call. */
