@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define ALARM_REST_MS 10000         /* between two alarms */
+#define COMES_TOO_OFTEN "this agent's links come and go again and again"
 
 void guest_free(struct guest *v)
 {
@@ -216,10 +217,10 @@ static bool may_come_again(struct guest *v)
     if (is_news) {
         guest_audit(v, REASON_RATE_LIMITED);
         LOG(WARNING, "link.refused", S("agent", v->who.id.text), R("reason", REASON_RATE_LIMITED),
-            S("detail", reason_what(REASON_RATE_LIMITED)), U("retry_ms", wait_ms), S("cure", reason_cure(REASON_RATE_LIMITED)));
+            S("detail", COMES_TOO_OFTEN), U("retry_ms", wait_ms), S("cure", reason_cure(REASON_RATE_LIMITED)));
     }
     v->is_put_off = true;
-    tunnel_put_off(v->tunnel, REASON_RATE_LIMITED, reason_what(REASON_RATE_LIMITED), wait_ms);
+    tunnel_put_off(v->tunnel, REASON_RATE_LIMITED, COMES_TOO_OFTEN, wait_ms);
     return false;
 }
 

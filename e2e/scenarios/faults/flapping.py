@@ -50,19 +50,19 @@ with Up(env={**SOON, "ADIT_RELAY_FLAP_LINKS": str(LINKS), "ADIT_RELAY_FLAP_MS": 
         check(len(answers) < 200, answers)
     let_in, lasted = answers.count(None), time.monotonic() - began
     check(LINKS - 2 <= let_in <= LINKS + lasted / ONE_S + 1, let_in, lasted)
-    check(all(reason == "flapping" and 1000 <= ms <= 1000 * ONE_S for reason, ms in filter(None, answers)), answers)
-    in_places(up, "flapping", "link.refused", "adit_relay_links_refused_total")
-    refused = counted("adit_relay_links_refused_total", "flapping")
+    check(all(reason == "rate-limited" and 1000 <= ms <= 1000 * ONE_S for reason, ms in filter(None, answers)), answers)
+    in_places(up, "rate-limited", "link.refused", "adit_relay_links_refused_total")
+    refused = counted("adit_relay_links_refused_total", "rate-limited")
     check(refused == len([a for a in answers if a]), refused, answers)
-    audited(up, "flapping", action="relay.tunnel", count=1)
+    audited(up, "rate-limited", action="relay.tunnel", count=1)
     log = (up.var / "log/relay.log").read_text()
-    check(log.count('"reason":"flapping"') == 1, "it is not logged once", log.count('"reason":"flapping"'))
+    check(log.count('"reason":"rate-limited"') == 1, "it is not logged once", log.count('"reason":"rate-limited"'))
     check("Hello" in up.curl("http://hello.demo.internal/").stdout, "another agent was harmed")
     check(metric("adit_relay_flaps_known") >= 2 and metric("adit_relay_slowed_agents_total") == refused)
 
     agent.process = Process(*agent.command)     # a real one, told to wait, waits and comes
     wait_until(lambda: known(agent.process, "link.up"), 60, lambda: agent.process.output[-2000:])
-    put_off = [line for line in known(agent.process, "link.down") if line["reason"] == "flapping"]
+    put_off = [line for line in known(agent.process, "link.down") if line["reason"] == "rate-limited"]
     check(all(line["retry_ms"] >= 1000 for line in put_off), put_off)
     agent.stop()
     print(f"{let_in} of {len(answers)} links in {lasted:.0f} s; the agent itself was put off {len(put_off)} times")
