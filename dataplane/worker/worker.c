@@ -4,6 +4,7 @@
 #include "dataplane/worker/lease.h"
 #include "dataplane/worker/paused.h"
 #include "dataplane/worker/plain.h"
+#include "dataplane/worker/slowed.h"
 #include "lib/log/log.h"
 #include <errno.h>
 #include <malloc.h>
@@ -351,30 +352,13 @@ static void on_gauges(void *arg)
 
 /* --- making it ------------------------------------------------------------------------------------------ */
 
-/* Nothing but faults comes from there: turned away before it costs more. */
-static bool is_slowed(struct worker *w, const struct endpoint *peer, uint32_t *ret_wait_ms)
-{
-    char address[ADDR_UNIX_MAX + 8];
-    bool is_news;
-
-    *ret_wait_ms = 0;
-    if (peer->kind != ENDPOINT_IP || tls_proxies_have(&w->config.tls_proxies, peer))
-        return false;
-    *ret_wait_ms = flaps_source(w->config.flaps, &peer->addr, mono_ms(), &is_news);
-    if (is_news)
-        LOG(WARNING, "link.source_slowed", S("address", endpoint_format(peer, address, sizeof(address))),
-            R("reason", REASON_RATE_LIMITED), U("retry_ms", *ret_wait_ms));
-    return *ret_wait_ms > 0;
-}
-
 static void on_tunnel_accept(void *user, int fd, const struct endpoint *peer)
 {
     struct worker *w = user;
-    uint32_t wait_ms;
+    uint32_t wait_ms = source_slowed_ms(w->config.flaps, &w->config.tls_proxies, peer, w->config.metrics);
 
     tell_links(w);
-    if (is_slowed(w, peer, &wait_ms)) {
-        metric_add(w->config.metrics, M_SLOWED_SOURCES, 1);
+    if (wait_ms) {
         tunnel_server_put_off(w->server, fd, peer, wait_ms);
         return;
     }
