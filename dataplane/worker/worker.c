@@ -171,12 +171,8 @@ static void on_drain_look(void *arg)
 static void send_away(struct worker *w)
 {
     const struct view *view = router_view(w->router);
-    struct mux_goaway goaway = {
-        .why = REASON_RELAY_DRAINING,
-        .text = SPAN("the relay stops"),
-        .ms_left = (uint32_t)(w->drain->until_ms - loop_now_ms(w->loop)),
-        .scope = MUX_SCOPE_SESSION,
-    };
+    struct mux_goaway goaway = { .why = REASON_RELAY_DRAINING, .text = SPAN("the relay stops"), .scope = MUX_SCOPE_SESSION,
+                                 .ms_left = (uint32_t)(w->drain->until_ms - loop_now_ms(w->loop)) };
 
     if (view)
         elsewhere_find(view->policy, &w->self.id, w->self.zone ? w->self.zone : "", &goaway);
@@ -360,14 +356,12 @@ static void on_tunnel_accept(void *user, int fd, const struct endpoint *peer)
     tell_links(w);
     if (wait_ms) {
         tunnel_server_put_off(w->server, fd, peer, wait_ms);
-        return;
-    }
-    if (tally_links(w->config.tally) < w->config.links_max) {
+    } else if (tally_links(w->config.tally) < w->config.links_max) {
         tunnel_server_adopt(w->server, fd, peer);
-        return;
+    } else {
+        metric_add_at(w->config.metrics, M_HANDSHAKES_TOTAL, HANDSHAKE_refused_overload, 0, 1);
+        close(fd);
     }
-    metric_add_at(w->config.metrics, M_HANDSHAKES_TOTAL, HANDSHAKE_refused_overload, 0, 1);
-    close(fd);
 }
 
 /* Another worker changed the roster. */
