@@ -43,6 +43,7 @@
     X(MSEC, dial_ms, "10s", 100, 120000, 0, "time to resolve and connect in")                       \
     X(MSEC, idle_ms, "0", 0, 604800000, 0, "end a stream on which nothing moves for that long; 0: never") \
     X(MSEC, udp_idle_ms, "2m", 0, 604800000, 0, "the same for a stream of datagrams; the relay's udp_idle_ms is shorter") \
+    X(INT, diagnoses_max, "4", 1, 64, 0, "diagnoses (adit diagnose) at a time")                   \
     X(MSEC, drain_ms, "30s", 0, 3600000, OPTION_RELOAD, "how long living streams may finish at stop")           \
     X(INT, lanes_max, "4", 1, 16, 0, "links to one relay under load, at most one for each of its workers; 1: one always") \
     X(SIZE, lane_rate, "128M", 4096, 68719476736, 0, "bytes a second on each link that are worth one more")      \
@@ -378,6 +379,7 @@ static int make_dialer(struct agent *a)
         .dial_ms = (uint32_t)a->config.dial_ms,
         .idle_ms = (uint32_t)a->config.idle_ms,
         .udp_idle_ms = (uint32_t)a->config.udp_idle_ms,
+        .diagnoses_max = (uint32_t)a->config.diagnoses_max,
     };
     int r;
 

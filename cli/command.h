@@ -25,6 +25,7 @@ int page_command(int argc, char **argv);
 int status_command(int argc, char **argv);
 int doctor_command(int argc, char **argv);
 int explain_command(int argc, char **argv);
+int diagnose_command(int argc, char **argv);
 int request_command(int argc, char **argv);
 int reason_command(int argc, char **argv);
 int access_command(int argc, char **argv);

@@ -9,6 +9,7 @@ static const struct command commands[] = {
     { "status", "", "what runs, what is wrong, what to do", status_command },
     { "doctor", "", "check this machine and this installation", doctor_command },
     { "explain", "USER HOST:PORT", "who may reach what, and why not", explain_command },
+    { "diagnose", "HOST:PORT", "try a target from where agents are", diagnose_command },
     { "watch", "[TOPIC…]", "what happens, as it happens", watch_command },
     { "stats", "", "what went through the relays, over time", stats_command },
     { "top", "", "who and what stands out in it", top_command },

@@ -43,6 +43,8 @@
     X(INT, events_kept, "20000", 100, 10000000, 0, "events that listeners who come back may still hear") \
     X(INT, events_listeners_max, "256", 1, 4096, 0, "who listen to events at a time")                \
     X(INT, events_per_caller_max, "16", 1, 4096, 0, "of them, in the name of one user")             \
+    X(INT, diagnostics_per_minute, "20", 1, 10000, 0, "diagnoses (adit diagnose) that one caller may ask for in a minute") \
+    X(INT, diagnostics_kept, "500", 1, 500, 0, "diagnoses that are kept")                             \
     X(STR, pac_url, "", 0, 0, 0, "what PAC links begin with: a relay's TLS door, e.g. https://relay.example:8081; empty: links are paths") \
     X(MSEC, audit_checkpoint_ms, "1m", 100, 3600000, 0, "how long after a change a checkpoint over the audit trail is signed") \
     X(MSEC, audit_keep_ms, "0", 0, 3153600000000, 0, "how long audit events are kept; checkpoints stay; 0: for ever") \

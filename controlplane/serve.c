@@ -1,7 +1,7 @@
 #include "controlplane/serve.h"
 #include "controlplane/audit/keeper.h"
 #include "controlplane/controlplane_metrics.h"
-#include "controlplane/domain/right.h"
+#include "controlplane/lists.h"
 #include "controlplane/providers.h"
 #include "controlplane/publish/publish.h"
 #include "controlplane/routes/api.h"
@@ -66,7 +66,7 @@ struct daemon {
     struct refusals *refusals;
     struct audit_keeper *keeper;
     struct oidc *oidc;
-    struct chore housekeeping, telling, looking, missing, keeping;
+    struct chore housekeeping, telling, looking, missing, keeping, settling;
     char api_addr[300], public_url[300], *relay_addrs, *api_addrs, *root_pem;
     bool is_draining;
 };
@@ -89,6 +89,11 @@ static void on_published(void *ctx)
 static void on_applied(void *ctx)
 {
     ring(ctx, API, API_TOPIC_APPLIED);
+}
+
+static void on_order(void *ctx)
+{
+    ring(ctx, INTERNAL, INTERNAL_TOPIC_COMMANDS);
 }
 
 static void on_signed_in(void *ctx)
@@ -270,10 +275,23 @@ static void keep_audit(void *arg)
     tell_of_checkpoint(audit_keeper_beat(d->keeper, publisher_leads(d->publisher)));
 }
 
-/* A relay may have told another control plane what it runs: who waits for that looks again. */
+/* A relay may have told another control plane what it runs: who waits for that looks again, and so
+ * does a relay for orders that were given there. */
 static void look_again(void *arg)
 {
     on_applied(((const struct chore *)arg)->ctx);
+    on_order(((const struct chore *)arg)->ctx);
+}
+
+static void settle(void *arg)
+{
+    struct daemon *d = ((const struct chore *)arg)->ctx;
+    bool is_news = false;
+
+    if (api_settle(d->api, &is_news))
+        LOG(WARNING, "diagnose.not-settled");
+    if (is_news)
+        on_applied(d);
 }
 
 static void look_for_absences(void *arg)
@@ -311,6 +329,8 @@ static void start_chores(struct daemon *d)
     d->missing = (struct chore){ .loop = d->loop, .every_ms = ABSENCES_MS, .work = look_for_absences, .ctx = d };
     d->keeping = (struct chore){ .loop = d->loop, .every_ms = (uint64_t)d->config->audit_checkpoint_ms,
                                  .work = keep_audit, .ctx = d };
+    d->settling = (struct chore){ .loop = d->loop, .every_ms = 1000, .work = settle, .ctx = d };
+    chore_done(&d->settling);
     chore_done(&d->housekeeping);
     chore_done(&d->missing);
     chore_done(&d->keeping);
@@ -374,30 +394,6 @@ static int start_publisher(struct daemon *d, struct buf *reterr)
     return r;
 }
 
-/* The LIST's items as strings, in place: the separators become NULs. */
-static void split_list(char *list, const char *out[API_JOIN_ADDRS_MAX])
-{
-    size_t n = 0;
-
-    for (char *at = list; at && *at && n < API_JOIN_ADDRS_MAX;) {
-        char *end = at + span_find(span_str(at), '\n');
-
-        out[n++] = at;
-        at = *end ? end + 1 : end;
-        *end = '\0';
-    }
-}
-
-static unsigned roles_of(const char *list)
-{
-    struct span rest = span_str(list), item;
-    unsigned roles = 0;
-
-    while (option_list_next(&rest, &item))
-        roles |= role_bit(item);
-    return roles;
-}
-
 static int start_keeper(struct daemon *d, struct buf *reterr)
 {
     const struct audit_keeper_options options = {
@@ -417,16 +413,19 @@ static int start_api(struct daemon *d)
                                    .kek = d->place->kek, .policy = on_policy, .policy_ctx = d,
                                    .listeners_max = (unsigned)d->config->events_listeners_max,
                                    .listeners_per_caller = (unsigned)d->config->events_per_caller_max,
+                                   .on_order = on_order, .on_order_ctx = d,
+                                   .diagnostics_per_minute = (unsigned)d->config->diagnostics_per_minute,
+                                   .diagnostics_kept = (unsigned)d->config->diagnostics_kept,
                                    .extra = &d->join_row, .extra_count = 1,
-                                   .totp_roles = roles_of(d->config->totp_roles),
+                                   .totp_roles = lists_roles(d->config->totp_roles),
                                    .sessions_max = (unsigned)d->config->sessions_max };
 
     options.keys = d->place->keys;
     (void)span_copy(span_str(keyring_pin(d->place->keys)), options.ca_pin, sizeof(options.ca_pin));
     d->relay_addrs = span_dup(span_str(d->config->relay_addrs));
     d->api_addrs = span_dup(span_str(d->config->api_addrs));
-    split_list(d->relay_addrs, options.agent_join_addrs);
-    split_list(d->api_addrs, options.relay_join_addrs);
+    lists_split(d->relay_addrs, options.agent_join_addrs);
+    lists_split(d->api_addrs, options.relay_join_addrs);
     if (!options.relay_join_addrs[0]) {
         snprintf(d->api_addr, sizeof(d->api_addr), "https://%.250s", d->config->api_listen);
         options.relay_join_addrs[0] = d->api_addr;
@@ -554,6 +553,7 @@ static void daemon_deinit(struct daemon *d)
     timer_stop(&d->looking.timer);
     timer_stop(&d->missing.timer);
     timer_stop(&d->keeping.timer);
+    timer_stop(&d->settling.timer);
     if (d->admin)
         admin_free(d->admin);
     if (d->metrics)

@@ -1,5 +1,6 @@
 #include "dataplane/relay.h"
 #include "dataplane/crew.h"
+#include "dataplane/diagnoser.h"
 #include "dataplane/listen.h"
 #include "dataplane/reporter.h"
 #include "dataplane/usage.h"
@@ -33,6 +34,7 @@ struct relay {
     struct source *source;
     struct reporter *reporter;
     struct usage *usage;
+    struct diagnoser *diagnoser;
     struct tls_ctx *tunnel_tls, *door_tls;
     struct tunnel_self self;
     char name[64];
@@ -156,7 +158,12 @@ static void write_metrics(void *arg, struct buf *out)
     struct quotas_stats quotas;
     struct breakers_stats breakers;
     struct flaps_stats flaps;
+    struct diagnoser_stats diagnoses;
 
+    diagnoser_get_stats(relay->diagnoser, &diagnoses);
+    metric_set(slot, M_DIAGNOSES, (int64_t)diagnoses.running);
+    metric_set(slot, M_DIAGNOSES_TOTAL, (int64_t)diagnoses.orders);
+    metric_set(slot, M_DIAGNOSES_FAILED, (int64_t)diagnoses.failed);
     breakers_get_stats(crew_breakers(relay->crew), &breakers);
     metric_set(slot, M_BREAKERS, (int64_t)breakers.count);
     metric_set(slot, M_BREAKERS_OPEN, (int64_t)breakers.open);
@@ -407,6 +414,15 @@ static int make_reporter(struct relay *relay)
     return reporter_new(&config, &relay->reporter);
 }
 
+static int make_diagnoser(struct relay *relay)
+{
+    const struct diagnoser_config config = {
+        .loop = relay->loop, .control = relay->control, .roster = crew_roster(relay->crew),
+    };
+
+    return diagnoser_new(&config, &relay->diagnoser);
+}
+
 static int make_admin(struct relay *relay, struct buf *reterr)
 {
     struct admin_config config = { .is_ready = is_ready, .write_metrics = write_metrics, .arg = relay };
@@ -476,6 +492,8 @@ static void on_reload(void *arg, int signo)
 
 static void relay_deinit(struct relay *relay)
 {
+    if (relay->diagnoser)
+        diagnoser_stop(relay->diagnoser);
     if (relay->crew)
         crew_stop(relay->crew);
     timer_stop(&relay->stopping);
@@ -489,6 +507,8 @@ static void relay_deinit(struct relay *relay)
         source_free(relay->source);
     if (relay->crew)
         crew_free(relay->crew);
+    if (relay->diagnoser)
+        diagnoser_free(relay->diagnoser);
     if (relay->events)
         events_free(relay->events);
     if (relay->control)
@@ -526,6 +546,8 @@ static int start(struct relay *relay, struct buf *reterr)
     if (!r)
         r = make_reporter(relay);
     if (!r)
+        r = make_diagnoser(relay);
+    if (!r)
         r = make_admin(relay, reterr);
     if (!r)
         r = loop_on_signal(relay->loop, SIGTERM, on_stop, relay);
@@ -549,6 +571,7 @@ int relay_run(struct relay_config *config, int argc, char **argv, struct buf *re
     LOG(INFO, "relay.started", S("id", relay.self.id.text), S("cluster", relay.member->trust.cluster),
         S("boot_id", relay.self.boot_id.text), N("starts", relay.self.starts), U("workers", relay.workers));
     loop_run(relay.loop);
+    diagnoser_stop(relay.diagnoser);
     crew_stop(relay.crew);
     LOG(INFO, "relay.stopped", U("at_start", relay.receipt.at_start), U("finished", relay.receipt.finished),
         U("moved", 0), U("cut", relay.receipt.cut));

@@ -96,6 +96,9 @@ static int write_report(struct reporter *r, struct buf *out)
     if (status.is_too_old)
         json_put_text(&w, "refuses", status.last_error);
     put_breakers(r, &w);
+    json_open_array(&w, "commands");
+    json_put_text(&w, NULL, "diagnose");
+    json_close_array(&w);
     json_close_object(&w);
     return buf_error(out);
 }

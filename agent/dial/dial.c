@@ -1,28 +1,23 @@
 #include "agent/dial/dial.h"
 #include "agent/dial/brief.h"
+#include "agent/dial/examine.h"
+#include "agent/dial/own.h"
 #include "agent/dial/race.h"
-#include "lib/base/hash.h"
 #include "lib/base/list.h"
 #include "lib/log/log.h"
 #include "lib/pipe/pipe.h"
 #include <errno.h>
-#include <ifaddrs.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
-#define OWN_ADDRS_MAX 1024
-#define OWN_ADDRS_KEEP_MS 5000
+#define DIAGNOSES_MAX 4
 
 struct dialer {
     struct dialer_config config;
     struct agent_reach *reach;
     struct list sessions;
     struct dialer_stats stats;
-    struct addr own[OWN_ADDRS_MAX];
-    size_t own_count;
-    uint64_t own_at_ms;             /* 0: never read */
-    uint64_t own_sum;               /* changes with them, in whatever order they come */
+    struct own_addrs own;
     bool is_draining;
 };
 
@@ -41,6 +36,7 @@ struct session {
     struct race *race;
     struct pipe pipe;
     struct udp *udp;                /* kind udp: instead of the pipe */
+    struct examination *exam;       /* kind diagnose: likewise */
     bool is_udp;
     struct brief used;
     struct cidr ranges[];           /* range_count of them: mostly none, and sessions are many */
@@ -64,6 +60,10 @@ static void session_free(struct session *s)
     stop_dialling(s);
     if (s->udp)
         udp_free(TAKE(s->udp));
+    if (s->exam) {
+        examine_free(TAKE(s->exam));
+        s->dialer->stats.diagnosing--;
+    }
     brief_deinit(&s->dns);
     brief_deinit(&s->used);
     list_remove(&s->node);
@@ -72,73 +72,7 @@ static void session_free(struct session *s)
     free(s);
 }
 
-/* --- the machine's own addresses, which count as special ------------------------------ */
-
-static bool addr_of(const struct sockaddr *sa, struct addr *ret_addr)
-{
-    if (sa && sa->sa_family == AF_INET) {
-        const unsigned char *b =
-            (const void *)&((const struct sockaddr_in *)(const void *)sa)->sin_addr;
-
-        *ret_addr = addr_v4(b[0], b[1], b[2], b[3]);
-        return true;
-    }
-    if (sa && sa->sa_family == AF_INET6) {
-        memcpy(ret_addr->ip, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, 16);
-        return true;
-    }
-    return false;
-}
-
-/* All or none: an address that was left out could be dialled. */
-static int own_copy(struct dialer *d, const struct ifaddrs *all)
-{
-    d->own_count = 0;
-    for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
-        struct addr addr;
-
-        if (!addr_of(i->ifa_addr, &addr))
-            continue;
-        if (d->own_count == OWN_ADDRS_MAX)
-            return -ENOSPC;
-        d->own[d->own_count++] = addr;
-    }
-    return 0;
-}
-
-static bool is_link_local(const struct addr *a)
-{
-    return a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80;
-}
-
-/* Interfaces of containers come and go with link-local addresses; they are no other network. */
-static uint64_t own_sum(const struct dialer *d)
-{
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < d->own_count; i++)
-        sum += is_link_local(&d->own[i]) ? 0 : hash_bytes(span_of(d->own[i].ip, sizeof(d->own[i].ip)));
-    return sum;
-}
-
-/* Read anew when it is old: a change of address is noticed within OWN_ADDRS_KEEP_MS. */
-static int own_refresh(struct dialer *d)
-{
-    uint64_t now_ms = loop_now_ms(d->config.loop);
-    struct ifaddrs *all;
-    int r;
-
-    if (d->own_at_ms && now_ms - d->own_at_ms < OWN_ADDRS_KEEP_MS)
-        return 0;
-    if (getifaddrs(&all))
-        return -errno;
-
-    r = own_copy(d, all);
-    freeifaddrs(all);
-    d->own_sum = own_sum(d);
-    d->own_at_ms = r ? 0 : now_ms;
-    return r;
-}
+/* --- may it be dialled ------------------------------------------------------------------- */
 
 static enum reason may_dial(const struct session *s, const struct addr *addr)
 {
@@ -151,8 +85,8 @@ static enum reason may_dial(const struct session *s, const struct addr *addr)
         .allow_special = s->allow_special,
         .acl = d->config.acl,
         .reach = d->reach,
-        .own = d->own,
-        .own_count = d->own_count,
+        .own = d->own.list,
+        .own_count = d->own.count,
     };
 
     return agent_may_dial(&question);
@@ -171,6 +105,10 @@ static bool still_permitted(const struct session *s)
 static void refuse(struct session *s, enum reason why, const char *text, const struct mux_opened *tries)
 {
     stop_dialling(s);
+    if (s->exam) {
+        examine_fail(s->exam, why, text, tries);
+        return;
+    }
     s->dialer->stats.refused[why]++;
     LOG(INFO, "stream.refused", SP("target", target_span(s)), N("port", s->target ? s->target->port : 0),
         R("reason", why), S("detail", text));
@@ -207,7 +145,6 @@ static void tell_connected(struct session *s, const struct race_result *result, 
 {
     char text[ADDR_UNIX_MAX + 8];
 
-    brief_set(&s->used, &result->used);
     s->dialer->stats.opened++;
     LOG(DEBUG, "stream.connected", SP("target", target_span(s)),
         S("address", endpoint_format(&result->used, text, sizeof(text))), SP("resolved_by", opened->resolved_by));
@@ -231,6 +168,10 @@ static void on_raced(void *user, const struct race_result *result)
     if (!still_permitted(s)) {      /* a new policy came while it connected */
         conn_reset(result->conn);
         refuse(s, REASON_REVOKED, "the agent's policy no longer permits the target", NULL);
+        return;
+    }
+    if (s->exam) {
+        examine_connected(s->exam, result->conn, &opened);
         return;
     }
     tell_connected(s, result, &opened);
@@ -281,6 +222,7 @@ static void open_udp(struct session *s, const struct endpoint *to, size_t count,
         refuse(s, REASON_OVERLOAD, "out of memory", NULL);
         return;
     }
+    brief_set(&s->used, &result.used);
     tell_connected(s, &result, &opened);
 }
 
@@ -304,12 +246,22 @@ static size_t permitted(const struct session *s, const struct addr *addrs, size_
     for (size_t i = 0; i < count && n < PERMITTED_MAX; i++) {
         enum reason verdict = may_dial(s, &addrs[i]);
 
+        if (s->exam)
+            examine_address(s->exam, &addrs[i], verdict);
         if (verdict == REASON_NONE)
             to[n++] = (struct endpoint){ .kind = ENDPOINT_IP, .addr = addrs[i], .port = s->target->port };
         else
             *ret_why = verdict;
     }
     return race_interleave(to, n);
+}
+
+static void tell_resolved(const struct session *s)
+{
+    const struct endpoint dns = brief_endpoint(&s->dns);
+
+    if (s->exam)
+        examine_resolved(s->exam, s->resolved_by, &dns);
 }
 
 /* Drops what may not be dialled, and dials the rest.  is_part: the other family may still come. */
@@ -319,7 +271,8 @@ static void dial_permitted(struct session *s, const struct addr *addrs, size_t c
     enum reason why;
     size_t n;
 
-    if (own_refresh(s->dialer)) {
+    tell_resolved(s);
+    if (own_addrs_refresh(&s->dialer->own, loop_now_ms(s->dialer->config.loop))) {
         refuse(s, REASON_OVERLOAD, "the machine's own addresses cannot be read", NULL);
         return;
     }
@@ -360,6 +313,7 @@ static void open_unix(struct session *s, struct span path)
     if (why == REASON_NONE && !span_copy(path, to.path, sizeof(to.path)))
         why = REASON_PROTOCOL_ERROR;
     s->resolved_by = "override";
+    tell_resolved(s);
     if (why != REASON_NONE)
         refuse(s, why, "the socket may not be dialled from here", NULL);
     else
@@ -421,6 +375,24 @@ static uint32_t min_u32(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+/* It is open at once: what was found, a refusal too, is what it carries. */
+static enum reason begin_examination(struct session *s, const struct mux_open *open)
+{
+    struct dialer *d = s->dialer;
+    uint32_t max = d->config.diagnoses_max ? d->config.diagnoses_max : DIAGNOSES_MAX;
+
+    if (open->kind != MUX_KIND_DIAGNOSE)
+        return REASON_NONE;
+    if (d->stats.diagnosing >= max || examine_new(d->config.loop, s->stream, open->tls_name, s->answer_ms, &s->exam))
+        return REASON_OVERLOAD;
+    d->stats.diagnosing++;
+    d->stats.diagnosed++;
+    LOG(INFO, "diagnose.asked", SP("principal", open->principal), SP("target", open->host), N("port", open->port),
+        SP("tls_name", open->tls_name));
+    mux_stream_accept(s->stream, &(struct mux_opened){ .boot_id = d->config.boot_id });
+    return REASON_NONE;
+}
+
 void dialer_on_open(struct dialer *d, struct mux_stream *stream, const struct mux_open *open)
 {
     struct session *s;
@@ -447,7 +419,10 @@ void dialer_on_open(struct dialer *d, struct mux_stream *stream, const struct mu
     list_append(&d->sessions, &s->node);
     d->stats.live++;
     mux_stream_set_user(stream, s);
-    open_target(s, open);
+    if (begin_examination(s, open) == REASON_NONE)
+        open_target(s, open);
+    else
+        refuse(s, REASON_OVERLOAD, "too many diagnoses at a time", NULL);
 }
 
 /* --- the mux's handlers ------------------------------------------------------------------- */
@@ -459,7 +434,7 @@ static void on_readable(void *user, struct mux_stream *stream)
     (void)stream;
     if (s && s->udp)
         udp_on_readable(s->udp);
-    else if (s)
+    else if (s && !s->exam)
         pipe_on_readable(&s->pipe);
 }
 
@@ -468,7 +443,9 @@ static void on_writable(void *user, struct mux_stream *stream)
     struct session *s = user;
 
     (void)stream;
-    if (s)
+    if (s && s->exam)
+        examine_on_writable(s->exam);
+    else if (s)
         pipe_on_writable(&s->pipe);
 }
 
@@ -494,6 +471,8 @@ static void on_reset(void *user, struct mux_stream *stream, enum reason why, str
     pipe_on_reset(&s->pipe);
     if (s->udp)
         udp_free(TAKE(s->udp));
+    if (s->exam)
+        examine_on_reset(s->exam);
 }
 
 static void on_ended(void *user, struct mux_stream *stream, enum reason how)
@@ -529,7 +508,7 @@ int dialer_new(const struct dialer_config *config, struct dialer **ret_dialer)
     d->config = *config;
     d->config.dial_ms = config->dial_ms ? config->dial_ms : 10000;
     list_init(&d->sessions);
-    (void)own_refresh(d);           /* again before each dial: what fails now fails then */
+    (void)!own_addrs_refresh(&d->own, loop_now_ms(config->loop));      /* again before each dial: what fails now fails then */
     *ret_dialer = d;
     return 0;
 }
@@ -543,12 +522,20 @@ void dialer_free(struct dialer *d)
     free(d);
 }
 
-static void cut(struct session *s, enum reason why, struct span text)
+/* A connection stands, or stood, behind it. */
+static bool is_connected(const struct session *s)
+{
+    return s->udp || pipe_is_on(&s->pipe) || (s->exam && s->used.kind != ENDPOINT_NONE);
+}
+
+static void cut(struct session *s, enum reason why, const char *text)
 {
     if (s->udp)
-        udp_cut(s->udp, why, text);
+        udp_cut(s->udp, why, span_str(text));
+    else if (s->exam)
+        examine_fail(s->exam, why, text, NULL);
     else
-        pipe_cut(&s->pipe, why, text);
+        pipe_cut(&s->pipe, why, span_str(text));
 }
 
 void dialer_set_reach(struct dialer *d, struct agent_reach *reach)
@@ -560,17 +547,14 @@ void dialer_set_reach(struct dialer *d, struct agent_reach *reach)
     LIST_EACH(&d->sessions, node) {
         struct session *s = container_of(node, struct session, node);
 
-        if ((s->udp || pipe_is_on(&s->pipe)) && !still_permitted(s))
-            cut(s, REASON_REVOKED, SPAN("the agent's policy no longer permits the target"));
+        if (is_connected(s) && !still_permitted(s))
+            cut(s, REASON_REVOKED, "the agent's policy no longer permits the target");
     }
 }
 
 bool dialer_network_changed(struct dialer *d)
 {
-    uint64_t before = d->own_sum;
-
-    d->own_at_ms = 0;
-    return own_refresh(d) == 0 && d->own_sum != before;
+    return own_addrs_changed(&d->own, loop_now_ms(d->config.loop));
 }
 
 void dialer_drain(struct dialer *d)

@@ -25,11 +25,13 @@ struct dialer_config {
     uint32_t dial_ms;               /* for resolving and connecting; 0: 10,000 */
     uint32_t idle_ms;               /* a stream on which nothing moves; 0: never ends */
     uint32_t udp_idle_ms;           /* the same for datagrams; the entry's is shorter */
+    uint32_t diagnoses_max;         /* at a time; 0: 4 */
 };
 
 struct dialer_stats {
     uint64_t opened, refused[REASON_COUNT];
-    uint32_t live;
+    uint64_t diagnosed;             /* diagnoses begun */
+    uint32_t live, diagnosing;
     struct udp_stats udp;
 };
 

@@ -51,6 +51,8 @@ void agent_metrics_take(struct metrics *m, const struct resolve_stats *resolve, 
     take_uplink(slot, uplink);
     metric_set(slot, M_STREAMS, dial->live);
     metric_set(slot, M_OPENED, (int64_t)dial->opened);
+    metric_set(slot, M_DIAGNOSING, dial->diagnosing);
+    metric_set(slot, M_DIAGNOSED, (int64_t)dial->diagnosed);
     metric_set(slot, M_DATAGRAMS_SENT, (int64_t)dial->udp.sent);
     metric_set(slot, M_DATAGRAMS_RECEIVED, (int64_t)dial->udp.received);
     metric_set(slot, M_DATAGRAMS_DROPPED,

@@ -30,6 +30,8 @@
     X(STREAMS, "adit_agent_streams", GAUGE, NULL, NULL, "Streams that are open or being opened.") \
     X(OPENED, "adit_agent_streams_opened_total", COUNTER, NULL, NULL, "Targets that were connected to.") \
     X(REFUSED, "adit_agent_refused_total", COUNTER, &metric_by_reason, NULL, "Streams that were refused here.") \
+    X(DIAGNOSING, "adit_agent_diagnoses", GAUGE, NULL, NULL, "Diagnoses that are under way.")     \
+    X(DIAGNOSED, "adit_agent_diagnoses_total", COUNTER, NULL, NULL, "Diagnoses that were begun.") \
     X(DATAGRAMS_SENT, "adit_agent_datagrams_sent_total", COUNTER, NULL, NULL, "Datagrams that went to targets.") \
     X(DATAGRAMS_RECEIVED, "adit_agent_datagrams_received_total", COUNTER, NULL, NULL,             \
       "Datagrams that came from targets.")                                                        \

@@ -131,6 +131,9 @@ static const struct right rights[] = {
     { "streams.list",                   AOM,     ALL },
     { "streams.get",                    AOM,     ALL },
     { "streams.delete",                 OM,      ALL },
+    { "diagnostics.list",               AOM,     ALL },
+    { "diagnostics.create",             OM,      ALL },     /* own: what he may reach */
+    { "diagnostics.get",                AOM,     ALL },
     { "breakers.list",                  AOM,     NO },
     { "breakers.get",                   AOM,     NO },
     { "breakers.delete",                OM,      NO },

@@ -1,4 +1,5 @@
 #include "controlplane/routes/api_internal.h"
+#include "controlplane/routes/diagnose.h"
 #include <errno.h>
 
 int api_new(const struct api_options *options, struct api **ret_api)
@@ -61,6 +62,11 @@ void api_stop(struct api *api)
 int api_keep_uses(struct api *api)
 {
     return uses_keep(&api->uses, api->options.store);
+}
+
+int api_settle(struct api *api, bool *ret_is_news)
+{
+    return diagnose_settle(api->options.store, ret_is_news);
 }
 
 const struct route *api_routes(const struct api *api, size_t *ret_count)

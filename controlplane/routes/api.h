@@ -38,6 +38,10 @@ struct api_options {
     const char *audit_file;             /* where they go outside; NULL or empty: nowhere */
     const char *public_url;             /* where browsers find this API: https://host[:port]; NULL: nobody logs in by a provider */
     struct oidc *oidc;                  /* NULL likewise */
+    void (*on_order)(void *ctx);        /* a diagnosis waits for its relay; NULL: nobody is told */
+    void *on_order_ctx;
+    unsigned diagnostics_per_minute;    /* of one caller; 0: 20 */
+    unsigned diagnostics_kept;          /* 0: 500 */
     const struct route *extra;          /* further rows, e.g. joining; copied */
     size_t extra_count;
 };
@@ -52,6 +56,9 @@ struct hub_stats;
 void api_get_listeners(const struct api *api, struct hub_stats *ret_stats);
 /* Ends the streams of events: before the listener drains. */
 void api_stop(struct api *api);
+
+/* Gives up diagnoses whose time is over; to be called now and then.  Who waits for one: on API_TOPIC_APPLIED. */
+MUST_CHECK int api_settle(struct api *api, bool *ret_is_news);
 
 /* Keeps when API tokens were used last; to be called now and then, and at the end. */
 MUST_CHECK int api_keep_uses(struct api *api);

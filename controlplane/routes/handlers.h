@@ -16,6 +16,8 @@ HANDLER(on_member_put);
 HANDLER(on_member_delete);
 HANDLER(on_record_list);
 HANDLER(on_record_get);
+HANDLER(on_diagnostic_create);
+HANDLER(on_diagnostic_get);
 HANDLER(on_stream_cut);
 HANDLER(on_breaker_list);
 HANDLER(on_breaker_get);

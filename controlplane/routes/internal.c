@@ -1,4 +1,5 @@
 #include "controlplane/routes/internal.h"
+#include "controlplane/routes/diagnose.h"
 #include "controlplane/routes/door_password.h"
 #include "controlplane/routes/internal_events.h"
 #include "lib/base/encode.h"
@@ -389,6 +390,10 @@ static const struct route table[INTERNAL_ROUTES] = {
       .body_max = INTERNAL_BODY_MAX, .handler = on_relay_events },
     { .method = "POST", .path = "/internal/v1/applied", .operation = "internal.applied", .roles = ROLE_RELAY,
       .body_max = INTERNAL_BODY_MAX, .handler = on_relay_applied },
+    { .method = "GET", .path = "/internal/v1/commands", .operation = "internal.commands", .roles = ROLE_RELAY,
+      .flags = ROUTE_LONG_POLL, .topic = INTERNAL_TOPIC_COMMANDS, .handler = on_relay_commands },
+    { .method = "POST", .path = "/internal/v1/answers", .operation = "internal.answers", .roles = ROLE_RELAY,
+      .body_max = 131072, .handler = on_relay_answer },
 };
 
 const struct route *internal_routes(struct internal *internal, struct route *rows, size_t *count)

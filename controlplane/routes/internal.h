@@ -10,7 +10,8 @@
  * Ownership  what the options point to outlives it.
  * Threads    hooks and handlers: any.
  */
-enum { INTERNAL_TOPIC_STATE = 0 };      /* to be rung when something was published */
+/* To be rung when something was published; when a relay is to be ordered something. */
+enum { INTERNAL_TOPIC_STATE = 0, INTERNAL_TOPIC_COMMANDS = 1 };
 
 #define INTERNAL_POLL_MS 5000
 /* And a tenth more, at times. */
@@ -29,7 +30,7 @@ struct internal {
 
 /* For the internal listener; each row's ctx is the struct internal. */
 const struct route *internal_routes(struct internal *internal, struct route *rows, size_t *count);
-#define INTERNAL_ROUTES 7
+#define INTERNAL_ROUTES 9
 /* POST /api/v1/join, for the API's table. */
 struct route internal_join_route(struct internal *internal);
 /* Mutual TLS: a certificate of kind relay whose id stands in the state.  ctx: the struct. */

@@ -119,6 +119,18 @@ static uint32_t features_of(const struct json_value *report)
     return features;
 }
 
+static bool takes_command(const struct json_value *report, const char *command)
+{
+    const struct json_value *commands = json_get(report, "commands");
+    struct span each;
+
+    for (size_t i = 0; commands && i < json_count(commands); i++) {
+        if (json_as_str(json_at(commands, i), &each) && span_eq(each, span_str(command)))
+            return true;
+    }
+    return false;
+}
+
 static int add_relay(void *ctx, const struct ulid *subject, struct span doc, int64_t at_ms)
 {
     struct reading *reading = ctx;
@@ -150,6 +162,7 @@ static int add_relay(void *ctx, const struct ulid *subject, struct span doc, int
         .is_connected = counts && at_ms + LIVE_FRESH_MS > live->now_ms,
         .is_admitted = counts,
         .features = features_of(v),
+        .takes_orders = takes_command(v, "diagnose"),
     };
     (void)span_copy(span_first(doc_text(v, "refuses"), sizeof(relay->refuses) - 1), relay->refuses,
                     sizeof(relay->refuses));

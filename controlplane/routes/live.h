@@ -24,6 +24,7 @@ struct live_relay {
     char refuses[256];                  /* the state, and why: it is too old; "": it does not */
     bool is_connected;
     bool is_admitted;                   /* neither deleted nor disabled */
+    bool takes_orders;                  /* to diagnose */
 };
 
 struct live_agent {                     /* one row for each relay that holds it */

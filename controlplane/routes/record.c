@@ -38,6 +38,12 @@ static const struct asked_filter operation_filters[] = {
     { "operation", "operation", KIND_COUNT, NULL },
 };
 
+static const struct asked_filter diagnostic_filters[] = {
+    { "state", "state", KIND_COUNT, "running finished" },
+    { "reason", "reason", KIND_COUNT, NULL },
+    { "host", "host", KIND_COUNT, NULL },
+};
+
 #define FILTERS(table_) .filters = (table_), .filter_count = ARRAY_LEN(table_)
 
 static const struct record_source sources[] = {
@@ -47,6 +53,8 @@ static const struct record_source sources[] = {
       FILTERS(decision_filters),
       .owner = "user" },
     { .plural = "operations", .source = STORE_OPERATIONS, FILTERS(operation_filters), .owner = "user" },
+    { .plural = "diagnostics", .source = STORE_DIAGNOSTICS, FILTERS(diagnostic_filters), .owner = "asked_by",
+      .has_own_get = true },
     { .plural = "audit-events", .source = STORE_AUDIT, FILTERS(audit_filters) },
 };
 

@@ -11,6 +11,7 @@ struct record_source {
     const struct asked_filter *filters;
     size_t filter_count;
     const char *owner;          /* the member with the user; NULL: nobody's own */
+    bool has_own_get;           /* listed here, shown elsewhere */
 };
 
 /* The row of the path, when the caller may see it. */

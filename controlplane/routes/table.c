@@ -63,6 +63,10 @@ static const struct single {
 } singles[] = {
     { "streams.delete", "DELETE", "/api/v1/streams/{id}", "streams:write", WRITE, 0, "wait",
       on_stream_cut },
+    { "diagnostics.create", "POST", "/api/v1/diagnostics", "diagnostics:write", ROUTE_IDEMPOTENT, 16 << 10, "",
+      on_diagnostic_create },
+    { "diagnostics.get", "GET", "/api/v1/diagnostics/{id}", "diagnostics:read", ROUTE_LONG_POLL, 0, "finished",
+      on_diagnostic_get },
     { "breakers.list", "GET", "/api/v1/breakers", "breakers:read", 0, 0, "limit cursor agent_group host",
       on_breaker_list },
     { "breakers.get", "GET", "/api/v1/breakers/{id}", "breakers:read", 0, 0, "", on_breaker_get },
@@ -217,7 +221,7 @@ static void add_records(struct table *t)
     const struct record_source *source;
 
     for (size_t s = 0; (source = record_source_at(s)); s++) {
-        for (size_t i = 0; i < ARRAY_LEN(record_patterns); i++)
+        for (size_t i = 0; i < (source->has_own_get ? 1 : ARRAY_LEN(record_patterns)); i++)
             add_pattern(t, &record_patterns[i], source->plural, NULL, source);
     }
 }

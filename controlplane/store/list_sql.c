@@ -20,6 +20,8 @@ static const struct source {
                                 "id", "id", "at" },
     [STORE_STREAMS] = { "id, 'stream', '', 1, at, at, '', '', doc", "records", false, true,
                         "id", "id", "at" },
+    [STORE_DIAGNOSTICS] = { "id, 'diagnostic', '', 1, at, at, '', '', doc", "records", false, true,
+                            "id", "id", "at" },
 };
 
 static const struct column {

@@ -120,6 +120,7 @@ int store_row_get(struct store_tx *tx, enum store_source source, const struct ul
     static const char *const kinds[] = {
         [STORE_DECISIONS] = "route-decision", [STORE_STREAMS] = "stream",
         [STORE_OPERATIONS] = "operation", [STORE_OPERATION_ITEMS] = "operation-item",
+        [STORE_DIAGNOSTICS] = "diagnostic",
     };
 
     switch (source) {
@@ -131,6 +132,7 @@ int store_row_get(struct store_tx *tx, enum store_source source, const struct ul
     case STORE_STREAMS:
     case STORE_OPERATIONS:
     case STORE_OPERATION_ITEMS:
+    case STORE_DIAGNOSTICS:
         break;
     }
     return take_object(tx, db_bind(tx, Q_record_get, "itu", (int64_t)source, kinds[source], id),

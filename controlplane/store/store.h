@@ -230,6 +230,7 @@ enum store_source {
     STORE_STREAMS,              /* streams: open, and closed some minutes ago */
     STORE_OPERATIONS,           /* work on many objects */
     STORE_OPERATION_ITEMS,      /* what became of each */
+    STORE_DIAGNOSTICS,          /* diagnoses: under way, and the last that were made */
 };
 
 enum store_op {

@@ -50,6 +50,11 @@
       "Datagrams from targets that went on to users.")                                            \
     X(DATAGRAMS_DROPPED, "adit_relay_datagrams_dropped_total", COUNTER, &metric_by_why, NULL,    \
       "Datagrams that went nowhere, by why.")                                                     \
+    X(DIAGNOSES, "adit_relay_diagnoses", GAUGE, NULL, NULL, "Diagnoses that are under way.")      \
+    X(DIAGNOSES_TOTAL, "adit_relay_diagnoses_total", COUNTER, NULL, NULL,                         \
+      "Diagnoses that the control plane ordered.")                                                \
+    X(DIAGNOSES_FAILED, "adit_relay_diagnoses_failed_total", COUNTER, NULL, NULL,                 \
+      "Of them, those without an answer of the agent.")                                           \
     X(AGENTS, "adit_relay_agents", GAUGE, NULL, NULL, "Agents that are connected here.")          \
     X(AGENTS_UNPROVED, "adit_relay_agents_unproved", GAUGE, NULL, NULL,                           \
       "Of them, those that do not answer: others get their streams.")                             \

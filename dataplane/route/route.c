@@ -268,6 +268,8 @@ static void on_stream_opened(void *user, struct mux_stream *stream, const struct
     timer_stop(&r->deadline);
     route_tell_breaker(r, BREAKER_GOOD, REASON_NONE);
     r->opened_ms = wall_now();
+    if (r->is_look)
+        return;
     metric_add(r->router->config.metrics, M_STREAMS, 1);
     metric_add(r->router->config.metrics, M_STREAMS_OPENED, 1);
     route_tell_decision(r, REASON_NONE, SPAN_NONE);
@@ -373,7 +375,7 @@ static bool try_again(struct route *r, enum reason how)
 {
     enum reason why;
 
-    if (how != REASON_SESSION_LOST || r->opened_ms || r->cut != REASON_NONE || r->is_retried || !r->handlers)
+    if (how != REASON_SESSION_LOST || r->is_look || r->opened_ms || r->cut != REASON_NONE || r->is_retried || !r->handlers)
         return false;
 
     r->is_retried = true;
@@ -400,9 +402,9 @@ static void on_stream_ended(void *user, struct mux_stream *stream, enum reason h
     if (how != REASON_NONE && r->cut != REASON_NONE)
         how = r->cut;
     pipe_on_ended(&r->pipe, how);
-    if (r->opened_ms)
+    if (r->opened_ms && !r->is_look)
         tell_closed(r, stream, how);
-    else if (how == REASON_NONE)
+    else if (!r->opened_ms && how == REASON_NONE)
         how = REASON_SESSION_LOST;
     route_tell_door(r, how, SPAN_NONE);
     r->stream = NULL;

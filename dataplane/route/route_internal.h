@@ -60,6 +60,7 @@ struct route {
     bool is_watched;                /* by the breaker of its target, which waits for an outcome */
     bool is_try;                    /* it is the one that an open breaker let through */
     bool is_udp;
+    bool is_look;                   /* look.h: nobody's stream */
     bool is_piped;                  /* the connection is ours, not the door's */
     bool leaves_path;               /* it moves though its path is good */
     uint32_t left_ms;               /* of the deadline, while it moves */

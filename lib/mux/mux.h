@@ -27,6 +27,7 @@
 #define MUX_FRAME_PAYLOAD_MAX 16368     /* one TLS record with its header */
 #define MUX_DATAGRAM_MAX MUX_FRAME_PAYLOAD_MAX
 #define MUX_FEATURE_LARGE_DATA "data-64k"       /* of a link, in HELLO */
+#define MUX_FEATURE_DIAGNOSE "diagnose"         /* likewise: it takes streams of that kind */
 #define MUX_UID_LEN 16
 #define MUX_SECRET_LEN 16
 #define MUX_RANGES_MAX 64
@@ -42,7 +43,7 @@ struct mux_hop;
 struct mux_asked;
 struct mux_route;
 
-enum mux_kind { MUX_KIND_TCP = 1, MUX_KIND_UDP = 2, MUX_KIND_PROBE = 3 };
+enum mux_kind { MUX_KIND_TCP = 1, MUX_KIND_UDP = 2, MUX_KIND_PROBE = 3, MUX_KIND_DIAGNOSE = 4 };
 
 /* OPEN, as either side sees it.  Spans: the opener's are copied into the frame, the
  * target side's point into the frame and live for the call of on_open. */
@@ -64,6 +65,7 @@ struct mux_open {
     struct span trace;                          /* W3C traceparent */
     struct span principal, grant, profile;      /* for the agent's log and its own policy */
     struct span entry, boot_id;                 /* the entry relay and its boot */
+    struct span tls_name;                       /* kind diagnose: shake hands, that name is to be proved */
     uint8_t hop_count;                          /* holders between; filled in by the link */
 };
 

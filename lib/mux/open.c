@@ -26,7 +26,7 @@ static bool take_kind(void *into, struct span value)
 
     tag_take_u8(&kind, value);
     *(enum mux_kind *)into = (enum mux_kind)kind;
-    return kind >= MUX_KIND_TCP && kind <= MUX_KIND_PROBE;
+    return kind >= MUX_KIND_TCP && kind <= MUX_KIND_DIAGNOSE;
 }
 
 static bool take_resolve_to(void *into, struct span value)
@@ -101,6 +101,7 @@ static void put_names(struct buf *out, const struct mux_open *open)
     put_text(out, OPEN_TAG_PROFILE, open->profile, OPEN_TEXT_MAX);
     put_text(out, OPEN_TAG_ENTRY, open->entry, OPEN_TEXT_MAX);
     put_text(out, OPEN_TAG_BOOT_ID, open->boot_id, BOOT_ID_MAX);
+    put_text(out, OPEN_TAG_TLS_NAME, open->tls_name, OPEN_TEXT_MAX);
 }
 
 void open_encode(struct buf *out, const struct mux_open *open, uint64_t first_limit)
@@ -165,6 +166,7 @@ int open_decode(struct span payload, struct mux_open *ret_open, uint64_t *ret_li
         { OPEN_TAG_BOOT_ID, 1, BOOT_ID_MAX, false, tag_take_span, &o.boot_id },
         { OPEN_TAG_SPECIAL, 1, 1, false, tag_take_bool, &o.allow_special },
         { OPEN_TAG_HOPS, 1, 1, false, tag_take_u8, &o.hop_count },
+        { OPEN_TAG_TLS_NAME, 1, OPEN_TEXT_MAX, false, tag_take_span, &o.tls_name },
     };
     int e = tags_read(payload, rules, ARRAY_LEN(rules));
 

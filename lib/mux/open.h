@@ -19,6 +19,7 @@ enum open_tag {
     OPEN_TAG_GRACE_MS, OPEN_TAG_FEATURES, OPEN_TAG_TRACE, OPEN_TAG_PRINCIPAL, OPEN_TAG_GRANT,
     OPEN_TAG_PROFILE, OPEN_TAG_ENTRY, OPEN_TAG_BOOT_ID, OPEN_TAG_SPECIAL,
     OPEN_TAG_TICKET, OPEN_TAG_HOPS,    /* through another relay */
+    OPEN_TAG_TLS_NAME,
 };
 
 enum opened_tag {               /* OPEN_OK and OPEN_ERR */

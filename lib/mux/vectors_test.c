@@ -133,6 +133,7 @@ static int say_open(const struct frame *f, struct buf *out)
     say_text(out, "profile", o.profile);
     say_text(out, "entry", o.entry);
     say_text(out, "boot", o.boot_id);
+    say_text(out, "tls", o.tls_name);
     if (o.hop_count)
         buf_printf(out, " hops=%u", o.hop_count);
     return e;

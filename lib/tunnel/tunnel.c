@@ -173,15 +173,22 @@ static void fill_own(struct tunnel *t)
     random_bytes(h->nonce, sizeof(h->nonce));
 }
 
-static const char *const features[] = { MUX_FEATURE_LARGE_DATA };    /* of a link, that this end has */
+static const char *const features[] = { MUX_FEATURE_LARGE_DATA, MUX_FEATURE_DIAGNOSE };   /* of a link, that this end has */
+
+bool tunnel_peer_has(const struct tunnel *t, const char *feature)
+{
+    for (size_t i = 0; i < t->peer.features.count; i++) {
+        if (strcmp(t->peer.features.items[i], feature) == 0)
+            return true;
+    }
+    return false;
+}
 
 /* A feature is used when both HELLOs offer it. */
 static void use_features(struct tunnel *t)
 {
-    for (size_t i = 0; i < t->peer.features.count; i++) {
-        if (strcmp(t->peer.features.items[i], MUX_FEATURE_LARGE_DATA) == 0)
-            mux_link_large_data(t->link);
-    }
+    if (tunnel_peer_has(t, MUX_FEATURE_LARGE_DATA))
+        mux_link_large_data(t->link);
 }
 
 static int send_own(struct tunnel *t)

@@ -84,6 +84,8 @@ struct mux_link *tunnel_link(const struct tunnel *t);      /* NULL before the pi
 /* The peer's HELLO; NULL before it came. */
 const struct tunnel_hello *tunnel_peer_hello(const struct tunnel *t);
 const struct tunnel_hello *tunnel_own_hello(const struct tunnel *t);
+/* What its HELLO offered. */
+bool tunnel_peer_has(const struct tunnel *t, const char *feature);
 struct endpoint tunnel_peer_address(const struct tunnel *t);
 /* Dialling side: from where; ENDPOINT_NONE before the connection is open. */
 struct endpoint tunnel_local_address(const struct tunnel *t);

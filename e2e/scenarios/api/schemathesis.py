@@ -19,7 +19,7 @@ if os.environ.get("ADIT_E2E_STORE") and "EXAMPLES" not in os.environ:
     EXTENT = ["--max-examples", "5", "--phases", "fuzzing"]
 
 # It asks faster than any one caller may.
-with Up(env={"ADIT_CONTROLPLANE_RATE_PER_S": "0"}) as up:
+with Up(env={"ADIT_CONTROLPLANE_RATE_PER_S": "0", "ADIT_CONTROLPLANE_DIAGNOSTICS_PER_MINUTE": "10000"}) as up:
     api = up.api("GET", "/openapi.json")
     pathlib.Path("/tmp/openapi.json").write_text(api.text)
     done = subprocess.run(
