@@ -62,7 +62,7 @@ with Up(env={STORE: postgres.url, **NO_LIMIT}) as up:
     for _ in range(KILLS):
         kill()
     for change in changes:
-        change.join(100 + TIMES)
+        change.join(60 + 4 * TIMES)
     check(not any(change.is_alive() for change in changes), "they do not end")
     for path, history in histories.items():
         last = history.record("end", lambda: second.api("GET", path))
