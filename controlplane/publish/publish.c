@@ -193,6 +193,16 @@ static bool is_reached(const struct publisher *p, const struct store_position *a
     return p->at.epoch > at->epoch || (p->at.epoch == at->epoch && p->at.revision >= at->revision);
 }
 
+struct policy *publisher_policy_now(struct publisher *p, struct store_position *ret_at)
+{
+    struct policy *policy;
+
+    pthread_mutex_lock(&p->lock);
+    policy = policy_ref(p->policy);
+    *ret_at = (struct store_position){ .epoch = p->at.epoch, .revision = p->at.revision };
+    pthread_mutex_unlock(&p->lock);
+    return policy;
+}
 struct policy *publisher_policy_at(struct publisher *p, const struct store_position *at,
                                    unsigned wait_ms)
 {

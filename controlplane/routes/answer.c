@@ -1,4 +1,5 @@
 #include "controlplane/routes/answer.h"
+#include "controlplane/routes/effect.h"
 
 int answer_page(struct call *c, const struct asked *asked, store_row_fn put, void *ctx,
                 struct json_writer *w)
@@ -40,6 +41,7 @@ static int answer_dry(struct call *c)
         json_put_raw(&w, "object", buf_span(&object));
     if (c->res->extra.len)
         json_put_raw(&w, "deleted", buf_span(&c->res->extra));
+    effect_put(c, &w);
     json_close_object(&w);
     c->res->status = 200;
     c->res->header_count = 0;

@@ -31,6 +31,8 @@ struct api_options {
     /* The present policy with a reference for the caller, once it holds all up to `at`, or when
      * that takes too long; NULL: none yet. */
     struct policy *(*policy)(void *ctx, const struct store_position *at);
+    /* The same, as far as it is, and where that is; NULL: none, and what needs it reads all. */
+    struct policy *(*policy_now)(void *ctx, struct store_position *ret_at);
     void *policy_ctx;
     unsigned listeners_max, listeners_per_caller;       /* of GET /events; 0: 256, 16 */
     const char *pac_url;                /* before "/pac/…" in PAC links; NULL or empty: the path alone */

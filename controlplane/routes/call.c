@@ -1,4 +1,5 @@
 #include "controlplane/routes/call.h"
+#include "controlplane/routes/effect.h"
 #include "controlplane/routes/enforce.h"
 #include <stdio.h>
 
@@ -141,6 +142,36 @@ static int read_modes(struct call *c)
     return call_refuse_at(c, REASON_INVALID, "?wait", "must be applied");
 }
 
+/* The write names the revision of its dry run: what was shown is what happens. */
+static int check_revision(struct call *c)
+{
+    struct store_position position;
+    struct span text;
+    uint64_t wanted;
+    int r;
+
+    if (!request_query(c->req, "revision", &text))
+        return 0;
+    if (!span_to_u64(text, INT64_MAX, &wanted))
+        return call_refuse_at(c, REASON_INVALID, "?revision", "must be a whole number, and not too large");
+    r = store_position(c->tx, &position);
+    if (r || !wanted || position.revision == wanted)
+        return r;
+    return call_refuse(c, REASON_EFFECT_CHANGED, "The state is at revision %llu by now.",
+                       (unsigned long long)position.revision);
+}
+
+static int begin(struct call *c, enum store_mode mode)
+{
+    int r = store_begin(c->api->options.store, mode, &c->tx);
+
+    if (!r && mode == STORE_WRITE)
+        r = check_revision(c);
+    if (!r && c->is_dry)
+        r = store_position(c->tx, &c->position);
+    return r || !c->is_dry ? r : effect_begin(c);
+}
+
 /* Before the transaction, since it takes long.  A body that is no good is refused later (guard.c). */
 static int hash_password(struct call *c)
 {
@@ -161,10 +192,8 @@ static int hash_password(struct call *c)
 void call_run(const struct route *route, struct request *req, struct response *res,
               enum store_mode mode, call_fn fn)
 {
-    AUTO(store_rollbackp) struct store_tx *tx = NULL;
-    struct api *api = route->ctx;
     struct call c = {
-        .api = api,
+        .api = route->ctx,
         .kind = route->data,
         .right = right_find(span_str(route->operation)),
         .req = req,
@@ -178,20 +207,26 @@ void call_run(const struct route *route, struct request *req, struct response *r
     if (!r)
         r = hash_password(&c);
     if (!r)
-        r = store_begin(api->options.store, mode, &tx);
-    c.tx = tx;
-    if (!r && c.is_dry)
-        r = store_position(tx, &c.position);
+        r = begin(&c, mode);
     if (!r)
         r = fn(&c);
-    tx = c.tx;                                  /* NULL once it was committed */
+    if (c.tx)                                   /* neither committed nor over */
+        store_rollback(c.tx);
+    effect_free(c.effect);
     if (r && r != CALL_E_ANSWERED)
         answer_store(res, r);
 }
 
+int call_settle(struct call *c)
+{
+    int r = c->tx ? enforce_check(c) : 0;       /* none: it was settled, and a dry run is over */
+
+    return r ? r : effect_finish(c);
+}
+
 int call_commit(struct call *c)
 {
-    int r = enforce_check(c);
+    int r = call_settle(c);
 
     if (!r && !c->is_dry)
         r = store_commit(&c->tx, &c->position);

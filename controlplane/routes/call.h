@@ -14,6 +14,8 @@
  */
 enum { CALL_E_ANSWERED = 1000 };
 
+struct effect;
+
 struct call {
     struct api *api;
     const struct kind *kind;            /* NULL: not about objects */
@@ -23,6 +25,7 @@ struct call {
     struct store_tx *tx;
     struct store_position position;     /* after call_commit() */
     bool is_dry;
+    struct effect *effect;              /* NULL: nobody asked for it */
     char address[ADDR_TEXT_MAX];        /* the peer's, for the audit event */
     char password[PASSWORD_PHC_MAX];    /* hash of the body's password; "": none */
 };
@@ -57,6 +60,9 @@ MUST_CHECK int call_find_ref(struct call *c, enum kind_id kind, struct span ref,
 MUST_CHECK int call_flag(struct call *c, const char *name, bool *ret_is_set);
 MUST_CHECK int call_path_object(struct call *c, size_t param, struct store_object **ret_object);
 
+/* After the last write: whether relays can enforce it, and its effect; for who shows that before
+ * call_commit(), which does the same. */
+MUST_CHECK int call_settle(struct call *c);
 /* Commits (or, when dry, forgets) and sets Adit-Revision; refuses what a relay could not enforce. */
 MUST_CHECK int call_commit(struct call *c);
 /* After the answer is written: with wait=applied, parks it until relays run it, or 202. */

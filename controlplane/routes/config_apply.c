@@ -7,6 +7,7 @@
 #include "controlplane/routes/body.h"
 #include "controlplane/routes/config.h"
 #include "controlplane/routes/doc.h"
+#include "controlplane/routes/effect.h"
 #include "controlplane/routes/guard.h"
 #include "controlplane/routes/handlers.h"
 #include "controlplane/routes/remove.h"
@@ -71,21 +72,6 @@ static int read_owner(struct call *c, struct span *ret_owner)
     return 0;
 }
 
-/* The write names the revision of its dry run: what was shown is what happens. */
-static int check_revision(struct call *c)
-{
-    struct store_position position;
-    uint64_t wanted = 0;
-    int r = read_number(c, "revision", INT64_MAX, &wanted);
-
-    if (!r && wanted)
-        r = store_position(c->tx, &position);
-    if (r || !wanted || position.revision == wanted)
-        return r;
-    return call_refuse(c, REASON_EFFECT_CHANGED, "The state is at revision %llu by now.",
-                       (unsigned long long)position.revision);
-}
-
 static int read_modes(struct apply *a)
 {
     int r = read_owner(a->c, &a->owner);
@@ -99,7 +85,7 @@ static int read_modes(struct apply *a)
         r = call_flag(a->c, "cascade", &a->is_cascade);
     if (!r)
         r = read_number(a->c, "max_deletes", DELETES_MAX, &a->deletes_max);
-    return r ? r : check_revision(a->c);
+    return r;
 }
 
 /* Every member is a kind, and an array of named objects. */
@@ -433,8 +419,10 @@ static int prune(struct apply *a)
 static int answer(struct apply *a)
 {
     struct json_writer w;
-    int r;
+    int r = call_settle(a->c);
 
+    if (r)
+        return r;
     json_close_array(&a->changes.w);
     json_begin(&w, &a->c->res->body);
     json_open_object(&w, NULL);
@@ -443,6 +431,7 @@ static int answer(struct apply *a)
     if (a->c->is_dry)
         json_put_int(&w, "revision", (int64_t)a->c->position.revision);
     config_changes_print(&a->changes, &w);
+    effect_put(a->c, &w);
     json_close_object(&w);
     buf_clear(&a->c->res->extra);
     a->c->res->status = 200;
