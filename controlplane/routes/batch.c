@@ -7,6 +7,7 @@
 #include "controlplane/routes/body.h"
 #include "controlplane/routes/config.h"
 #include "controlplane/routes/doc.h"
+#include "controlplane/routes/effect.h"
 #include "controlplane/routes/guard.h"
 #include "controlplane/routes/handlers.h"
 #include "controlplane/routes/remove.h"
@@ -20,9 +21,17 @@
 #define OPERATIONS_KEPT 1000
 #define ITEMS_KEPT 20000
 
+/* What became of one; written when all is over, since a dry run undoes all of them together. */
+struct item {
+    struct ulid id;
+    enum reason reason;
+    char name[STORE_NAME_MAX + 1], detail[301];
+};
+
 struct batch {
     struct call *c;
-    struct ulid id, items[BATCH_MAX];
+    struct ulid id;
+    struct item items[BATCH_MAX];
     size_t count, refused;
     struct buf patch;           /* empty: delete */
     bool is_cascade, is_dry;
@@ -83,7 +92,7 @@ static int keep_id(void *ctx, const struct store_object *row)
     struct batch *b = ctx;
 
     if (b->count < BATCH_MAX)
-        b->items[b->count++] = row->id;
+        b->items[b->count++].id = row->id;
     return 0;
 }
 
@@ -162,11 +171,56 @@ static enum reason reason_of(int r)
     return r == STORE_E_NOT_FOUND ? REASON_NOT_FOUND : r == STORE_E_IN_USE ? REASON_IN_USE : REASON_CONFLICT;
 }
 
-static int put_item(struct batch *b, const struct ulid *object, const char *name, enum reason reason,
-                    const char *detail)
+static void note_item(struct batch *b, struct item *item, enum reason reason, const char *detail)
+{
+    item->reason = reason;
+    (void)span_copy(span_first(span_str(detail), sizeof(item->detail) - 1), item->detail, sizeof(item->detail));
+    b->refused += reason != REASON_NONE;
+}
+
+/* A refused item leaves nothing behind. */
+static int run_item(struct batch *b, struct item *item)
+{
+    AUTO(store_object_freep) struct store_object *object = NULL;
+    AUTO(config_step_deinit) struct config_step step = { 0 };
+    const struct problem *problem = &step.res.problem;
+    enum reason reason = REASON_NONE;
+    int r = store_object_get(b->c->tx, b->c->kind->name, &item->id, &object), done;
+
+    if (r == STORE_E_NOT_FOUND) {       /* it went with another */
+        note_item(b, item, REASON_NOT_FOUND, reason_what(REASON_NOT_FOUND));
+        return 0;
+    }
+    if (!r)
+        r = store_mark(b->c->tx);
+    if (r)
+        return r;
+    (void)span_copy(span_str(object->name), item->name, sizeof(item->name));
+    done = do_item(b, object, &step);
+    if (done < 0 || done == STORE_E_BUSY || (done == CALL_E_ANSWERED && problem->reason == REASON_NONE))
+        return done;                    /* nothing of the item's: all of it may be asked for again */
+    if (done)
+        reason = done == CALL_E_ANSWERED ? problem->reason : reason_of(done);
+    note_item(b, item, reason, done == CALL_E_ANSWERED ? problem->detail : reason_what(reason));
+    return done ? store_undo_to_mark(b->c->tx) : store_drop_mark(b->c->tx);
+}
+
+/* A dry run does all, looks at what came of it, and undoes all. */
+static int run_items(struct batch *b)
+{
+    int r = b->is_dry ? store_mark(b->c->tx) : 0;
+
+    for (size_t i = 0; !r && i < b->count; i++)
+        r = run_item(b, &b->items[i]);
+    if (!r)
+        r = call_settle(b->c);
+    return r || !b->is_dry ? r : store_undo_to_mark(b->c->tx);
+}
+
+static int keep_item(struct batch *b, const struct item *item)
 {
     struct ulid id = store_new_id(b->c->api->options.store);
-    char mem[2048];
+    char mem[3072];                     /* each byte of the detail may become six */
     struct json_writer w;
     struct buf doc;
 
@@ -174,74 +228,65 @@ static int put_item(struct batch *b, const struct ulid *object, const char *name
     json_begin(&w, &doc);
     json_open_object(&w, NULL);
     json_put_text(&w, "operation", b->id.text);
-    json_put_text(&w, "object", object->text);
-    json_put_text(&w, "name", name);
-    json_put_text(&w, "outcome", reason_text(reason));
-    if (reason != REASON_NONE)
-        json_put_str(&w, "detail", span_first(span_str(detail), 300));
+    json_put_text(&w, "object", item->id.text);
+    json_put_text(&w, "name", item->name);
+    json_put_text(&w, "outcome", reason_text(item->reason));
+    if (item->reason != REASON_NONE)
+        json_put_text(&w, "detail", item->detail);
     json_close_object(&w);
-    b->refused += reason != REASON_NONE;
     return buf_error(&doc) ? buf_error(&doc)
                            : store_record_put(b->c->tx, STORE_OPERATION_ITEMS, &id, buf_span(&doc));
 }
 
-/* A refused item leaves nothing behind; a dry one neither. */
-static int run_item(struct batch *b, const struct ulid *id)
+static int keep_items(struct batch *b)
 {
-    AUTO(store_object_freep) struct store_object *object = NULL;
-    AUTO(config_step_deinit) struct config_step step = { 0 };
-    const struct problem *problem = &step.res.problem;
-    enum reason reason = REASON_NONE;
-    int r = store_object_get(b->c->tx, b->c->kind->name, id, &object), done;
+    int r = 0;
 
-    if (r == STORE_E_NOT_FOUND)         /* it went with another */
-        return put_item(b, id, "", REASON_NOT_FOUND, reason_what(REASON_NOT_FOUND));
-    if (!r)
-        r = store_mark(b->c->tx);
-    if (r)
-        return r;
-    done = do_item(b, object, &step);
-    if (done < 0 || done == STORE_E_BUSY || (done == CALL_E_ANSWERED && problem->reason == REASON_NONE))
-        return done;                    /* nothing of the item's: all of it may be asked for again */
-    if (done)
-        reason = done == CALL_E_ANSWERED ? problem->reason : reason_of(done);
-    if (done || b->is_dry)
-        r = store_undo_to_mark(b->c->tx);
-    return r ? r : put_item(b, id, object->name, reason, problem->detail[0] ? problem->detail : reason_what(reason));
+    for (size_t i = 0; !r && i < b->count; i++)
+        r = keep_item(b, &b->items[i]);
+    return r;
 }
 
 /* ---- the operation ---- */
-static void put_operation(const struct batch *b, struct json_writer *w)
+static void print_operation(const struct batch *b, bool has_effect, struct buf *out)
 {
     const struct request *req = b->c->req;
+    struct json_writer w;
 
-    json_open_object(w, NULL);
-    json_put_text(w, "user", req->principal.id);
-    json_put_text(w, "operation", req->route->operation);
-    json_put_text(w, "state", "done");
-    json_put_bool(w, "dry_run", b->is_dry);
-    json_put_int(w, "total", (int64_t)b->count);
-    json_put_int(w, "done", (int64_t)(b->count - b->refused));
-    json_put_int(w, "refused", (int64_t)b->refused);
-    json_close_object(w);
+    json_begin(&w, out);
+    json_open_object(&w, NULL);
+    json_put_text(&w, "user", req->principal.id);
+    json_put_text(&w, "operation", req->route->operation);
+    json_put_text(&w, "state", "done");
+    json_put_bool(&w, "dry_run", b->is_dry);
+    json_put_int(&w, "total", (int64_t)b->count);
+    json_put_int(&w, "done", (int64_t)(b->count - b->refused));
+    json_put_int(&w, "refused", (int64_t)b->refused);
+    if (has_effect) {
+        json_put_int(&w, "revision", (int64_t)b->c->position.revision);
+        effect_put(b->c, &w);
+    }
+    json_close_object(&w);
 }
 
+/* The audit and those who listen are told how it went; the effect of a dry run is for who asked. */
 static int keep_operation(struct batch *b)
 {
+    AUTO(buf_deinit) struct buf doc, whole;
     struct change change = call_change(b->c);
-    char mem[1024];
-    struct json_writer w;
-    struct buf doc;
     int r;
 
-    buf_init_fixed(&doc, mem, sizeof(mem));
-    json_begin(&w, &doc);
-    put_operation(b, &w);
+    buf_init_heap(&doc, 1024);
+    buf_init_heap(&whole, STORE_DOC_MAX);
+    print_operation(b, false, &doc);
+    print_operation(b, b->is_dry, &whole);
     change.event.object_kind = "operation";
     change.event.object_id = ulid_span(&b->id);
     change.event.after = buf_span(&doc);
     change.event.outcome = "ok";
-    r = buf_error(&doc) ? buf_error(&doc) : store_record_put(b->c->tx, STORE_OPERATIONS, &b->id, buf_span(&doc));
+    r = buf_error(&doc) ? buf_error(&doc) : buf_error(&whole);
+    if (!r)
+        r = store_record_put(b->c->tx, STORE_OPERATIONS, &b->id, buf_span(&whole));
     if (!r)
         r = store_audit_append(b->c->tx, &change.event, NULL);
     if (!r)
@@ -289,8 +334,10 @@ static int run_batch(struct call *c)
         r = read_change(b, body);
     if (!r)
         r = find_items(b);
-    for (size_t i = 0; !r && i < b->count; i++)
-        r = run_item(b, &b->items[i]);
+    if (!r)
+        r = run_items(b);
+    if (!r)
+        r = keep_items(b);
     if (!r)
         r = keep_operation(b);
     return r ? r : answer_operation(b);

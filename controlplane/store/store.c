@@ -337,13 +337,25 @@ int store_depose(struct store_tx *tx)
 
 int store_mark(struct store_tx *tx)
 {
-    tx->had_revision = tx->has_revision;
+    if (tx->marks == STORE_MARKS_MAX)
+        return -ENOSPC;
+    tx->had_revision[tx->marks++] = tx->has_revision;
     return db_exec(tx->conn->db, "SAVEPOINT mark");
+}
+
+int store_drop_mark(struct store_tx *tx)
+{
+    if (!tx->marks)
+        return -EINVAL;
+    tx->marks--;
+    return db_exec(tx->conn->db, "RELEASE mark");
 }
 
 int store_undo_to_mark(struct store_tx *tx)
 {
-    tx->has_revision = tx->had_revision;
+    if (!tx->marks)
+        return -EINVAL;
+    tx->has_revision = tx->had_revision[--tx->marks];
     return db_exec(tx->conn->db, "ROLLBACK TO mark; RELEASE mark");
 }
 

@@ -110,8 +110,10 @@ struct store *store_of(struct store_tx *tx);
 MUST_CHECK int store_position(struct store_tx *tx, struct store_position *ret_position);
 /* Whether the transaction has changed the state, and as which revision. */
 bool store_has_revision(const struct store_tx *tx, struct store_position *ret_taken);
-/* Nested undo for dry runs and batches: everything since the mark is undone. */
+/* Nested undo for dry runs and batches: everything since the last mark is undone, or stays. */
+#define STORE_MARKS_MAX 2               /* one in another; -ENOSPC */
 MUST_CHECK int store_mark(struct store_tx *tx);
+MUST_CHECK int store_drop_mark(struct store_tx *tx);
 MUST_CHECK int store_undo_to_mark(struct store_tx *tx);
 
 /* ---- several control planes on one database ---- */

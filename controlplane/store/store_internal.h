@@ -85,7 +85,8 @@ struct store_tx {
     struct dbconn *conn;
     enum store_mode mode;
     bool has_revision;          /* took the next revision */
-    bool had_revision;          /* has_revision at the mark */
+    bool had_revision[STORE_MARKS_MAX]; /* has_revision at each mark */
+    unsigned marks;
     struct store_position position;     /* valid when has_revision */
 };
 

@@ -225,7 +225,12 @@ static void test_state(void **state)
     tx = begin(*state, STORE_WRITE);
     assert_int_equal(store_mark(tx), 0);
     assert_int_equal(store_state_put(tx, "user", SPAN("2"), SPAN("{\"c\":1}")), 0);
+    assert_int_equal(store_mark(tx), 0);
+    assert_int_equal(store_mark(tx), -ENOSPC);
+    assert_int_equal(store_state_put(tx, "user", SPAN("3"), SPAN("{\"c\":1}")), 0);
+    assert_int_equal(store_drop_mark(tx), 0);
     assert_int_equal(store_undo_to_mark(tx), 0);
+    assert_int_equal(store_undo_to_mark(tx), -EINVAL);
     assert_int_equal(store_state_put(tx, "user", SPAN("1"), SPAN_NONE), 0);
     assert_int_equal(store_commit(&tx, &position), 0);
     assert_int_equal(position.revision, 2);
