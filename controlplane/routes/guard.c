@@ -4,6 +4,7 @@
 #include "controlplane/routes/doc.h"
 #include "controlplane/routes/zone.h"
 #include "lib/crypto/cert.h"
+#include "lib/policy/acl.h"
 #include <errno.h>
 #include <string.h>
 
@@ -224,6 +225,26 @@ static int guard_provider(struct call *c, const struct json_value *doc)
     return r == -EINVAL ? contradicts(c, "/ca", "these are not one to four certificates") : r;
 }
 
+/* A record that says otherwise would be withheld from relays. */
+#define RESOLVED_MAX 64
+
+static int guard_profile(struct call *c, const struct json_value *doc)
+{
+    size_t networks = 0;
+
+    for (size_t i = 0; doc_bool(doc, "match_resolved") && i < doc_count(doc, "hosts"); i++) {
+        struct host_pattern pattern;
+
+        if (host_pattern_parse(doc_item(doc, "hosts", i), &pattern))
+            continue;
+        networks += pattern.kind == HOST_CIDR;
+        host_pattern_deinit(&pattern);
+    }
+    if (!doc_bool(doc, "match_resolved") || (networks && networks <= RESOLVED_MAX))
+        return 0;
+    return call_refuse_at(c, REASON_CONFLICT, "/match_resolved", "needs 1 to 64 networks among the hosts");
+}
+
 static int guard_fields(struct call *c, const struct json_value *before,
                         const struct json_value *after)
 {
@@ -242,6 +263,8 @@ static int guard_fields(struct call *c, const struct json_value *before,
         return r ? r : guard_scopes(c, after);
     case KIND_GRANT:
         return guard_grant(c, after);
+    case KIND_PROFILE:
+        return guard_profile(c, after);
     case KIND_LOCK:
         return admins_check_lock(c, after);
     case KIND_QUOTA:
@@ -251,7 +274,6 @@ static int guard_fields(struct call *c, const struct json_value *before,
     case KIND_PAC_LINK:
     case KIND_AGENT:
     case KIND_AGENT_GROUP:
-    case KIND_PROFILE:
     case KIND_OVERRIDE:
     case KIND_SESSION:
     case KIND_RELAY:
