@@ -85,6 +85,11 @@ static const struct resource resources[] = {
         .columns = "name user group agent destination_profile network ends_at reason",
         .examples = "adit lock create --user mallory --reason 'lost laptop' --wait\n"
                     "adit lock create --network 198.51.100.0/24 --ends-at +1h\n" },
+    { .kind = KIND_EXPECTATION, .word = "expectation", .one = "an expectation", .many = "expectations",
+        .help = "who shall reach what, and who shall not, whatever is changed",
+        .columns = "name user group access host port reason",
+        .examples = "adit expectation create wiki-for-staff --group staff --host wiki.corp.example --port 443 --access allow\n"
+                    "adit expectation create --user guest --host db.corp.example --port 5432 --access deny\n" },
     { .kind = KIND_QUOTA, .word = "quota", .one = "a quota", .many = "quotas",
         .help = "how much may be used at once, in a second, in a day",
         .columns = "name user group agent scope usage.streams max_streams streams_per_second bytes_per_second "

@@ -148,6 +148,16 @@ static const struct field lock[] = {
     TEXT("reason", 0, 500),
 };
 
+static const struct field expectation[] = {
+    REF("user", USER, FIXED_FILTER),
+    REF("group", GROUP, FIXED_FILTER),
+    { .name = "host", .leaf = LEAF_HOST_PATTERN, NEEDED },
+    INT("port", 1, 65535, NEEDED),
+    ENUM("access", "allow deny", .flags = FIELD_REQUIRED | FIELD_FILTER),
+    { .name = "source", .leaf = LEAF_ADDRESS },
+    TEXT("reason", 0, 500),
+};
+
 #define RATE_MAX ((int64_t)1 << 40)
 #define BYTES_MAX ((int64_t)1 << 50)
 
@@ -228,6 +238,8 @@ static const struct kind kinds[KIND_COUNT] = {
          .owner = "user", .secret = "token", .purpose = "api-token"),
     KIND(PAC_LINK, "pac-link", CRUD | KIND_NAME_OPTIONAL | KIND_IN_STATE, FIELDS(pac_link), .owner = "user",
          .secret = "link", .purpose = "pac"),
+    KIND(EXPECTATION, "expectation", CRUD | KIND_NAME_OPTIONAL, FIELDS(expectation),
+         .exactly_one = { "user group" }),
     KIND(RELAY, "relay", KIND_UPDATE | KIND_DELETE | KIND_IN_STATE, FIELDS(relay)),
 };
 

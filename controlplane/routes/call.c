@@ -169,7 +169,7 @@ static int begin(struct call *c, enum store_mode mode)
         r = check_revision(c);
     if (!r && c->is_dry)
         r = store_position(c->tx, &c->position);
-    return r || !c->is_dry ? r : effect_begin(c);
+    return r || mode == STORE_READ || !c->req->principal.id[0] ? r : effect_begin(c);
 }
 
 /* Before the transaction, since it takes long.  A body that is no good is refused later (guard.c). */
@@ -228,6 +228,8 @@ int call_commit(struct call *c)
 {
     int r = call_settle(c);
 
+    if (!r)
+        r = effect_admit(c);
     if (!r && !c->is_dry)
         r = store_commit(&c->tx, &c->position);
     if (!r && !c->is_dry)

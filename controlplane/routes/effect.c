@@ -1,6 +1,7 @@
 #include "controlplane/routes/effect.h"
 #include "controlplane/publish/stored.h"
 #include "controlplane/routes/doc.h"
+#include "controlplane/routes/expect.h"
 #include "lib/policy/reach.h"
 
 #include <errno.h>
@@ -19,10 +20,11 @@ struct effect {
     struct store_position at;
     struct policy *before, *after;
     struct stored_changed changed;
-    struct listing gains, losses, streams, harm;
+    struct listing gains, losses, streams, harm, broken;
+    struct ulid broken_ids[EFFECT_SHOWN];
     uint64_t own_losses, own_streams, streams_seen;
     int64_t now_ms;
-    bool is_finished, is_rough;
+    bool is_shown, is_finished, is_rough;       /* is_shown: a dry run's */
 };
 
 static void listing_init(struct listing *l)
@@ -58,31 +60,51 @@ void effect_free(struct effect *e)
     buf_deinit(&e->losses.first);
     buf_deinit(&e->streams.first);
     buf_deinit(&e->harm.first);
+    buf_deinit(&e->broken.first);
     free(e);
 }
 DEFINE_FREEP(effect, effect_free)
 
-int effect_begin(struct call *c)
+static struct effect *effect_new(struct call *c)
 {
-    const struct api_options *options = &c->api->options;
-    AUTO(effect_freep) struct effect *e = calloc(1, sizeof(*e));
-    AUTO(policy_unrefp) struct policy *base = NULL;
-    struct store_position at = { 0 };
-    int r;
+    struct effect *e = calloc(1, sizeof(*e));
 
     if (!e)
-        return -ENOMEM;
+        return NULL;
     e->c = c;
-    e->now_ms = (int64_t)store_now_ms(options->store);
+    e->is_shown = c->is_dry;
+    e->now_ms = (int64_t)store_now_ms(c->api->options.store);
     listing_init(&e->gains);
     listing_init(&e->losses);
     listing_init(&e->streams);
     listing_init(&e->harm);
-    if (options->policy_now)
+    listing_init(&e->broken);
+    return e;
+}
+
+/* The publisher's policy is near; without it all is read. */
+static int look_before(struct effect *e)
+{
+    const struct api_options *options = &e->c->api->options;
+    AUTO(policy_unrefp) struct policy *base = NULL;
+    struct store_position at = { 0 };
+    int r = store_position(e->c->tx, &e->at);
+
+    if (!r && options->policy_now)
         base = options->policy_now(options->policy_ctx, &at);
-    r = store_position(c->tx, &e->at);
-    if (!r)
-        r = stored_policy(c->tx, base, &at, &e->before, NULL);
+    return r ? r : stored_policy(e->c->tx, base, &at, &e->before, NULL);
+}
+
+int effect_begin(struct call *c)
+{
+    AUTO(effect_freep) struct effect *e = NULL;
+    bool is_wanted = c->is_dry;
+    int r = is_wanted ? 0 : expectations_exist(c->tx, &is_wanted);
+
+    if (r || !is_wanted)
+        return r;
+    e = effect_new(c);
+    r = e ? look_before(e) : -ENOMEM;
     if (!r)
         c->effect = TAKE(e);
     return r;
@@ -278,6 +300,78 @@ static void add_own_losses(struct effect *e)
         add_harm(e, "streams", text);
 }
 
+/* ---- expectations ---- */
+static void on_broken(void *ctx, const struct expectation_seen *seen)
+{
+    struct effect *e = ctx;
+    struct json_writer *w = &e->broken.w;
+
+    if (!listing_add(&e->broken))
+        return;
+    e->broken_ids[e->broken.count - 1] = *seen->id;
+    json_open_object(w, NULL);
+    json_put_text(w, "id", seen->id->text);
+    json_put_text(w, "name", seen->name);
+    json_put_text(w, "access", seen->is_allow ? "allow" : "deny");
+    json_put_text(w, "user", seen->user);
+    json_put_text(w, "host", seen->host);
+    json_put_int(w, "port", seen->port);
+    json_put_text(w, "reason", reason_text(seen->reason));
+    json_close_object(w);
+}
+
+static int look_at_expectations(struct effect *e)
+{
+    return expectations_broken(e->c->tx, e->before, e->after, e->now_ms, on_broken, e, &e->broken.is_truncated);
+}
+
+static int refuse_broken(struct call *c)
+{
+    struct effect *e = c->effect;
+    unsigned long long count = e->broken.count;
+
+    json_close_array(&e->broken.w);
+    buf_clear(&c->res->extra);
+    buf_put_str(&c->res->extra, "\"expectations\":");
+    buf_put_span(&c->res->extra, buf_span(&e->broken.first));
+    c->res->header_count = 0;
+    if (!buf_error(&c->res->extra))
+        c->res->problem.extra = buf_span(&c->res->extra);
+    return call_refuse(c, REASON_EXPECTATION_BROKEN, "%llu %s would hold no more.", count,
+                       count == 1 ? "expectation" : "expectations");
+}
+
+/* The audit says of each that it was broken on purpose. */
+static int audit_broken(struct call *c)
+{
+    const struct effect *e = c->effect;
+    int r = 0;
+
+    for (size_t i = 0; !r && i < e->broken.count && i < EFFECT_SHOWN; i++) {
+        struct change change = call_change(c);
+
+        change.event.object_kind = kind_at(KIND_EXPECTATION)->name;
+        change.event.object_id = ulid_span(&e->broken_ids[i]);
+        change.event.outcome = reason_text(REASON_EXPECTATION_BROKEN);
+        r = store_audit_append(c->tx, &change.event, NULL);
+    }
+    return r;
+}
+
+int effect_admit(struct call *c)
+{
+    const struct effect *e = c->effect;
+    bool is_broken_on_purpose;
+    int r;
+
+    if (!e || e->is_shown || !e->broken.count)
+        return 0;
+    r = call_flag(c, "break_expectations", &is_broken_on_purpose);
+    if (r)
+        return r;
+    return is_broken_on_purpose ? audit_broken(c) : refuse_broken(c);
+}
+
 /* ---- the whole ---- */
 static void end_dry_run(struct call *c)
 {
@@ -295,7 +389,10 @@ int effect_finish(struct call *c)
     e->is_finished = true;
     r = stored_policy(c->tx, e->before, &e->at, &e->after, &e->changed);
     if (!r)
-        r = look_at_streams(e);
+        r = look_at_expectations(e);
+    if (r || !e->is_shown)
+        return r;
+    r = look_at_streams(e);
     if (!r)
         r = look_at_oneself(e);
     if (!r)
@@ -310,18 +407,22 @@ int effect_finish(struct call *c)
 void effect_put(const struct call *c, struct json_writer *w)
 {
     struct effect *e = c->effect;
-    struct listing *const lists[] = { e ? &e->gains : NULL, e ? &e->losses : NULL, e ? &e->streams : NULL,
-                                      e ? &e->harm : NULL };
+    struct {
+        const char *name;
+        struct listing *listing;
+    } lists[] = {
+        { "gains", e ? &e->gains : NULL },          { "losses", e ? &e->losses : NULL },
+        { "streams_cut", e ? &e->streams : NULL },  { "harm", e ? &e->harm : NULL },
+        { "expectations_broken", e ? &e->broken : NULL },
+    };
 
-    if (!e)
+    if (!e || !e->is_shown)
         return;
-    for (size_t i = 0; i < ARRAY_LEN(lists); i++)
-        json_close_array(&lists[i]->w);
     json_open_object(w, "effect");
-    listing_put(&e->gains, "gains", w);
-    listing_put(&e->losses, "losses", w);
-    listing_put(&e->streams, "streams_cut", w);
-    listing_put(&e->harm, "harm", w);
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        json_close_array(&lists[i].listing->w);
+        listing_put(lists[i].listing, lists[i].name, w);
+    }
     json_put_bool(w, "rough", e->is_rough);
     json_close_object(w);
 }

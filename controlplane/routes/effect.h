@@ -15,10 +15,12 @@
 
 struct effect;
 
-/* Before the first write, in a dry run. */
+/* Before the first write: in a dry run, and where there are expectations. */
 MUST_CHECK int effect_begin(struct call *c);
 /* After the last write, once; a dry run's transaction ends here, so that nobody waits for the rest. */
 MUST_CHECK int effect_finish(struct call *c);
+/* What is no dry run breaks no expectation, unless it says so (break_expectations): that is audited. */
+MUST_CHECK int effect_admit(struct call *c);
 /* "effect": {…}, after effect_finish(); nothing without. */
 void effect_put(const struct call *c, struct json_writer *w);
 void effect_free(struct effect *effect);

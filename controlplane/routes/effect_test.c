@@ -465,10 +465,56 @@ static void test_harm_and_revision(void **state)
     end_world();
 }
 
+static void test_expectations(void **state)
+{
+    static const struct {
+        const char *it, *method, *path, *body;
+        int status;
+        const char *says;
+    } steps[] = {
+        { "a grant", "POST", "/grants", "{\"name\":\"one\",\"group\":\"staff\",\"destination_profile\":\"web\"}", 201, NULL },
+        { "what holds", "POST", "/expectations",
+          "{\"name\":\"in\",\"group\":\"staff\",\"host\":\"w.x\",\"port\":80,\"access\":\"allow\"}", 201, NULL },
+        { "what shall not be", "POST", "/expectations",
+          "{\"name\":\"out\",\"user\":\"uwe\",\"host\":\"w.x\",\"port\":80,\"access\":\"deny\"}", 201, NULL },
+        { "no pattern", "POST", "/expectations",
+          "{\"name\":\"all\",\"user\":\"uwe\",\"host\":\"*.x\",\"port\":80,\"access\":\"deny\"}", 409, "one name" },
+        { "shows what would break", "DELETE", "/grants/one?dry_run=true", NULL, 200, "\"expectations_broken\":{\"count\":1" },
+        { "breaks none by a deletion", "DELETE", "/grants/one", NULL, 409, "\"name\":\"in\",\"access\":\"allow\",\"user\":\"victor\"" },
+        { "nor by a batch", "POST", "/grants/batch?name=one&expected=1", "{\"delete\":true}", 409, "expectation-broken" },
+        { "nor by a member", "PUT", "/groups/staff/members/uwe", "{}", 409, "\"name\":\"out\"" },
+        { "nor by a document", "PUT", "/config?owner=me", "{\"locks\":[{\"name\":\"l\",\"user\":\"victor\"}]}", 409,
+          "expectation-broken" },
+        { "nothing was done", "GET", "/grants/one", NULL, 200, NULL },
+        { "others are free", "PUT", "/groups/staff/members/olga", "{}", 201, NULL },
+        { "on purpose", "DELETE", "/grants/one?break_expectations=true", NULL, 204, NULL },
+        { "which is audited", "GET", "/audit-events?outcome=expectation-broken&object_kind=expectation", NULL, 200, "\"outcome\":\"expectation-broken\"" },
+        { "what is broken already stops nobody", "PATCH", "/users/victor", "{\"status\":\"disabled\"}", 200, NULL },
+    };
+
+    (void)state;
+    fix_start(&f);
+    make("/agent-groups", "{\"name\":\"place\",\"routing_mode\":\"priority\"}");
+    make("/agents", "{\"name\":\"agent\"}");
+    make("/groups", "{\"name\":\"staff\"}");
+    make("/destination-profiles", "{\"name\":\"web\",\"hosts\":[\"w.x\"],\"ports\":[\"80\"],\"agent_group\":\"place\"}");
+    assert_int_equal(ask("PUT", "/agent-groups/place/members/agent", "{}"), 201);
+    assert_int_equal(ask("PUT", "/groups/staff/members/victor", "{}"), 201);
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        check_row(steps[i].it);
+        if (ask(steps[i].method, steps[i].path, steps[i].body) != steps[i].status)
+            fail_msg("%s", answer.text);
+        if (steps[i].says && !strstr(answer.body, steps[i].says))
+            fail_msg("%s", answer.body);
+    }
+    fix_stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_harm_and_revision),
+        cmocka_unit_test(test_expectations),
         cmocka_unit_test(test_agrees_with_what_happens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "controlplane/domain/closure.h"
 #include "controlplane/routes/admins.h"
 #include "controlplane/routes/doc.h"
+#include "controlplane/routes/expect.h"
 #include "controlplane/routes/zone.h"
 #include "lib/crypto/cert.h"
 #include "lib/policy/acl.h"
@@ -245,6 +246,21 @@ static int guard_profile(struct call *c, const struct json_value *doc)
     return call_refuse_at(c, REASON_CONFLICT, "/match_resolved", "needs 1 to 64 networks among the hosts");
 }
 
+static int guard_expectation(struct call *c, const struct json_value *before, const struct json_value *after)
+{
+    struct store_query query = { .source = STORE_OBJECTS, .kind = c->kind->name, .limit = 1 };
+    struct target target;
+    uint64_t count = 0;
+    int r;
+
+    if (!target_parse(doc_text(after, "host"), (uint16_t)doc_int(after, "port"), &target))
+        return call_refuse_at(c, REASON_CONFLICT, "/host", "must be one name, or one address");
+    r = before ? 0 : store_count(c->tx, &query, &count);
+    if (r || count < EXPECTATIONS_MAX)
+        return r;
+    return call_refuse(c, REASON_CONFLICT, "There are %d expectations already, which is the most.", EXPECTATIONS_MAX);
+}
+
 static int guard_fields(struct call *c, const struct json_value *before,
                         const struct json_value *after)
 {
@@ -265,6 +281,8 @@ static int guard_fields(struct call *c, const struct json_value *before,
         return guard_grant(c, after);
     case KIND_PROFILE:
         return guard_profile(c, after);
+    case KIND_EXPECTATION:
+        return guard_expectation(c, before, after);
     case KIND_LOCK:
         return admins_check_lock(c, after);
     case KIND_QUOTA:

@@ -70,6 +70,7 @@ static void make_objects(struct walk *w)
         { KIND_OVERRIDE, "{\"host\":\"a.b\",\"addresses\":[\"10.0.0.1\"]}" },
         { KIND_LOCK, "{\"network\":\"10.0.0.0/8\"}" },
         { KIND_RELAY, "{\"status\":\"active\"}" },
+        { KIND_EXPECTATION, "{\"host\":\"a.b\",\"port\":80,\"access\":\"deny\"}" },
     };
     struct store_query audit = { .source = STORE_AUDIT, .limit = 1 };
     AUTO(buf_deinit) struct buf next;
@@ -193,6 +194,7 @@ static const struct {
     { "dns-overrides.create", "{\"host\":\"a.b\",\"addresses\":[\"10.0.0.1\"]}" },
     { "locks.create", "{\"user\":\"victor\"}" },
     { "diagnostics.create", "{\"user\":\"%s\",\"host\":\"a.b\",\"port\":80}" },
+    { "expectations.create", "{\"user\":\"victor\",\"host\":\"a.b\",\"port\":80,\"access\":\"deny\"}" },
     { "quotas.create", "{\"user\":\"victor\",\"max_streams\":5}" },
     { "api-tokens.create", "{\"user\":\"%s\",\"scopes\":[\"*:read\"]}" },
 };

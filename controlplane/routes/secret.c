@@ -181,6 +181,7 @@ int issued_make(struct call *c, const struct ulid *id, const struct json_value *
     case KIND_OVERRIDE:
     case KIND_LOCK:
     case KIND_QUOTA:
+    case KIND_EXPECTATION:
     case KIND_RELAY:
     case KIND_COUNT:
         break;

@@ -25,17 +25,17 @@ struct pattern {
 };
 
 #define LIST_QUERY "limit cursor sort q fields names count name created_after created_before"
-#define BATCH_QUERY "q name created_after created_before expected dry_run revision"
+#define BATCH_QUERY "q name created_after created_before expected dry_run revision break_expectations"
 #define RECORD_QUERY "limit cursor q fields count created_after created_before"
 
 static const struct pattern object_patterns[] = {
     { "list", "GET", "", 0, 0, 0, LIST_QUERY, on_object_list },
-    { "create", "POST", "", KIND_CREATE, WRITE | ROUTE_IDEMPOTENT, BODY_MAX, "dry_run revision wait",
+    { "create", "POST", "", KIND_CREATE, WRITE | ROUTE_IDEMPOTENT, BODY_MAX, "dry_run revision break_expectations wait",
       on_object_create },
     { "get", "GET", "/{id}", 0, 0, 0, "fields names", on_object_get },
     { "batch", "POST", "/batch", KIND_DELETE, 0, BODY_MAX, BATCH_QUERY, on_batch },
-    { "update", "PATCH", "/{id}", KIND_UPDATE, WRITE, BODY_MAX, "dry_run revision wait", on_object_update },
-    { "delete", "DELETE", "/{id}", KIND_DELETE, WRITE, 0, "cascade dry_run revision wait",
+    { "update", "PATCH", "/{id}", KIND_UPDATE, WRITE, BODY_MAX, "dry_run revision break_expectations wait", on_object_update },
+    { "delete", "DELETE", "/{id}", KIND_DELETE, WRITE, 0, "cascade dry_run revision break_expectations wait",
       on_object_delete },
 };
 
@@ -43,8 +43,8 @@ static const struct pattern member_patterns[] = {
     { "members.list", "GET", "/{id}/members", 0, 0, 0, "limit cursor", on_member_list },
     { "members.get", "GET", "/{id}/members/{member}", 0, 0, 0, "", on_member_get },
     { "members.put", "PUT", "/{id}/members/{member}", 0, WRITE | ROUTE_OPTIONAL_BODY, BODY_MAX,
-      "dry_run revision wait", on_member_put },
-    { "members.delete", "DELETE", "/{id}/members/{member}", 0, WRITE, 0, "dry_run revision wait",
+      "dry_run revision break_expectations wait", on_member_put },
+    { "members.delete", "DELETE", "/{id}/members/{member}", 0, WRITE, 0, "dry_run revision break_expectations wait",
       on_member_delete },
 };
 
@@ -73,18 +73,18 @@ static const struct single {
     { "breakers.delete", "DELETE", "/api/v1/breakers/{id}", "breakers:write", WRITE, 0, "wait",
       on_breaker_reset },
     { "streams.cut", "POST", "/api/v1/streams/cut", "streams:write", WRITE, 0,
-      "user agent destination_profile grant host expected dry_run revision wait", on_streams_cut },
+      "user agent destination_profile grant host expected dry_run revision break_expectations wait", on_streams_cut },
     { "audit-events.verify", "GET", "/api/v1/audit-events/verify", "audit-events:read", 0, 0, "",
       on_audit_verify },
     { "audit-events.revert", "POST", "/api/v1/audit-events/{id}/revert", "audit-events:write", WRITE, 0,
       "dry_run wait", on_audit_revert },
     { "config.get", "GET", "/api/v1/config", "config:read", 0, 0, "owner", on_config_get },
     { "config.put", "PUT", "/api/v1/config", "config:write", WRITE, CONFIG_MAX,
-      "owner prune max_deletes take_over cascade dry_run revision wait", on_config_put },
+      "owner prune max_deletes take_over cascade dry_run revision break_expectations wait", on_config_put },
     { "login-sessions.create", "POST", "/api/v1/login-sessions", NULL, ROUTE_PUBLIC | ROUTE_SLOW,
       64 << 10, "", on_login, "login-session" },
     { "api-tokens.rotate", "POST", "/api/v1/api-tokens/{id}/rotate", "api-tokens:write",
-      ROUTE_OPTIONAL_BODY, BODY_MAX, "dry_run revision", on_token_rotate, "api-token" },
+      ROUTE_OPTIONAL_BODY, BODY_MAX, "dry_run revision break_expectations", on_token_rotate, "api-token" },
     { "keys.list", "GET", "/api/v1/keys", "keys:read", 0, 0, "", on_key_list },
     { "keys.get", "GET", "/api/v1/keys/{id}", "keys:read", 0, 0, "", on_key_get },
     { "keys.rotate", "POST", "/api/v1/keys/{id}/rotate", "keys:write", ROUTE_OPTIONAL_BODY, 4 << 10, "",

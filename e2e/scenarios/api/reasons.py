@@ -28,6 +28,7 @@ with Up(env=SOON) as up:
     user, operator = user_api(up, "plain", "user"), user_api(up, "ops", "operator")
     up.api.make("users", name="taken", role="user")
     up.allow("used", ["used.test"], [80])
+    up.api.make("expectations", user="demo", host="used.test", port=80, access="allow")
     big = {"name": "big", "description": "x" * 3_000_000}
     key = {"Idempotency-Key": "0123456789abcdef"}
     check(up.api("POST", "/users", {"name": "once"}, key).status == 201)
@@ -49,6 +50,7 @@ with Up(env=SOON) as up:
         (409, "last-admin", up.api, "PATCH", "/users/admin", {"status": "disabled"}, ANY),
         (410, "events-gone", up.api, "GET", "/events", None, {"Last-Event-ID": "77-1"}),
         (409, "effect-changed", up.api, "PUT", "/config?owner=me&revision=1", {}, {}),
+        (409, "expectation-broken", up.api, "POST", "/locks", {"user": "demo"}, {}),
         (428, "precondition-required", up.api, "PATCH", "/users/taken", {"description": "x"}, {"If-Match": ""}),
         (412, "precondition-failed", up.api, "PATCH", "/users/taken", {"description": "x"}, {"If-Match": '"99999"'}),
         (422, "idempotency-mismatch", up.api, "POST", "/users", {"name": "twice"}, key),

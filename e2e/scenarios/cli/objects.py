@@ -47,7 +47,7 @@ with Up() as up:
     good("agent-group", "add-member", "office", "demo-agent", "--weight", "3", "--enabled=false")
     member = show("agent-group", "members", "office")["items"][0]
     check(member["weight"] == 3 and member["enabled"] is False, member)
-    good("profile", "create", "wiki", "--hosts", "wiki.test,*.wiki.test", "--ports", "80,8000-8100", "--agent-group", "office",
+    good("profile", "create", "wiki", "--hosts", "wiki.test,*.wiki.test,10.9.0.0/16", "--ports", "80,8000-8100", "--agent-group", "office",
          "--match-resolved")
     made = json.loads(good("grant", "create", "--group", "staff", "--destination-profile", "wiki", "--ends-at", "+8h", "--wait",
                            "--windows", "mon,tue 08:00-18:00 Europe/Berlin", "--output", "json"))
