@@ -106,12 +106,7 @@ static void on_signed_in(void *ctx)
 
 static struct policy *on_policy(void *ctx, const struct store_position *at)
 {
-    return publisher_policy_at(((struct daemon *)ctx)->publisher, at, POLICY_WAIT_MS);
-}
-
-static struct policy *on_policy_now(void *ctx, struct store_position *ret_at)
-{
-    return publisher_policy_now(((struct daemon *)ctx)->publisher, ret_at);
+    return publisher_policy_at(ctx, at, POLICY_WAIT_MS);
 }
 
 /* ---- the admin listener ---- */
@@ -415,7 +410,7 @@ static int start_api(struct daemon *d)
 {
     struct api_options options = { .store = d->place->store, .audit_key = keyring_audit_key(d->place->keys),
                                    .audit_file = d->config->audit_file, .pac_url = d->config->pac_url, .cluster = d->config->cluster,
-                                   .kek = d->place->kek, .policy = on_policy, .policy_now = on_policy_now, .policy_ctx = d,
+                                   .kek = d->place->kek, .policy = on_policy, .policy_now = publisher_policy_now, .policy_ctx = d->publisher,
                                    .listeners_max = (unsigned)d->config->events_listeners_max,
                                    .listeners_per_caller = (unsigned)d->config->events_per_caller_max,
                                    .on_order = on_order, .on_order_ctx = d,

@@ -193,8 +193,9 @@ static bool is_reached(const struct publisher *p, const struct store_position *a
     return p->at.epoch > at->epoch || (p->at.epoch == at->epoch && p->at.revision >= at->revision);
 }
 
-struct policy *publisher_policy_now(struct publisher *p, struct store_position *ret_at)
+struct policy *publisher_policy_now(void *publisher, struct store_position *ret_at)
 {
+    struct publisher *p = publisher;
     struct policy *policy;
 
     pthread_mutex_lock(&p->lock);

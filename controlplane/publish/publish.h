@@ -47,7 +47,7 @@ void publisher_wake(void *publisher);
 /* The policy in force, with a reference for the caller. */
 struct policy *publisher_policy(struct publisher *publisher);
 /* The same, and which revision it is; without waiting. */
-struct policy *publisher_policy_now(struct publisher *publisher, struct store_position *ret_at);
+struct policy *publisher_policy_now(void *publisher, struct store_position *ret_at);
 /* The same, once it holds all up to `at`; after `wait_ms` what there is. */
 struct policy *publisher_policy_at(struct publisher *publisher, const struct store_position *at,
                                    unsigned wait_ms);

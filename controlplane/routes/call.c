@@ -137,6 +137,8 @@ static int read_modes(struct call *c)
     struct span wait;
     int r = call_flag(c, "dry_run", &c->is_dry);
 
+    if (!r)
+        r = call_flag(c, "break_expectations", &c->may_break);
     if (r || !request_query(c->req, "wait", &wait) || span_eq(wait, SPAN("applied")))
         return r;
     return call_refuse_at(c, REASON_INVALID, "?wait", "must be applied");

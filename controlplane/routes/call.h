@@ -24,7 +24,7 @@ struct call {
     struct response *res;
     struct store_tx *tx;
     struct store_position position;     /* after call_commit() */
-    bool is_dry;
+    bool is_dry, may_break;             /* may_break: expectations */
     struct effect *effect;              /* NULL: nobody asked for it */
     char address[ADDR_TEXT_MAX];        /* the peer's, for the audit event */
     char password[PASSWORD_PHC_MAX];    /* hash of the body's password; "": none */

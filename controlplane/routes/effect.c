@@ -361,15 +361,10 @@ static int audit_broken(struct call *c)
 int effect_admit(struct call *c)
 {
     const struct effect *e = c->effect;
-    bool is_broken_on_purpose;
-    int r;
 
     if (!e || e->is_shown || !e->broken.count)
         return 0;
-    r = call_flag(c, "break_expectations", &is_broken_on_purpose);
-    if (r)
-        return r;
-    return is_broken_on_purpose ? audit_broken(c) : refuse_broken(c);
+    return c->may_break ? audit_broken(c) : refuse_broken(c);
 }
 
 /* ---- the whole ---- */
