@@ -6,6 +6,7 @@
 #include "controlplane/routes/body.h"
 #include "controlplane/routes/config.h"
 #include "controlplane/routes/doc.h"
+#include "controlplane/routes/effect.h"
 #include "controlplane/routes/guard.h"
 #include "controlplane/routes/handlers.h"
 #include "controlplane/routes/record.h"
@@ -197,6 +198,9 @@ static int revert(struct call *c)
     json_put_bool(&w, "reverted", !c->is_dry);
     json_put_raw(&w, "fields", buf_span(&v.fields));
     json_put_raw(&w, "patch", buf_span(&v.patch));
+    if (c->is_dry)
+        json_put_int(&w, "revision", (int64_t)c->position.revision);
+    effect_put(c, &w);
     json_close_object(&w);
     c->res->status = 200;
     call_wait(c);

@@ -77,7 +77,7 @@ static const struct single {
     { "audit-events.verify", "GET", "/api/v1/audit-events/verify", "audit-events:read", 0, 0, "",
       on_audit_verify },
     { "audit-events.revert", "POST", "/api/v1/audit-events/{id}/revert", "audit-events:write", WRITE, 0,
-      "dry_run wait", on_audit_revert },
+      "dry_run revision break_expectations wait", on_audit_revert },
     { "config.get", "GET", "/api/v1/config", "config:read", 0, 0, "owner", on_config_get },
     { "config.put", "PUT", "/api/v1/config", "config:write", WRITE, CONFIG_MAX,
       "owner prune max_deletes take_over cascade dry_run revision break_expectations wait", on_config_put },
