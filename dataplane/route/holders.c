@@ -52,6 +52,11 @@ static void note_later(uint64_t *latest_ms, uint64_t ms)
         *latest_ms = ms;
 }
 
+static bool takes_streams(const struct lane *lane)
+{
+    return !lane->is_draining && tunnel_is_up(lane->tunnel) && mux_link_may_open(tunnel_link(lane->tunnel));
+}
+
 static void note_lane(const struct lane *lane, struct noted *n)
 {
     if (lane->rtt_us && (!n->rtt_us || lane->rtt_us < n->rtt_us))
@@ -59,13 +64,13 @@ static void note_lane(const struct lane *lane, struct noted *n)
     n->draining += lane->is_draining;
     if (!tunnel_is_up(lane->tunnel))
         return;
-    n->takers += !lane->is_draining;
+    n->takers += takes_streams(lane);
     if (lane->proof == MUX_DOUBTED)
         note_later(&n->doubted_ms, lane->doubted_ms);
     if (lane->proof == MUX_PROVED)
         note_later(&n->proved_ms, lane->proved_ms);
     /* Among the agent's own links a new one is as good as any: another's word may be older. */
-    if (lane->proof != MUX_DOUBTED && !lane->is_draining)
+    if (lane->proof != MUX_DOUBTED && takes_streams(lane))
         note_later(&n->usable_ms, lane->proved_ms);
 }
 
@@ -330,11 +335,6 @@ bool holders_drain(struct holders *h, const struct ulid *agent, const struct tun
 static bool is_proved(const struct holders *h, const struct lane *lane, uint64_t now_ms)
 {
     return lane->proof != MUX_DOUBTED && roster_is_recent(h->roster, lane->proved_ms, now_ms);
-}
-
-static bool takes_streams(const struct lane *lane)
-{
-    return !lane->is_draining && tunnel_is_up(lane->tunnel) && mux_link_may_open(tunnel_link(lane->tunnel));
 }
 
 static struct mux_link *lighter_link(struct mux_link *best, struct mux_link *link)

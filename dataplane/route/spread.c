@@ -53,10 +53,11 @@ static void give(struct router *router, const struct held_agent *a, unsigned cou
 
 /* --- links that are about to be closed ----------------------------------------------------------- */
 
+/* It is good as long as it lasts: for one that is in doubt nobody leaves it before. */
 static bool leave_link(struct route *r, struct held_agent *a, uint64_t now_ms)
 {
-    int worker;
-    struct mux_link *link = holders_way(&r->router->holders, a, a->seat, now_ms, &worker);
+    struct mux_link *link = holders_link(&r->router->holders, a, now_ms);
+    int worker = link ? -1 : holders_elsewhere(&r->router->holders, a->seat, now_ms);
 
     if (worker >= 0) {
         leave_for(r, (unsigned)worker);

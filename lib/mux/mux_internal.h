@@ -202,6 +202,7 @@ struct mux_link {
     uint64_t data_heard_ms;     /* 0: never */
     struct mux_stream *probe;   /* NULL: none is under way */
     uint64_t probe_until_ms;    /* 0: it was answered, or failed */
+    uint64_t probe_over_ms;     /* once answered: by then it has ended, or is reset */
     uint64_t suspect_due_ms;    /* when to look for unacknowledged bytes again */
     uint64_t probe_due_ms;      /* the next one that nothing gave cause for */
     uint32_t probe_retry_ms;    /* after the last one failed; 0: it did not */
@@ -288,7 +289,7 @@ struct mux_stream {
     bool wants_write : 1;       /* reserve() gave nothing */
     bool is_at_limit : 1;       /* the peer has used all that it was told */
     bool is_refused : 1;        /* OPEN_ERR came */
-    bool is_probe : 1;          /* ours: no program hears of it */
+    bool is_probe : 1;          /* no program hears how it goes on; no bytes */
     bool is_held : 1;           /* its path goes through a holder: the link's peer is not its end */
     bool is_cut : 1;            /* the program has reset: it hears only the end */
     unsigned char uid[MUX_UID_LEN], secret[MUX_SECRET_LEN];

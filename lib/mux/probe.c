@@ -54,6 +54,7 @@ void probe_answered(struct mux_stream *s)
     if (!s->link || s->link->probe != s)
         return;
     s->link->probe_until_ms = 0;
+    s->link->probe_over_ms = s->mux->now_ms + probe_wait_ms(s->mux);
     s->link->probe_due_ms = s->mux->now_ms + mux_jittered(s->mux, s->mux->config.probe_every_ms);
     while ((suspect = next_suspect(s->link, &cursor)))
         suspect->acked_ms = (uint32_t)s->mux->now_ms;
@@ -111,9 +112,13 @@ static bool has_suspect(struct mux_link *l)
 
 uint64_t probe_due(const struct mux_link *l)
 {
+    uint64_t due = l->probe ? l->probe_over_ms : UINT64_MAX;
+
     if (l->probe_until_ms)
         return l->probe_until_ms;
-    return link_is_proved_by_us(l) && l->state == MUX_LINK_OPEN ? l->probe_due_ms : UINT64_MAX;
+    if (link_is_proved_by_us(l) && l->state == MUX_LINK_OPEN && l->probe_due_ms < due)
+        return l->probe_due_ms;
+    return due;
 }
 
 /* It goes beside the stream, not before it: nobody waits for its answer. */
@@ -137,6 +142,8 @@ void probe_tick(struct mux_link *l)
             probe_failed(l);
         return;
     }
+    if (l->probe && now_ms >= l->probe_over_ms)
+        forget_probe(l);
     if (l->state != MUX_LINK_OPEN || (!is_due(l) && !has_suspect(l)))
         return;
     forget_probe(l);

@@ -11,7 +11,18 @@ static struct {
     unsigned told[3];               /* how often, by what */
     uint64_t told_ms;
     uint64_t *now_ms;
+    bool is_talkative;              /* side 1 sends a byte on a probe */
 } seen;
+
+static void say(struct mux_stream *s)
+{
+    size_t n;
+    unsigned char *at = mux_stream_reserve(s, &n);
+
+    assert_true(at && n);
+    *at = 'x';
+    mux_stream_commit(s, 1);
+}
 
 static void on_open(void *user, struct mux_stream *s, const struct mux_open *open)
 {
@@ -19,10 +30,13 @@ static void on_open(void *user, struct mux_stream *s, const struct mux_open *ope
 
     (void)user;
     mux_stream_accept(s, &opened);
-    if (open->kind == MUX_KIND_PROBE)
-        mux_stream_fin(s);
-    else
+    if (open->kind != MUX_KIND_PROBE) {
         seen.s[1] = s;
+        return;
+    }
+    if (seen.is_talkative)
+        say(s);
+    mux_stream_fin(s);
 }
 
 static void on_proof(void *user, struct mux_link *l, enum mux_proof proof)
@@ -56,6 +70,7 @@ static const struct mux_stats *stats(const struct pair *p)
 
 static bool no_frame(const struct frame *f) { (void)f; return false; }
 static bool stream_frame_only(const struct frame *f) { return f->type & FRAME_BIT_STREAM; }
+static bool not_the_answer(const struct frame *f) { return f->type & FRAME_BIT_STREAM && f->type != FRAME_OPEN_OK; }
 static bool any_frame(const struct frame *f) { (void)f; return true; }
 
 static void lose_frames(struct side *to, bool (*is_lost)(const struct frame *))
@@ -116,16 +131,6 @@ static void open_one(struct pair *p)
     const struct mux_open open = { .kind = MUX_KIND_TCP, .host = SPAN("h"), .port = 1, .uid = { 1, ++serial } };
 
     assert_int_equal(mux_stream_open(p->side[0].link, &open, 1, &seen, p->now_ms, &seen.s[0]), 0);
-}
-
-static void say(struct mux_stream *s)
-{
-    size_t n;
-    unsigned char *at = mux_stream_reserve(s, &n);
-
-    assert_true(at && n);
-    *at = 'x';
-    mux_stream_commit(s, 1);
 }
 
 static void test_begins(void **state)
@@ -357,6 +362,144 @@ static void test_no_room(void **state)
     pair_deinit(&p);
 }
 
+/* --- each probe has an end ---------------------------------------------------------------- */
+static void expect_none_left(const struct pair *p, const char *at)
+{
+    for (int i = 0; i < 2; i++) {
+        const struct mux_stats *has = mux_stats(p->side[i].mux);
+
+        if (has->streams || has->held_bytes || has->promised_bytes)
+            fail_msg("%s: side %d has %u streams, %zu bytes held", at, i, has->streams, has->held_bytes);
+    }
+}
+
+static void feed(struct pair *p, int side, uint8_t type, struct span payload)
+{
+    unsigned char mem[64];
+    struct buf b;
+
+    buf_init_fixed(&b, mem, sizeof(mem));
+    frame_put(&b, type, 0, 2, payload);         /* the first probe's id */
+    assert_int_equal(mux_link_take(p->side[side].link, buf_span(&b), true, p->now_ms), 0);
+}
+
+static void test_end_without_answer(void **state)
+{
+    struct pair p;
+
+    (void)state;
+    check_row("is forgotten without an answer, and few wait for that at a time");
+    begin(&p);
+    for (unsigned i = 0; i < 600; i++) {
+        run(&p, 1000, stream_frame_only);
+        assert_in_range(stats(&p)->streams, 0, 6);
+    }
+    assert_true(stats(&p)->probes > 8);
+    p.side[0].mux->config.probe_every_ms = 0;
+    run(&p, USE_MS + MUX_SETTLE_MS + 1000, stream_frame_only);
+    expect_none_left(&p, "no answer");
+
+    check_row("may be answered after that");
+    feed(&p, 0, FRAME_OPEN_OK, SPAN_NONE);
+    assert_int_equal(stats(&p)->late_frames, 1);
+    assert_int_equal(mux_link_state(p.side[0].link), MUX_LINK_OPEN);
+    pair_deinit(&p);
+}
+
+static void test_end_after_answer(void **state)
+{
+    struct pair p;
+
+    (void)state;
+    check_row("is reset soon when it was answered and does not end");
+    begin(&p);
+    run(&p, USE_MS - 200, not_the_answer);
+    assert_int_equal(seen.proof, MUX_PROVED);
+    assert_non_null(p.side[0].link->probe);
+    run(&p, 300, not_the_answer);
+    assert_null(p.side[0].link->probe);
+    run(&p, MUX_SETTLE_MS + 1000, not_the_answer);
+    expect_none_left(&p, "no end");
+    assert_int_equal(stats(&p)->probes, 1);
+    assert_int_equal(seen.proof, MUX_PROVED);
+    pair_deinit(&p);
+}
+
+static void test_end_by_detach(void **state)
+{
+    struct pair p;
+
+    (void)state;
+    check_row("ends with DETACH, and the next one follows");
+    begin(&p);
+    run(&p, 100, stream_frame_only);
+    feed(&p, 0, FRAME_DETACH, SPAN("\1\0\10overload"));
+    assert_int_equal(stats(&p)->streams, 0);
+    run(&p, 1200, no_frame);
+    assert_int_equal(stats(&p)->probes, 2);
+    assert_int_equal(seen.proof, MUX_PROVED);
+    pair_deinit(&p);
+}
+
+static void test_end_with_link(void **state)
+{
+    struct pair p;
+
+    (void)state;
+    check_row("ends while the link drains");
+    begin(&p);
+    run(&p, 100, stream_frame_only);
+    pair_goaway(p.side[1].link, REASON_RELAY_DRAINING);
+    run(&p, USE_MS + MUX_SETTLE_MS + 1000, stream_frame_only);
+    expect_none_left(&p, "GOAWAY");
+    assert_int_equal(stats(&p)->probes, 1);
+    pair_deinit(&p);
+
+    check_row("ends with the link");
+    begin(&p);
+    run(&p, 100, stream_frame_only);
+    assert_int_equal(stats(&p)->streams, 1);
+    mux_link_free(p.side[0].link);
+    assert_int_equal(stats(&p)->streams, 0);
+    pair_deinit(&p);
+
+    check_row("is the last on a link whose ids are used up");
+    begin(&p);
+    p.side[0].link->next_id = 0xfffffffeu - 2 * MUX_IDS_LEFT;
+    run(&p, 3 * EVERY_MS, no_frame);
+    assert_in_range(stats(&p)->probes, 1, 2);
+    assert_int_equal(mux_link_state(p.side[0].link), MUX_LINK_DRAINING);
+    expect_none_left(&p, "ids");
+    pair_deinit(&p);
+}
+
+/* Nobody would ever take them. */
+static void test_bytes(void **state)
+{
+    struct pair p;
+
+    (void)state;
+    check_row("is reset when bytes come on it, and they are not kept");
+    begin(&p);
+    seen.is_talkative = true;
+    run(&p, 1000, no_frame);
+    expect_none_left(&p, "bytes to the entry");
+    assert_int_equal(stats(&p)->protocol_errors, 1);
+    assert_int_equal(seen.proof, MUX_PROVED);
+    pair_deinit(&p);
+
+    check_row("is reset by the other end, too");
+    begin(&p);
+    run(&p, 100, stream_frame_only);
+    feed(&p, 1, FRAME_DATA, SPAN("\0\0\0\0\0\0\0\0x"));
+    assert_int_equal(mux_stats(p.side[1].mux)->protocol_errors, 1);
+    assert_int_equal(mux_stats(p.side[1].mux)->held_bytes, 0);
+    p.side[0].mux->config.probe_every_ms = 0;
+    run(&p, USE_MS + MUX_SETTLE_MS + 1000, stream_frame_only);
+    expect_none_left(&p, "bytes to the target side");
+    pair_deinit(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -364,6 +507,8 @@ int main(void)
         cmocka_unit_test(test_often), cmocka_unit_test(test_after_rest), cmocka_unit_test(test_silence),
         cmocka_unit_test(test_heard_again), cmocka_unit_test(test_use_is_noticed), cmocka_unit_test(test_not_ours),
         cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_end_without_answer), cmocka_unit_test(test_end_after_answer),
+        cmocka_unit_test(test_end_by_detach), cmocka_unit_test(test_end_with_link), cmocka_unit_test(test_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,6 +44,15 @@ static inline bool has_read_one(void)
     return false;
 }
 
+static inline bool has_any(void)
+{
+    for (unsigned i = 0; i < opened; i++) {
+        if (progs[i][ENTRY].s || progs[i][TARGET].s)
+            return true;
+    }
+    return false;
+}
+
 /* --- where a seed fails ---------------------------------------------------------------------------- */
 static inline void say_stream(const struct mux_stream *s)
 {

@@ -60,7 +60,7 @@ static inline void chaos_of_proofs(void)
 /* Nothing is in the way of its proof. */
 static inline bool could_be_proved(const struct lane *lane, const struct mux_link *l)
 {
-    return sim.is_calm && !is_deaf() && !lane->is_silent && !lane_is_dying(lane) &&
+    return sim.is_calm && link_is_proved_by_us(l) && !is_deaf() && !lane->is_silent && !lane_is_dying(lane) &&
            mux_link_state(l) == MUX_LINK_OPEN && credit_first_window(l->mux);
 }
 

@@ -53,6 +53,7 @@ static void take_open(struct mux_link *l, const struct frame *f, const struct mu
         return;
     }
     s->tx_limit = limit;
+    s->is_probe = open->kind == MUX_KIND_PROBE;
     if (l->mux->on.on_open)
         l->mux->on.on_open(l->user, s, open);
     else
@@ -218,6 +219,10 @@ static void on_data(struct mux_stream *s, const struct frame *f)
     if (frame_data_read(f->payload, &d) || s->state == STREAM_OPENING ||
         s->state == STREAM_ASKED || s->state == STREAM_REFUSING) {
         stream_fault(s, "DATA: empty, or before OPEN_OK");
+        return;
+    }
+    if (s->is_probe) {              /* nobody would ever take it */
+        stream_fault(s, "DATA on a probe");
         return;
     }
     end = d.offset + d.bytes.n;
