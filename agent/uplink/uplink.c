@@ -528,7 +528,9 @@ const struct mux_stats *uplink_mux_stats(const struct uplink *u)
 
 uint32_t uplink_streams(const struct uplink *u)
 {
-    return mux_stats(u->mux)->streams;
+    const struct mux_stats *stats = mux_stats(u->mux);
+
+    return stats->streams - stats->probing;
 }
 
 const struct uplink_stats *uplink_stats(const struct uplink *u)

@@ -200,7 +200,9 @@ uint64_t router_retry_ms(const struct router *router, enum reason why)
 
 uint32_t router_streams(const struct router *router)
 {
-    return mux_stats(router->mux)->streams;
+    const struct mux_stats *stats = mux_stats(router->mux);
+
+    return stats->streams - stats->probing;
 }
 
 void router_cut_all(struct router *router, enum reason why)

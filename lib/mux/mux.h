@@ -175,6 +175,7 @@ struct mux_stats {                  /* since the mux was made; gauges are of now
     uint64_t replayed_bytes;                        /* payload that went out again */
     uint64_t dropped_bytes;         /* received and given up, for want of memory: sent again */
     uint64_t probes, probes_failed; /* streams of kind probe that were opened; not answered in time */
+    uint32_t probing;               /* of `streams`: those of kind probe, both ours and the peer's */
     uint64_t doubts;                /* times that a link came into doubt */
     uint64_t memory_in, memory_out; /* of the limit, that came and went with streams (put_in, take_out) */
     size_t held_bytes;              /* replay copies and received bytes not consumed */

@@ -42,6 +42,7 @@ static void probe_start(struct mux_link *l)
     if (mux_stream_open(l, &open, 0, NULL, m->now_ms, &l->probe))
         return;             /* no room for it now: looked at again in a second */
     l->probe->is_probe = true;
+    m->stats.probing++;
     l->probe_until_ms = m->now_ms + probe_wait_ms(m);
     m->stats.probes++;
 }

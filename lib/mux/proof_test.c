@@ -368,7 +368,7 @@ static void expect_none_left(const struct pair *p, const char *at)
     for (int i = 0; i < 2; i++) {
         const struct mux_stats *has = mux_stats(p->side[i].mux);
 
-        if (has->streams || has->held_bytes || has->promised_bytes)
+        if (has->streams || has->probing || has->held_bytes || has->promised_bytes)
             fail_msg("%s: side %d has %u streams, %zu bytes held", at, i, has->streams, has->held_bytes);
     }
 }
@@ -459,6 +459,8 @@ static void test_end_with_link(void **state)
     begin(&p);
     run(&p, 100, stream_frame_only);
     assert_int_equal(stats(&p)->streams, 1);
+    assert_int_equal(stats(&p)->probing, 1);
+    assert_int_equal(mux_stats(p.side[1].mux)->probing, 1);
     mux_link_free(p.side[0].link);
     assert_int_equal(stats(&p)->streams, 0);
     pair_deinit(&p);

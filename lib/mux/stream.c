@@ -115,6 +115,7 @@ static void die(struct mux_stream *s)
     list_remove(&s->starved);
     map_remove(&s->mux->by_uid, &s->by_uid);
     s->mux->stats.streams--;
+    s->mux->stats.probing -= s->is_probe;
     s->told &= TELL_RESET;
     stream_tell(s, TELL_ENDED);
 }

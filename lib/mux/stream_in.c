@@ -54,6 +54,7 @@ static void take_open(struct mux_link *l, const struct frame *f, const struct mu
     }
     s->tx_limit = limit;
     s->is_probe = open->kind == MUX_KIND_PROBE;
+    l->mux->stats.probing += s->is_probe;
     if (l->mux->on.on_open)
         l->mux->on.on_open(l->user, s, open);
     else
