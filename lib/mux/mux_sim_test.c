@@ -427,22 +427,6 @@ static void step(void)
         sim.now_ms += one_in(2) ? below(8) : 0;
 }
 
-/* An OPEN that is still under way makes a stream yet. */
-static bool have_streams_ended(void)
-{
-    return mux_stats(sim.mux[0])->streams == 0 && mux_stats(sim.mux[1])->streams == 0 &&
-           (!sim.twin || mux_stats(sim.twin)->streams == 0);
-}
-
-static bool all_ended(void)
-{
-    for (int i = 0; i < LANES_MAX; i++) {
-        if (!list_is_empty(&sim.lanes[i].in[0]) || !list_is_empty(&sim.lanes[i].in[1]))
-            return false;
-    }
-    return have_streams_ended() && holders_are_empty();
-}
-
 /* Programs that stand still go on doing so until all others are through. */
 static void outlast_the_stubborn(void)
 {

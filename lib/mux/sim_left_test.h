@@ -53,6 +53,22 @@ static inline bool has_any(void)
     return false;
 }
 
+/* An OPEN that is still under way makes a stream yet. */
+static inline bool have_streams_ended(void)
+{
+    return mux_stats(sim.mux[0])->streams == 0 && mux_stats(sim.mux[1])->streams == 0 &&
+           (!sim.twin || mux_stats(sim.twin)->streams == 0);
+}
+
+static inline bool all_ended(void)
+{
+    for (int i = 0; i < LANES_MAX; i++) {
+        if (!list_is_empty(&sim.lanes[i].in[0]) || !list_is_empty(&sim.lanes[i].in[1]))
+            return false;
+    }
+    return have_streams_ended() && holders_are_empty();
+}
+
 /* --- where a seed fails ---------------------------------------------------------------------------- */
 static inline void say_stream(const struct mux_stream *s)
 {
