@@ -118,11 +118,9 @@ static enum reason stand_on(struct route *r, const struct policy_decision *d, co
     const struct policy *p = r->router->view->policy;
     const struct credential_record *credential = policy_credential(p, &r->principal.credential);
     const bool is_chosen = !r->principal.credential.text[0];    /* a password */
-    const struct user_record *user;
-    struct span which;
     int64_t again_ms;
 
-    if (is_chosen ? !chosen_user(p, span_str(r->principal.user_name), &user, &which) : !credential)
+    if (is_chosen ? !chosen_holds(p, &r->principal.user, r->principal.chosen) : !credential)
         return REASON_CREDENTIAL_REVOKED;
     policy_stand(d, q, credential, r->id.text, &r->live.standing);
     r->live.max_stale_ms = (uint64_t)d->max_staleness_s * 1000;

@@ -76,7 +76,8 @@ static void refill(const struct flaps *f, struct flap *one, uint64_t now_ms)
 
     if (!back)
         return;
-    one->filled_ms = now_ms;
+    /* The rest of a part stays with it, else who comes often gets less back than who comes seldom. */
+    one->filled_ms = gone_ms >= f->config.back_ms ? now_ms : one->filled_ms + back * f->config.back_ms / full;
     one->left = back > full - one->left ? full : one->left + back;
     if (one->left >= full / 2)
         one->is_slowed = false;

@@ -67,6 +67,20 @@ static void test_agents(void **state)
     }
 }
 
+/* A part of a link comes back in 125 ms: whoever knocks between the parts loses none of them. */
+static void test_knocking_costs_nothing(void **state)
+{
+    struct flaps *f = make(LINKS, FAULTS, 100);
+    uint64_t now_ms = 1000;
+
+    (void)state;
+    assert_int_equal(let_in(f, 1, LINKS, false, &now_ms, 0), LINKS);
+    check_row("a link comes back in the same time, however often the agent knocks meanwhile");
+    assert_int_equal(let_in(f, 1, 5, false, &now_ms, 249), 0);
+    assert_int_equal(let_in(f, 1, 1, false, &now_ms, 0), 1);
+    flaps_free(f);
+}
+
 static void test_told(void **state)
 {
     struct flaps *f = make(LINKS, FAULTS, 100);
@@ -134,6 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_agents),
+        cmocka_unit_test(test_knocking_costs_nothing),
         cmocka_unit_test(test_told),
         cmocka_unit_test(test_sources),
         cmocka_unit_test(test_the_table_is_bounded),

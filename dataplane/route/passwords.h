@@ -17,7 +17,6 @@
 #define PASSWORDS_WAYS 4
 #define PASSWORDS_KEPT_MS (12 * 3600 * 1000ULL)
 #define PASSWORDS_ASKS_MAX 64
-#define PASSWORDS_ASK_MS 10000
 
 struct passwords {
     pthread_mutex_t lock;

@@ -34,9 +34,11 @@ static enum reason login_by_password(struct router *router, struct span user_nam
         !passwords_know(router->config.passwords, &id, which, secret, mono_ms()))
         return REASON_AUTH_FAILED;
     why = chosen_admit(p, user, source, wall_now());
-    if (why == REASON_NONE)
-        put_principal(user, ret_principal);
-    return why;
+    if (why != REASON_NONE)
+        return why;
+    put_principal(user, ret_principal);
+    ret_principal->chosen = chosen_mark(which);
+    return REASON_NONE;
 }
 
 enum reason router_login(struct router *router, struct span user_name, struct span secret,

@@ -57,7 +57,8 @@ struct router_config {
 };
 
 struct principal {                  /* who logged in; records may be gone by the next request */
-    struct ulid user, credential;
+    struct ulid user, credential;   /* no credential: by a chosen password, and that is which */
+    uint64_t chosen;
     char user_name[64];
 };
 

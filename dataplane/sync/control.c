@@ -1,5 +1,6 @@
 #include "dataplane/sync/control.h"
 #include "lib/base/list.h"
+#include "lib/crypto/digest.h"
 #include "lib/json/json.h"
 #include <errno.h>
 #include <stdatomic.h>
@@ -109,10 +110,18 @@ struct ask {
     enum reason reason;
 };
 
+/* It may hold a password. */
+static void wipe_body(struct ask *a)
+{
+    if (a->body)
+        secret_wipe(a->body, a->body_n);
+    free(a->body);
+}
+
 static void ask_free(struct ask *a)
 {
     atomic_fetch_sub(&a->control->asks, 1);
-    free(a->body);
+    wipe_body(a);
     free(a);
 }
 
@@ -141,7 +150,7 @@ static void on_ask_answer(void *user, const struct control_answer *answer)
 {
     struct ask *a = user;
 
-    free(a->body);
+    wipe_body(a);
     a->body = span_dup(answer->body);
     a->body_n = a->body ? answer->body.n : 0;
     a->status = answer->status;

@@ -1,4 +1,5 @@
 #include "lib/policy/chosen.h"
+#include "lib/base/hash.h"
 #include "lib/policy/match_internal.h"
 #include <string.h>
 
@@ -28,6 +29,19 @@ bool chosen_user(const struct policy *p, struct span user_name, const struct use
     *ret_which = policy_setting(p, chosen_setting(&id, name));
     *ret_user = user;
     return ret_which->n > 0;
+}
+
+uint64_t chosen_mark(struct span which)
+{
+    return hash_bytes(which);
+}
+
+bool chosen_holds(const struct policy *p, const struct ulid *user, uint64_t mark)
+{
+    char name[CHOSEN_SETTING_MAX];
+    struct span which = policy_setting(p, chosen_setting(user, name));
+
+    return which.n > 0 && chosen_mark(which) == mark;
 }
 
 enum reason chosen_admit(const struct policy *p, const struct user_record *user, const struct addr *source,
