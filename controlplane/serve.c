@@ -435,7 +435,8 @@ static int start_api(struct daemon *d)
     d->internal = (struct internal){ .enrol = { d->place->store, d->place->keys, &d->place->kek,
                                                 d->config->agent_certificate_ms / 1000 },
                                      .publisher = d->publisher, .refusals = d->refusals,
-                                     .on_applied = on_applied, .ctx = d, .verified = VERIFIED_INIT };
+                                     .on_applied = on_applied, .ctx = d, .totp_roles = options.totp_roles,
+                                     .verified = VERIFIED_INIT };
     d->join_row = internal_join_route(&d->internal);
     return api_new(&options, &d->api);
 }

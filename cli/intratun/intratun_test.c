@@ -274,6 +274,9 @@ static void test_files(void **state)
     buf_init_fixed(&error, mem, sizeof(mem) - 1);
     assert_int_equal(intratun_read_yaml("good", "agents", &source.agents, &error), 0);
     assert_int_equal(json_count(source.agents), 1);
+    write_file("empty", "");
+    assert_int_equal(intratun_read_yaml("empty", "overrides", &source.overrides, &error), 0);
+    assert_int_equal(json_count(source.overrides), 0);
 }
 
 int main(void)

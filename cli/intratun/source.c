@@ -25,7 +25,7 @@ static int read_regular(const char *path, size_t max, struct buf *out, struct bu
     AUTO(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
     unsigned char chunk[16384];
     struct stat st;
-    ssize_t n;
+    ssize_t n = 0;
 
     if (fd < 0)
         return refuse(reterr, path, errno == ELOOP ? "is a symbolic link; name the file itself" : strerrordesc_np(errno));
@@ -36,6 +36,8 @@ static int read_regular(const char *path, size_t max, struct buf *out, struct bu
     while (!buf_error(out) && (n = read(fd, chunk, sizeof(chunk))) > 0)
         buf_put(out, chunk, (size_t)n);
     explicit_bzero(chunk, sizeof(chunk));
+    if (n < 0)
+        return refuse(reterr, path, strerrordesc_np(errno));
     if (buf_error(out) == -ENOBUFS)
         return refuse(reterr, path, "is too large");
     return buf_error(out);
@@ -85,6 +87,7 @@ int intratun_read_yaml(const char *path, const char *list, struct json_value **r
     if (r)
         return r;
     r = yaml_parse(buf_span(&text), 2 * INTRATUN_YAML_MAX, &document, &why);
-    explicit_bzero(text.data, text.len);
+    if (text.data)
+        explicit_bzero(text.data, text.len);
     return r ? refuse(reterr, path, buf_text(&why)) : pick(path, list, document, ret_value, reterr);
 }

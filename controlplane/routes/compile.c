@@ -2,6 +2,7 @@
 #include "controlplane/domain/closure.h"
 #include "controlplane/routes/compile_internal.h"
 #include "controlplane/routes/rehash.h"
+#include "controlplane/routes/second.h"
 #include "lib/policy/chosen.h"
 #include "lib/policy/pac.h"
 #include "lib/state/record_codec.h"
@@ -63,23 +64,37 @@ static int put_door_setting(struct store_tx *tx, const struct ulid *user, const 
     return put_record(tx, record);
 }
 
-/* Who has taken a credential has no more need of it. */
-static int put_door_password(struct store_tx *tx, const struct store_object *user, const struct json_value *doc)
+int compile_takes_password(struct store_tx *tx, const struct ulid *user, const struct json_value *doc, bool *ret_takes)
 {
     struct store_query query = { .source = STORE_OBJECTS, .kind = kind_at(KIND_CREDENTIAL)->name,
                                  .limit = 1, .filter_count = 1 };
-    struct store_secret secret = { 0 };
+    struct second second;
     uint64_t credentials = 0;
     int r;
 
-    if (!doc_bool(doc, "door_password"))
-        return put_door_setting(tx, &user->id, NULL);
-    r = store_secret_get(tx, &user->id, "password", &secret);
+    *ret_takes = false;
+    if (!doc_bool(doc, "door_password") || doc_bool(doc, "totp_required"))
+        return 0;
+    query.filters[0] = (struct store_filter){ .field = "user", .op = STORE_REFERS, .text = ulid_span(user) };
+    r = store_count(tx, &query, &credentials);
+    if (!r)
+        r = second_get(tx, user, &second);
+    if (!r)
+        *ret_takes = !credentials && !second.is_active;
+    return r;
+}
+
+static int put_door_password(struct store_tx *tx, const struct store_object *user, const struct json_value *doc)
+{
+    struct store_secret secret = { 0 };
+    bool takes;
+    int r = compile_takes_password(tx, &user->id, doc, &takes);
+
+    if (!r && takes)
+        r = store_secret_get(tx, &user->id, "password", &secret);
     if (r && r != STORE_E_NOT_FOUND)
         return r;
-    query.filters[0] = (struct store_filter){ .field = "user", .op = STORE_REFERS, .text = ulid_span(&user->id) };
-    r = store_count(tx, &query, &credentials);
-    return r ? r : put_door_setting(tx, &user->id, credentials || !secret.set_ms ? NULL : &secret);
+    return put_door_setting(tx, &user->id, takes && secret.set_ms ? &secret : NULL);
 }
 
 static int compile_present(struct store_tx *tx, enum kind_id kind,

@@ -1,9 +1,10 @@
 #include "controlplane/routes/door_password.h"
+#include "controlplane/domain/right.h"
 #include "controlplane/routes/compile.h"
 #include "controlplane/routes/doc.h"
+#include "controlplane/routes/lapse.h"
 #include "controlplane/routes/penalty.h"
 #include "controlplane/routes/rehash.h"
-#include "controlplane/routes/second.h"
 #include "lib/json/json.h"
 #include "lib/policy/chosen.h"
 #include <stdio.h>
@@ -50,17 +51,27 @@ static bool read_question(struct question *q)
     return true;
 }
 
+static bool needs_second(const struct question *q, const struct json_value *user)
+{
+    return q->in->totp_roles & role_bit(doc_text(user, "role"));
+}
+
+/* As his credentials would. */
+static bool has_lapsed(const struct question *q, const struct json_value *user)
+{
+    int64_t lapse_ms = lapse_at(user);
+
+    return lapse_ms && lapse_ms <= (int64_t)store_now_ms(q->in->enrol.store);
+}
+
 /* As the state says it to relays, and looked at again: theirs may be older. */
 static int look(struct question *q)
 {
     AUTO(store_object_freep) struct store_object *user = NULL;
     AUTO(json_value_freep) struct json_value *doc = NULL;
-    struct store_query query = { .source = STORE_OBJECTS, .kind = kind_at(KIND_CREDENTIAL)->name, .limit = 1,
-                                 .filter_count = 1 };
     struct store_secret secret = { 0 };
-    struct second second;
     struct json_error error;
-    uint64_t credentials = 0;
+    bool takes;
     int r = store_object_get(q->call.tx, kind_at(KIND_USER)->name, &q->user, &user);
 
     if (!r)
@@ -68,14 +79,10 @@ static int look(struct question *q)
     if (!r)
         r = store_secret_get(q->call.tx, &q->user, "password", &secret);
     if (!r)
-        r = second_get(q->call.tx, &q->user, &second);
-    query.filters[0] = (struct store_filter){ .field = "user", .op = STORE_REFERS, .text = ulid_span(&q->user) };
-    if (!r)
-        r = store_count(q->call.tx, &query, &credentials);
+        r = compile_takes_password(q->call.tx, &q->user, doc, &takes);
     if (r)
         return r == STORE_E_NOT_FOUND ? 0 : r;
-    q->may_be_asked = doc_is(doc, "status", "active") && doc_bool(doc, "door_password") && !credentials &&
-                      !second.is_active && !doc_bool(doc, "totp_required");
+    q->may_be_asked = takes && doc_is(doc, "status", "active") && !needs_second(q, doc) && !has_lapsed(q, doc);
     (void)span_copy(span_of(secret.value, secret.value_len), q->phc, sizeof(q->phc));
     return 0;
 }

@@ -24,6 +24,7 @@ struct internal {
     struct refusals *refusals;          /* whom relays refuse; NULL: not noted */
     void (*on_applied)(void *ctx);      /* a relay reported a revision */
     void *ctx;
+    unsigned totp_roles;                /* of whom a second factor is required, which a door cannot ask for */
     struct verified verified;           /* VERIFIED_INIT */
     uint64_t untrimmed_streams, untrimmed_decisions;    /* guarded by the one write transaction */
 };

@@ -1,5 +1,6 @@
 #include "controlplane/routes/answer.h"
 #include "controlplane/routes/body.h"
+#include "controlplane/routes/compile.h"
 #include "controlplane/routes/doc.h"
 #include "controlplane/routes/guard.h"
 #include "controlplane/routes/handlers.h"
@@ -197,6 +198,8 @@ static int confirm(struct call *c)
     if (!r)
         r = penalty_forget(c, e.key);
     if (!r)
+        r = compile_door_password(c->tx, &e.user->id);
+    if (!r)
         r = audit(&e, "{\"totp\":\"active\"}");
     if (r)
         return r;
@@ -226,6 +229,8 @@ static int reset(struct call *c)
         r = guard_user(c, &e.user->id);
     if (!r)
         r = second_forget(c->tx, &e.user->id);
+    if (!r)
+        r = compile_door_password(c->tx, &e.user->id);
     if (!r)
         r = audit(&e, "{\"totp\":\"none\"}");
     if (!r)

@@ -1,10 +1,12 @@
 #include "controlplane/routes/api_fixture.h"
+#include "controlplane/routes/door_password.h"
 #include "lib/crypto/totp.h"
 #include "lib/json/json.h"
 
 /* The second factor: enrolling, logging in with it, losing it. */
 #define PASSWORD "his own password"
 #define START_MS 1800000000000ULL
+#define PROVIDER "{\"name\":\"corp\",\"issuer\":\"https://login.test\",\"client_id\":\"adit\"}"
 
 static struct fix fix;
 static struct fix_answer answer;
@@ -365,6 +367,78 @@ static void test_sealed(void **state)
     store_rollback(tx);
 }
 
+/* ---- a password alone, at the doors ---- */
+static int find_setting(void *ctx, const struct store_change *c)
+{
+    bool *is_there = ctx;
+
+    *is_there |= !strcmp(c->kind, "setting") && span_starts(c->id, SPAN("password-"));
+    return 0;
+}
+
+/* What relays may ask about, and remember what was right. */
+static bool is_told_to_relays(void)
+{
+    bool is_there = false;
+    struct store_tx *tx;
+
+    assert_int_equal(store_begin(fix.store, STORE_READ, &tx), 0);
+    assert_int_equal(store_state_each(tx, find_setting, &is_there), 0);
+    store_rollback(tx);
+    return is_there;
+}
+
+static bool does_door_take(unsigned totp_roles)
+{
+    struct internal internal = { .enrol = { .store = fix.store }, .totp_roles = totp_roles };
+    const struct route route = { .ctx = &internal };
+    struct response res = { .status = 0 };
+    struct request req = { .method = "POST" };
+    static unsigned source;
+    char body[256];
+    bool is_taken;
+
+    clock_ms += 65000;
+    snprintf(body, sizeof(body), "{\"user\":\"%s\",\"password\":\"" PASSWORD "\",\"source\":\"192.0.2.%u\"}",
+             fix.users[FIX_USER].id.text, ++source);
+    req.body = span_str(body);
+    buf_init_heap(&res.body, 4096);
+    on_door_password(&route, &req, &res);
+    assert_int_equal(res.status, 200);
+    is_taken = span_eq(buf_span(&res.body), SPAN("{\"reason\":\"ok\"}"));
+    buf_deinit(&res.body);
+    return is_taken;
+}
+
+static void test_doors(void **state)
+{
+    unsigned char secret[TOTP_SECRET_LEN];
+    char recovery[32];
+
+    (void)state;
+    give_password("uwe");
+    assert_false(is_told_to_relays() || does_door_take(0));
+    assert_int_equal(ask(FIX_ADMIN, "PATCH", "/users/uwe", "{\"door_password\":true}"), 200);
+    assert_true(is_told_to_relays() && does_door_take(0));
+    check_row("takes none of a role that needs a second factor");
+    assert_false(does_door_take(ROLE_BIT_USER));
+    assert_true(does_door_take(ROLE_BIT_ADMIN));
+    check_row("takes none of whom a second factor is demanded");
+    assert_int_equal(ask(FIX_ADMIN, "PATCH", "/users/uwe", "{\"totp_required\":true}"), 200);
+    assert_false(is_told_to_relays() || does_door_take(0));
+    assert_int_equal(ask(FIX_ADMIN, "PATCH", "/users/uwe", "{\"totp_required\":false}"), 200);
+    assert_true(is_told_to_relays() && does_door_take(0));
+    check_row("takes none of who has one, and lets relays forget at once");
+    enrol(fix.users[FIX_USER].token, "uwe", NULL, secret, recovery);
+    assert_false(is_told_to_relays() || does_door_take(0));
+    assert_int_equal(ask(FIX_ADMIN, "DELETE", "/users/uwe/totp", NULL), 204);
+    assert_true(is_told_to_relays() && does_door_take(0));
+    check_row("takes none of whose credentials have lapsed");
+    assert_int_equal(ask(FIX_ADMIN, "POST", "/identity-providers", PROVIDER), 201);
+    assert_int_equal(ask(FIX_ADMIN, "PATCH", "/users/uwe", "{\"identity_provider\":\"corp\",\"subject\":\"u\"}"), 200);
+    assert_false(does_door_take(0));
+}
+
 #define TEST(fn_) cmocka_unit_test_setup_teardown(fn_, setup, teardown)
 
 int main(void)
@@ -372,6 +446,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_log_in), TEST(test_other_control_plane), TEST(test_required), TEST(test_guessing), TEST(test_enrol_anew),
         TEST(test_reset), TEST(test_enrolling_only), TEST(test_sealed),
+        TEST(test_doors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
