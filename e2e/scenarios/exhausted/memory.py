@@ -136,8 +136,16 @@ def ended(up):
         if line["event"] in ("stream.closed", "link.down", "link.up"))
 
 
+def keep_kernel_small():
+    """Sockets by the thousand: with the kernel's own room for each they would use up what all TCP of the machine may."""
+    for way in ("rmem", "wmem"):
+        pathlib.Path(f"/proc/sys/net/ipv4/tcp_{way}").write_text("4096 16384 131072")
+
+
 def scenario(up):
     inside, _, far = closed_network(up)
+    for where in (lambda call: call(), inside.there):
+        where(keep_kernel_small)
     crowds = [Crowd(inside, 7001, "pour"), Crowd(inside, 7003, "hold")]
     inside.serve(download, 7002)
     relay, credential = up.pid("adit-relay"), up.curlrc()
