@@ -128,7 +128,8 @@ static void on_open(void *user, struct mux_stream *s, const struct mux_open *ope
     struct mux_opened opened = { .boot_id = open->host.n < 60 ? open->host : SPAN_NONE };
 
     (void)user;
-    remember(s);
+    if (open->kind != MUX_KIND_PROBE)
+        remember(s);
     if (w.temper & 2)
         mux_stream_accept(s, &opened);
     else if (open->port & 1)

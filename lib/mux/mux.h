@@ -143,6 +143,7 @@ struct mux_handlers {
                                     tick() is due earlier; may come often, so only note it */
     /* stream; user of the stream, NULL before mux_stream_set_user */
     void (*on_open)(void *link_user, struct mux_stream *s, const struct mux_open *open);
+                                    /* of MUX_KIND_PROBE nothing more is told: answer it, and forget it */
     void (*on_opened)(void *user, struct mux_stream *s, const struct mux_opened *opened);
     void (*on_refused)(void *user, struct mux_stream *s, enum reason why, struct span text);
     void (*on_tries)(void *user, struct mux_stream *s, const struct mux_opened *tries);
